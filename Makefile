@@ -1,0 +1,35 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+# Everything here works in a fresh clone; what is made once is kept in .venv and .ros.
+# In a ROS 2 workspace an ordinary `colcon build` needs none of this.
+
+PYTHON ?= python3
+# The folders are passed on to tools/run.
+export VENV := $(abspath $(or $(VENV),.venv))
+export WORKSPACE := $(abspath $(or $(WORKSPACE),.ros))
+
+.DEFAULT_GOAL := help
+.PHONY: help prepare demo test lint clean
+
+help:
+	@echo 'make demo    sample photos through the ROS 2 node; the results are in demo_output/'
+	@echo 'make test    all tests; TESTS=test/library for some of them'
+	@echo 'make lint    ruff and mypy'
+	@echo 'make clean   remove all that was made here'
+	@echo 'PYTHON=python3.12 chooses the interpreter.'
+
+prepare:
+	@$(PYTHON) tools/prepare.py --venv $(VENV) --workspace $(WORKSPACE)
+
+demo: prepare
+	@tools/run python demo/run_demo.py --output demo_output
+
+test: prepare
+	@tools/run pytest $(TESTS)
+
+lint:
+	@$(PYTHON) tools/prepare.py --venv $(VENV)
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) $(WORKSPACE) demo_output .mypy_cache .pytest_cache .ruff_cache
