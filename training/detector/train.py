@@ -1,0 +1,297 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""The training loop: schedule, averaged weights, checkpoints, curves."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+import contextlib
+import csv
+from dataclasses import asdict, dataclass, field
+import io
+import json
+import logging
+import math
+from pathlib import Path
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from training.detector.augment import Augmentation, Sampler
+from training.detector.dataset import Photo
+from training.detector.loader import BatchMaker, BatchPlan, batches, to_device
+from training.detector.losses import compute_losses, LossSettings, SemanticHead
+from training.graph.network import describe, FEATURES, NetworkConfig
+from training.graph.random_model import random_arrays
+from training.graph.tensorflow_files import write_atomically, write_model
+from training.graph.torch_module import MaskRcnnModule, parameter_groups
+
+LOG = logging.getLogger(__name__)
+
+CHECKPOINT = 'checkpoint.pt'
+_CURVE = 'curve.csv'
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot start or go on; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what a run computes; a checkpoint resumes only under the same.
+
+    Attributes:
+        network: the graph to train.
+        classes: names, in the order of the class ids.
+        categories: names of the auxiliary map's categories.
+        minutes: length of the run; the schedule follows the clock. 0: ``steps`` counts instead.
+        steps: optimiser steps where ``minutes`` is 0; such runs are reproducible to the bit on one machine.
+        sizes: (share of the run, longest side in pixels) of each phase, in order.
+        plain_share: last share of the run, without mosaics and pasted objects.
+    """
+
+    network: NetworkConfig
+    classes: tuple[str, ...]
+    categories: tuple[str, ...]
+    minutes: float = 120.0
+    steps: int = 0
+    batch_size: int = 8
+    sizes: tuple[tuple[float, int], ...] = ((0.40, 288), (0.30, 352), (0.30, 448))
+    plain_share: float = 0.15
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.02
+    warmup_steps: int = 200
+    gradient_norm: float = 5.0
+    average: float = 0.998
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    losses: LossSettings = field(default_factory=LossSettings)
+
+    def to_json(self) -> str:
+        """Return one text that is equal for equal settings."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where and how fast to run; a resumed run may change these."""
+
+    folder: Path
+    device: str = 'cpu'
+    mixed_precision: bool = False
+    workers: int = 2
+    checkpoint_minutes: float = 5.0
+    snapshot_minutes: float = 0.0
+    progress: bool = True
+
+
+class Trainer:
+    """One run in one folder: construct, then :meth:`run`. A folder with a checkpoint is resumed.
+
+    Raises:
+        TrainingError: the folder holds a checkpoint of other settings, or one that cannot be read.
+
+    """
+
+    def __init__(self, photos: list[Photo], settings: Settings, options: RunOptions,
+                 initial: dict[str, np.ndarray] | None = None) -> None:
+        torch.manual_seed(settings.seed)
+        self.settings, self.options = settings, options
+        self.device = torch.device(options.device)
+        arrays = initial or initial_arrays(settings.network, settings.seed)
+        self.module = self._to_device(MaskRcnnModule(settings.network, arrays))
+        channels = next(n.channels for n in describe(settings.network) if n.name == FEATURES)
+        self.head = self._to_device(SemanticHead(channels, len(settings.categories)))
+        groups = [*parameter_groups(self.module, settings.weight_decay),
+                  {'params': list(self.head.parameters()), 'weight_decay': 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        self.average = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
+        self.maker = BatchMaker(Sampler(photos, settings.augmentation), settings.batch_size, settings.seed)
+        self.step = 0
+        self.elapsed = 0.0
+        self._curve = _Curve(options.folder / _CURVE)
+        options.folder.mkdir(parents=True, exist_ok=True)
+        if (options.folder / CHECKPOINT).exists():
+            self._load()
+
+    def _to_device(self, module: Any) -> Any:
+        return module.to(self.device, memory_format=torch.channels_last)
+
+    # ---- the loop
+    def run(self) -> None:
+        """Train to the end of the schedule, write checkpoints on the way and the averaged weights at the end."""
+        self.module.train()
+        bar = tqdm(total=1000, initial=int(1000 * self.progress()), disable=not self.options.progress,
+                   bar_format='{l_bar}{bar}| {elapsed}<{remaining} {postfix}')
+        saved = snapped = started = time.monotonic()
+        base, seen = self.elapsed, 0
+        try:
+            for step, batch in batches(self.maker, self._plans, self.options.workers):
+                losses = self._train_step(step, batch)
+                now = time.monotonic()
+                self.elapsed, seen = base + now - started, seen + self.settings.batch_size
+                self.step = step + 1
+                self._curve.add(self.step, self.elapsed, self._learning_rate(), losses)
+                bar.n = int(1000 * min(self.progress(), 1.0))
+                bar.set_postfix_str(f'{seen / (now - started):.1f} images/s, loss {sum(losses.values()):.2f}')
+                if now - saved > 60 * self.options.checkpoint_minutes:
+                    saved = now
+                    self.save()
+                if self.options.snapshot_minutes and now - snapped > 60 * self.options.snapshot_minutes:
+                    snapped = now
+                    self.export(self.options.folder / f'snapshot_{self.elapsed / 60:04.0f}')
+        finally:
+            bar.close()
+            self.save()
+        self.export(self.options.folder / 'model')
+
+    def _train_step(self, step: int, batch: Any) -> dict[str, float]:
+        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
+        for group in self.optimizer.param_groups:
+            group['lr'] = self._learning_rate()
+        with self._precision():
+            losses = compute_losses(self.module, self.head, to_device(batch, self.device), self.settings.losses,
+                                    generator)
+        total = torch.stack(list(losses.values())).sum()
+        if not torch.isfinite(total):
+            raise TrainingError(f'the loss is not finite at step {step}: lower --learning-rate '
+                                f'(now {self.settings.learning_rate}) and start in a new folder')
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.gradient_norm)
+        self.optimizer.step()
+        self._update_average(step)
+        return {name: float(value.detach()) for name, value in losses.items()}
+
+    def _precision(self) -> contextlib.AbstractContextManager:
+        if not self.options.mixed_precision:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    @torch.no_grad()
+    def _update_average(self, step: int) -> None:
+        weight = 1 - min(self.settings.average, (1 + step) / (10 + step))
+        for name, value in self.module.state_dict().items():
+            self.average[name].lerp_(value, weight)
+
+    # ---- the schedule
+    def progress(self) -> float:
+        """Share of the run that is done, 0 to 1."""
+        if self.settings.minutes:
+            return self.elapsed / (60 * self.settings.minutes)
+        return self.step / self.settings.steps
+
+    def _plans(self) -> Iterator[BatchPlan]:
+        step = self.step
+        while True:
+            # In a run by steps the plan depends on the step alone; the loader works ahead of the optimiser.
+            progress = self.progress() if self.settings.minutes else step / self.settings.steps
+            if progress >= 1:
+                return
+            yield BatchPlan(step, self._long_side(progress), progress < 1 - self.settings.plain_share)
+            step += 1
+
+    def _long_side(self, progress: float) -> int:
+        end = 0.0
+        for share, side in self.settings.sizes:
+            end += share
+            if progress < end:
+                return side
+        return self.settings.sizes[-1][1]
+
+    def _learning_rate(self) -> float:
+        warmup = min(1.0, (self.step + 1) / self.settings.warmup_steps)
+        cosine = 0.5 * (1 + math.cos(math.pi * min(self.progress(), 1.0)))
+        return self.settings.learning_rate * warmup * (0.01 + 0.99 * cosine)
+
+    # ---- files
+    def save(self) -> None:
+        """Write the checkpoint, whole or not at all."""
+        state = {'settings': self.settings.to_json(), 'step': self.step, 'elapsed': self.elapsed,
+                 'module': self.module.state_dict(), 'head': self.head.state_dict(), 'average': self.average,
+                 'optimizer': self.optimizer.state_dict()}
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_atomically(self.options.folder / CHECKPOINT, buffer.getvalue())
+        self._curve.flush()
+
+    def _load(self) -> None:
+        path = self.options.folder / CHECKPOINT
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+        except Exception as error:  # torch raises many types for a broken file
+            raise TrainingError(f'{path}: cannot be read as a checkpoint ({error}). Delete it to start anew, or choose '
+                                'another --output') from error
+        _check_settings(path, json.loads(state['settings']), json.loads(self.settings.to_json()))
+        self.module.load_state_dict(state['module'])
+        self.head.load_state_dict(state['head'])
+        self.optimizer.load_state_dict(state['optimizer'])
+        self.average = state['average']
+        self.step, self.elapsed = state['step'], state['elapsed']
+        LOG.info('resumed %s at step %d', path, self.step)
+
+    def averaged_arrays(self) -> dict[str, np.ndarray]:
+        """Return the averaged weights by name in TensorFlow's layout."""
+        module = MaskRcnnModule(self.settings.network, initial_arrays(self.settings.network, 0))
+        module.load_state_dict(self.average)
+        return module.cpu().arrays()
+
+    def export(self, stem: Path) -> None:
+        """Write ``stem``.pb, .pbtxt and _labels.txt with the averaged weights."""
+        export_model(self.settings.network, self.averaged_arrays(), self.settings.classes, stem)
+
+
+def export_model(network: NetworkConfig, arrays: dict[str, np.ndarray], classes: tuple[str, ...], stem: Path) -> None:
+    """Write the three files of a model; raises OSError that names the file where the disk is full."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    write_model(network, arrays, stem.with_name(f'{stem.name}.pb'), stem.with_name(f'{stem.name}.pbtxt'))
+    write_atomically(stem.with_name(f'{stem.name}_labels.txt'), ('\n'.join(classes) + '\n').encode())
+
+
+def initial_arrays(config: NetworkConfig, seed: int) -> dict[str, np.ndarray]:
+    """Random weights with the published config's heads (deviation 0.01) and scores that start at "background"."""
+    arrays = random_arrays(config, seed)
+    rng = np.random.default_rng((seed, 1))
+    for name in arrays:
+        last = name.startswith(('FirstStageBoxPredictor/', 'SecondStageBoxPredictor/')) and name.endswith('/weights')
+        if last and name != 'SecondStageBoxPredictor/Conv/weights':
+            arrays[name] = (0.01 * rng.standard_normal(arrays[name].shape)).astype(np.float32)
+    arrays['FirstStageBoxPredictor/ClassPredictor/biases'][:] = np.tile([2.0, -2.0], len(config.anchors))
+    arrays['SecondStageBoxPredictor/ClassPredictor/biases'][0] = 2.0
+    return arrays
+
+
+def _check_settings(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
+    differing = sorted(key for key in stored.keys() | wanted.keys() if stored.get(key) != wanted.get(key))
+    if differing:
+        details = '; '.join(f'{key} was {stored.get(key)}, now {wanted.get(key)}' for key in differing[:3])
+        raise TrainingError(f'{path}: is a checkpoint of other settings ({details}). Resume it with the options that '
+                            'it was started with, or choose another --output')
+
+
+class _Curve:
+    """Losses over time as CSV, averaged over 50 steps a line."""
+
+    def __init__(self, path: Path, every: int = 50) -> None:
+        self.path, self.every = path, every
+        self.rows: list[dict[str, float]] = []
+        self.pending: list[dict[str, float]] = []
+
+    def add(self, step: int, elapsed: float, learning_rate: float, losses: dict[str, float]) -> None:
+        self.pending.append(losses)
+        if step % self.every == 0:
+            means = {k: sum(x[k] for x in self.pending) / len(self.pending) for k in losses}
+            self.rows.append({'step': step, 'minutes': elapsed / 60, 'learning_rate': learning_rate} | means)
+            self.pending.clear()
+
+    def flush(self) -> None:
+        if not self.rows:
+            return
+        new = not self.path.exists()
+        with self.path.open('a', newline='') as file:
+            writer = csv.DictWriter(file, list(self.rows[0]))
+            if new:
+                writer.writeheader()
+            writer.writerows({k: f'{v:.6g}' for k, v in row.items()} for row in self.rows)
+        self.rows.clear()
