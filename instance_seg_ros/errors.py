@@ -1,0 +1,10 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""What goes wrong with a model or an image, told in one clear line."""
+
+
+class ModelError(RuntimeError):
+    """A model cannot be used; the message names the file, what was expected and what to do."""
+
+
+class ImageError(ValueError):
+    """An image cannot be segmented; the message says what it is, what was expected and what to do."""

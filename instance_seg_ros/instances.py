@@ -1,0 +1,158 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""One container of parallel arrays for everything that was found in a frame."""
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass
+class Instances:
+    """Instances of one frame, sorted by descending score. No instance at all is valid everywhere.
+
+    Attributes:
+        boxes: float32 (N, 4), x1, y1, x2, y2 in pixels of the source image.
+        scores: float32 (N,), 0 to 1.
+        class_ids: int32 (N,), in the model's own numbering.
+        class_names: N names.
+        rois: int32 (N, 4), x, y, width, height in whole pixels, inside the image.
+        masks: N arrays uint8 (height, width) of the roi, 0 or 1; None where the mask stage did not run.
+        refined: bool (N,), whether a refiner sharpened the mask.
+        image_size: (height, width) of the source image.
+        coarse: float32 (N, M, M), the mask head's raw probabilities over each box; None without masks.
+
+    Raises:
+        ValueError: the arrays are not parallel.
+
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    class_ids: NDArray[np.int32]
+    class_names: list[str]
+    rois: NDArray[np.int32]
+    masks: list[NDArray[np.uint8]] | None
+    refined: NDArray[np.bool_]
+    image_size: tuple[int, int]
+    coarse: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that every array has as many rows as there are boxes."""
+        count = len(self.boxes)
+        for name in ('scores', 'class_ids', 'class_names', 'rois', 'masks', 'refined', 'coarse'):
+            value = getattr(self, name)
+            if value is not None and len(value) != count:
+                raise ValueError(f'{name} has {len(value)} rows, boxes has {count}: expected as many')
+
+    @classmethod
+    def empty(cls, image_size: tuple[int, int]) -> Instances:
+        """Return the result of a frame of (height, width) in which nothing was found."""
+        return cls(
+            np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), [],
+            np.zeros((0, 4), np.int32), [], np.zeros(0, bool), image_size)
+
+    def __len__(self) -> int:
+        """Return the number of instances."""
+        return len(self.boxes)
+
+    def __iter__(self) -> Iterator[Instances]:
+        """Yield each instance as a container of one."""
+        return (self[i] for i in range(len(self)))
+
+    def __getitem__(self, index: int | slice | NDArray[Any] | list[Any]) -> Instances:
+        """Select instances by position, slice, boolean mask or array of positions.
+
+        Raises:
+            IndexError: a position or the length of a boolean mask does not fit.
+
+        """
+        if isinstance(index, (int, np.integer)):
+            index = [int(index)]
+        rows = np.arange(len(self))[index]
+        return Instances(
+            self.boxes[rows], self.scores[rows], self.class_ids[rows],
+            [self.class_names[i] for i in rows], self.rois[rows],
+            None if self.masks is None else [self.masks[i] for i in rows],
+            self.refined[rows], self.image_size,
+            None if self.coarse is None else self.coarse[rows])
+
+    def full_mask(self, i: int) -> NDArray[np.uint8]:
+        """Return the mask of instance ``i`` over the whole image, uint8 (H, W), 0 or 1."""
+        full = np.zeros(self.image_size, np.uint8)
+        x, y, w, h = self.rois[i]
+        full[y:y + h, x:x + w] = self._masks()[i]
+        return full
+
+    def label_image(self) -> NDArray[np.uint16]:
+        """Return uint16 (H, W): 0 is background, else position + 1; the best score lies on top."""
+        labels = np.zeros(self.image_size, np.uint16)
+        for i, mask in reversed(list(enumerate(self._masks()))):
+            x, y, w, h = self.rois[i]
+            labels[y:y + h, x:x + w][mask > 0] = i + 1
+        return labels
+
+    def cutout(self, image: NDArray[np.uint8], i: int) -> NDArray[np.uint8]:
+        """Return instance ``i`` without its background.
+
+        Args:
+            image: the source image, uint8 (H, W, 3) BGR.
+            i: position of the instance.
+
+        Returns:
+            uint8 (h, w, 4) BGRA of the roi, alpha 0 outside the mask.
+
+        Raises:
+            ValueError: the image is not of the size that was segmented.
+
+        """
+        if image.shape != (*self.image_size, 3):
+            raise ValueError(
+                f'image has the shape {image.shape}: expected {(*self.image_size, 3)}, the frame '
+                'that these instances were found in')
+        x, y, w, h = self.rois[i]
+        alpha = self._masks()[i] * np.uint8(255)
+        return np.dstack([image[y:y + h, x:x + w], alpha])
+
+    def to_coco(self, image_id: int = 0,
+                category_ids: Mapping[int, int] | None = None) -> list[dict[str, Any]]:
+        """Convert to COCO result dictionaries.
+
+        Args:
+            image_id: COCO id of the image.
+            category_ids: class id to COCO category id; the class ids themselves by default.
+
+        Returns:
+            One dictionary per instance: ``image_id``, ``category_id``, ``score``, ``bbox``
+            (x, y, width, height in pixels) and, where there are masks, ``segmentation`` (run-lengths
+            over the whole image as pycocotools writes them, as text).
+
+        """
+        results = []
+        for i in range(len(self)):
+            class_id = int(self.class_ids[i])
+            x1, y1, x2, y2 = (float(v) for v in self.boxes[i])
+            result: dict[str, Any] = {
+                'image_id': image_id,
+                'category_id': class_id if category_ids is None else category_ids[class_id],
+                'score': float(self.scores[i]),
+                'bbox': [x1, y1, x2 - x1, y2 - y1],
+            }
+            if self.masks is not None:
+                result['segmentation'] = self._run_lengths(i)
+            results.append(result)
+        return results
+
+    def _run_lengths(self, i: int) -> dict[str, Any]:
+        from pycocotools import mask as coco_mask  # only those who export need it
+
+        rle = coco_mask.encode(np.asfortranarray(self.full_mask(i)))
+        return {'size': list(self.image_size), 'counts': rle['counts'].decode('ascii')}
+
+    def _masks(self) -> list[NDArray[np.uint8]]:
+        if self.masks is None:
+            raise ValueError('there are no masks: the frame was segmented with masks=False')
+        return self.masks
