@@ -21,10 +21,11 @@ from tqdm import tqdm
 from training.detector.augment import Augmentation, Sampler
 from training.detector.dataset import Photo
 from training.detector.loader import BatchMaker, BatchPlan, batches, to_device
+from training.detector.export import export_model
 from training.detector.losses import compute_losses, LossSettings, SemanticHead
 from training.graph.network import describe, FEATURES, NetworkConfig
 from training.graph.random_model import random_arrays
-from training.graph.tensorflow_files import write_atomically, write_model
+from training.graph.tensorflow_files import write_atomically
 from training.graph.torch_module import MaskRcnnModule, parameter_groups
 
 LOG = logging.getLogger(__name__)
@@ -218,11 +219,7 @@ class Trainer:
 
     def _load(self) -> None:
         path = self.options.folder / CHECKPOINT
-        try:
-            state = torch.load(path, map_location=self.device, weights_only=True)
-        except Exception as error:  # torch raises many types for a broken file
-            raise TrainingError(f'{path}: cannot be read as a checkpoint ({error}). Delete it to start anew, or choose '
-                                'another --output') from error
+        state = read_checkpoint(path, self.device)
         _check_settings(path, json.loads(state['settings']), json.loads(self.settings.to_json()))
         self.module.load_state_dict(state['module'])
         self.head.load_state_dict(state['head'])
@@ -238,15 +235,9 @@ class Trainer:
         return module.cpu().arrays()
 
     def export(self, stem: Path) -> None:
-        """Write ``stem``.pb, .pbtxt and _labels.txt with the averaged weights."""
-        export_model(self.settings.network, self.averaged_arrays(), self.settings.classes, stem)
-
-
-def export_model(network: NetworkConfig, arrays: dict[str, np.ndarray], classes: tuple[str, ...], stem: Path) -> None:
-    """Write the three files of a model; raises OSError that names the file where the disk is full."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    write_model(network, arrays, stem.with_name(f'{stem.name}.pb'), stem.with_name(f'{stem.name}.pbtxt'))
-    write_atomically(stem.with_name(f'{stem.name}_labels.txt'), ('\n'.join(classes) + '\n').encode())
+        """Write the model with the averaged weights; see :func:`training.detector.export.export_model`."""
+        export_model(self.settings.network, self.averaged_arrays(), self.settings.classes, stem,
+                     input_max_side=self.settings.sizes[-1][1])
 
 
 def initial_arrays(config: NetworkConfig, seed: int) -> dict[str, np.ndarray]:
@@ -260,6 +251,28 @@ def initial_arrays(config: NetworkConfig, seed: int) -> dict[str, np.ndarray]:
     arrays['FirstStageBoxPredictor/ClassPredictor/biases'][:] = np.tile([2.0, -2.0], len(config.anchors))
     arrays['SecondStageBoxPredictor/ClassPredictor/biases'][0] = 2.0
     return arrays
+
+
+def read_checkpoint(path: Path, device: str | torch.device = 'cpu') -> dict[str, Any]:
+    """Read a checkpoint; raises TrainingError where it is missing or broken."""
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise TrainingError(f'{path}: no such checkpoint. Give the folder of a run') from None
+    except Exception as error:  # torch raises many types for a broken file
+        raise TrainingError(f'{path}: cannot be read as a checkpoint ({error}). Delete it to start anew, or choose '
+                            'another --output') from error
+
+
+def export_checkpoint(folder: Path, stem: Path, input_max_side: int = 0) -> Path:
+    """Write the model of a run's checkpoint and return its manifest."""
+    state = read_checkpoint(folder / CHECKPOINT)
+    settings = json.loads(state['settings'])
+    network = NetworkConfig.from_dict(settings['network'])
+    module = MaskRcnnModule(network, initial_arrays(network, 0))
+    module.load_state_dict(state['average'])
+    return export_model(network, module.arrays(), tuple(settings['classes']), stem,
+                        input_max_side or settings['sizes'][-1][1])
 
 
 def _check_settings(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:

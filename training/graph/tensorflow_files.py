@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
+from google.protobuf.message import DecodeError
 import numpy as np
 from tensorboard.compat.proto import attr_value_pb2, graph_pb2, tensor_pb2, types_pb2
 
@@ -74,6 +75,28 @@ def write_model(config: NetworkConfig, arrays: Mapping[str, np.ndarray], weights
         write_atomically(path, payload)
 
 
+def read_arrays(config: NetworkConfig, weights: Path) -> dict[str, np.ndarray]:
+    """Read the trained arrays of a network back from its frozen graph.
+
+    Raises:
+        ValueError: the file is no frozen graph, or of another network.
+        OSError: the file cannot be read.
+
+    """
+    graph = graph_pb2.GraphDef()
+    try:
+        graph.ParseFromString(weights.read_bytes())
+    except DecodeError:
+        raise ValueError(f'{weights}: is no frozen graph (.pb)') from None
+    constants = {n.name: n.attr['value'].tensor for n in graph.node if n.op == 'Const'}
+    wanted = weights_of(describe(config)).values()
+    arrays = {w.name: _array(constants[w.name]) for w in wanted if w.name in constants}
+    try:
+        return {w.name: _checked(w, arrays) for w in wanted}
+    except ValueError as error:
+        raise ValueError(f'{weights}: is of another network: {error}') from None
+
+
 def write_atomically(path: Path, payload: bytes) -> None:
     """Write beside the target, flush to the disk, then rename over it."""
     temporary = path.with_name(f'{path.name}.part')
@@ -119,6 +142,13 @@ def _tensor(array: np.ndarray) -> tensor_pb2.TensorProto:
     else:
         tensor.float_val.append(float(array.reshape(-1)[0]))
     return tensor
+
+
+def _array(tensor: tensor_pb2.TensorProto) -> np.ndarray:
+    shape = tuple(d.size for d in tensor.tensor_shape.dim)
+    if tensor.tensor_content:
+        return np.frombuffer(tensor.tensor_content, np.float32).reshape(shape)
+    return np.full(shape, tensor.float_val[0] if tensor.float_val else np.nan, np.float32)
 
 
 def _attribute(key: str, value: Any) -> attr_value_pb2.AttrValue:

@@ -1,0 +1,200 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Models on disk: what a manifest says, and where manifests are."""
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from instance_seg_ros.errors import ModelError
+
+COCO_MODEL = 'mask_rcnn_inception_v2_coco'
+SHIPPED_MODEL = 'person_mask_rcnn'
+SEARCH_PATH_VARIABLE = 'INSTANCE_SEG_ROS_MODELS'
+DEFAULT_INPUT_MAX_SIDE = 1365  # of the published pipeline config
+
+_FILES = ('weights', 'text_graph', 'labels')
+_OPTIONAL = ('input_max_side', 'proposals', 'sha256', 'sha1', 'licence', 'card', 'description')
+
+
+@dataclass(frozen=True)
+class ModelManifest:
+    """A model and the files that it is made of.
+
+    Attributes:
+        name: as users give it.
+        weights, text_graph, labels: paths; see docs/models.md.
+        digests: file role to (algorithm, hexadecimal digest) on record.
+        input_max_side: longest side in pixels that images are scaled down to.
+        proposals: regions that the first stage hands on, None for the text graph's own number.
+        description, licence, card: for people.
+    """
+
+    name: str
+    weights: Path
+    text_graph: Path
+    labels: Path
+    digests: dict[str, tuple[str, str]] = field(default_factory=dict)
+    input_max_side: int = DEFAULT_INPUT_MAX_SIDE
+    proposals: int | None = None
+    description: str = ''
+    licence: str = ''
+    card: str = ''
+
+    def missing_files(self) -> list[Path]:
+        """Return the files that are not there."""
+        return [path for path in (self.weights, self.text_graph, self.labels) if not path.is_file()]
+
+    def check_digests(self) -> None:
+        """Compare every file with the digest on record.
+
+        Raises:
+            ModelError: a file differs: cv2.dnn would load it and run with wrong weights.
+
+        """
+        for role, (algorithm, expected) in self.digests.items():
+            path: Path = getattr(self, role)
+            actual = hashlib.new(algorithm, path.read_bytes()).hexdigest()
+            if actual != expected.lower():
+                raise ModelError(
+                    f'{role} {path}: its {algorithm.upper()} is {actual}, model {self.name!r} has '
+                    f'{expected} on record. The file is damaged or another one: download it again, '
+                    'or correct the manifest if you changed it on purpose')
+
+
+def find_model(name: str = 'auto') -> ModelManifest:
+    """Find a model.
+
+    Args:
+        name: ``auto`` (the COCO model where its files are installed, else the shipped one), a model's
+            name, or the path of a manifest (.yaml).
+
+    Raises:
+        ModelError: there is no such model, or one of its files is missing.
+
+    """
+    if name == 'auto':
+        return _auto()
+    path = Path(name).expanduser()
+    if path.suffix in ('.yaml', '.yml'):
+        return _complete(read_manifest(path))
+    for folder in model_folders():
+        if (folder / f'{name}.yaml').is_file():
+            return _complete(read_manifest(folder / f'{name}.yaml'))
+    known = sorted({p.stem for folder in model_folders() for p in folder.glob('*.yaml')})
+    raise ModelError(
+        f'model {name!r}: not found. Known are auto, {", ".join(known) or "none"}; or give the path '
+        f'of a manifest (.yaml), or add a folder to {SEARCH_PATH_VARIABLE}')
+
+
+def from_files(weights: str, text_graph: str, labels: str, model: str = 'auto') -> ModelManifest:
+    """Return the manifest of a plain trio of files; a path left empty is taken from ``model``.
+
+    Raises:
+        ModelError: the labels or the text graph of other weights cannot be guessed.
+
+    """
+    if weights and not (text_graph and labels):
+        stem = Path(weights).expanduser()
+        text_graph = text_graph or str(stem.with_suffix('.pbtxt'))
+        labels = labels or str(stem.with_name(f'{stem.stem}_labels.txt'))
+    if weights:
+        given = ModelManifest(Path(weights).stem, *(Path(p).expanduser() for p in
+                                                    (weights, text_graph, labels)))
+    else:
+        base = find_model(model)
+        changed = {key: Path(value).expanduser() for key, value in
+                   (('text_graph', text_graph), ('labels', labels)) if value}
+        digests = {role: d for role, d in base.digests.items() if role not in changed}
+        given = replace(base, digests=digests, **changed)  # type: ignore[arg-type]
+    return _complete(given)
+
+
+def model_folders() -> Iterator[Path]:
+    """Yield the folders that are searched, best first.
+
+    Those in the environment variable INSTANCE_SEG_ROS_MODELS, then ``share/instance_seg_ros/models`` or
+    ``models`` of the prefix that this package is installed in: a ROS workspace, a virtual environment or
+    a source checkout alike.
+    """
+    for entry in os.environ.get(SEARCH_PATH_VARIABLE, '').split(os.pathsep):
+        if entry:
+            yield Path(entry).expanduser()
+    package = Path(__file__).resolve().parent
+    for parent in package.parents:
+        shared = parent / 'share' / package.name / 'models'
+        if shared.is_dir():
+            yield shared
+    checkout = package.parent / 'models'
+    if checkout.is_dir():
+        yield checkout
+
+
+def read_manifest(path: Path) -> ModelManifest:
+    """Read a manifest; the paths in it are relative to it.
+
+    Raises:
+        ModelError: the file is missing, is no YAML mapping, or lacks or does not know a key.
+
+    """
+    import yaml  # only those who load a model need it
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise ModelError(f'manifest {path}: {error.strerror}') from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ModelError(f'manifest {path}: is not YAML ({" ".join(str(error).split())})') from None
+    if not isinstance(content, dict):
+        raise ModelError(f'manifest {path}: expected a mapping with the keys name, {", ".join(_FILES)}')
+    missing = [key for key in ('name', *_FILES) if not isinstance(content.get(key), str)]
+    unknown = sorted(set(content) - {'name', *_FILES, *_OPTIONAL})
+    if missing or unknown:
+        problems = [f'lacks {", ".join(missing)}'] * bool(missing)
+        problems += [f'has unknown keys {", ".join(map(str, unknown))}'] * bool(unknown)
+        raise ModelError(f'manifest {path}: {" and ".join(problems)}')
+    return _manifest(path, content)
+
+
+def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
+    digests = {role: (algorithm, str(digest)) for algorithm in ('sha1', 'sha256')
+               for role, digest in (content.get(algorithm) or {}).items() if role in _FILES}
+    numbers = {}
+    for key in ('input_max_side', 'proposals'):
+        value = content.get(key)
+        if value is not None and not (isinstance(value, int) and value > 0):
+            raise ModelError(f'manifest {path}: {key} is {value!r}, expected a whole number above 0')
+        if value is not None:
+            numbers[key] = value
+    texts = {key: str(content.get(key, '')) for key in ('description', 'licence', 'card')}
+    files = {key: path.parent / content[key] for key in _FILES}
+    return ModelManifest(name=content['name'], digests=digests, **files, **numbers, **texts)
+
+
+def _auto() -> ModelManifest:
+    shipped = None
+    for folder in model_folders():
+        coco, small = folder / f'{COCO_MODEL}.yaml', folder / f'{SHIPPED_MODEL}.yaml'
+        if coco.is_file() and not (manifest := read_manifest(coco)).missing_files():
+            return manifest
+        if shipped is None and small.is_file():
+            shipped = small
+    if shipped is None:
+        raise ModelError(
+            f'model auto: neither {COCO_MODEL} nor {SHIPPED_MODEL} is in '
+            f'{", ".join(map(str, model_folders())) or "any known folder"}. Install the package again, '
+            f'or add the folder of its models to {SEARCH_PATH_VARIABLE}')
+    return _complete(read_manifest(shipped))
+
+
+def _complete(manifest: ModelManifest) -> ModelManifest:
+    missing = manifest.missing_files()
+    if missing:
+        raise ModelError(
+            f'model {manifest.name!r}: {", ".join(map(str, missing))} '
+            f'{"is" if len(missing) == 1 else "are"} missing. See docs/models.md for where to get '
+            'the files, and put them there')
+    return manifest

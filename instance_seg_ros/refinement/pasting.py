@@ -1,0 +1,58 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Coarse mask probabilities, pasted where they belong."""
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def clip_rois(boxes: NDArray[np.float32], height: int, width: int) -> NDArray[np.int32]:
+    """Return the whole pixels that each box touches.
+
+    Args:
+        boxes: float32 (N, 4), x1, y1, x2, y2 in pixels.
+        height, width: of the image.
+
+    Returns:
+        int32 (N, 4), x, y, width, height inside the image, at least 1 x 1.
+
+    """
+    low = np.floor(boxes[:, :2]).clip(0, (width - 1, height - 1))
+    high = np.ceil(boxes[:, 2:]).clip(low + 1, (width, height))
+    return np.concatenate([low, high - low], 1).astype(np.int32)
+
+
+def paste(coarse: NDArray[np.float32], box: NDArray[np.float32], origin: tuple[float, float],
+          step: tuple[float, float], size: tuple[int, int], *, outside: bool) -> NDArray[np.float32]:
+    """Sample a coarse mask that is stretched over a box on a grid of pixels, bilinearly.
+
+    Two thin matrix products: exact to the sub-pixel, where cv2.resize needs whole boxes and
+    cv2.warpAffine rounds positions to 1/32 of a (large) coarse cell.
+
+    Args:
+        coarse: float32 (M, M) probabilities.
+        box: x1, y1, x2, y2 in pixels.
+        origin: x, y of the grid's first pixel corner.
+        step: width, height of a grid pixel in image pixels.
+        size: (height, width) of the grid.
+        outside: whether the mask's edge goes on outside the box; else it is 0 there.
+
+    Returns:
+        float32 of that size.
+
+    """
+    columns = _weights(origin[0], step[0], size[1], box[0], box[2], coarse.shape[1], outside)
+    rows = _weights(origin[1], step[1], size[0], box[1], box[3], coarse.shape[0], outside)
+    return rows @ coarse @ columns.T
+
+
+def _weights(origin: float, step: float, count: int, low: float, high: float, cells: int,
+             outside: bool) -> NDArray[np.float32]:
+    """Bilinear weights (count, cells) of pixel centres in cells that divide low..high evenly."""
+    centres = origin + (np.arange(count, dtype=np.float32) + np.float32(0.5)) * np.float32(step)
+    position = (centres - low) / max(high - low, 1e-6) * cells - 0.5
+    inside = (centres >= low) & (centres <= high)
+    grid = np.arange(cells, dtype=np.float32)
+    weights = 1 - np.abs(position.clip(0, cells - 1)[:, None] - grid)
+    weights = weights.clip(0, None).astype(np.float32)
+    return weights if outside else weights * inside[:, None]

@@ -1,0 +1,297 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""The pipeline: an image in, instances out."""
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.detection import Detections, MaskRcnn
+from instance_seg_ros.errors import ImageError, ModelError
+from instance_seg_ros.instances import Instances
+from instance_seg_ros.labels import ids_of, read_labels
+from instance_seg_ros.models import SHIPPED_MODEL, find_model, from_files
+from instance_seg_ros.refinement.pasting import clip_rois, paste
+
+LOG = logging.getLogger(__name__)
+
+MIN_SIDE = 34  # smaller images are accepted by the network and answered with junk
+
+
+class Refiner(Protocol):
+    """Sharpens masks; see MaskSmoother for the arguments and results."""
+
+    def __call__(self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32],
+                 coarse: NDArray[np.float32]
+                 ) -> tuple[NDArray[np.int32], list[NDArray[np.float32]]]: ...
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What may change between two frames.
+
+    Attributes:
+        confidence_threshold: instances with a lower score are dropped, 0 to 1.
+        nms_threshold: of two boxes of a class with a larger IoU the lower score is dropped, 0 to 1.
+        mask_threshold: pixels with at least this probability belong to the instance, 0 to 1.
+        classes: names to keep; empty keeps all.
+        max_instances: at most so many, best scores first.
+        input_max_side: larger images are scaled down to this longer side, pixels; 0 is the model's own.
+    """
+
+    confidence_threshold: float = 0.5
+    nms_threshold: float = 0.4
+    mask_threshold: float = 0.5
+    classes: tuple[str, ...] = ()
+    max_instances: int = 100
+    input_max_side: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges; raises ValueError with the name, the value and what was expected."""
+        for name in ('confidence_threshold', 'nms_threshold', 'mask_threshold'):
+            _check_number(name, getattr(self, name), 0, 1, float)
+        _check_number('max_instances', self.max_instances, 1, 10_000, int)
+        if self.input_max_side != 0:
+            _check_number('input_max_side', self.input_max_side, MIN_SIDE, 16_384, int)
+        if isinstance(self.classes, str):
+            raise ValueError(f'classes is {self.classes!r}: expected a list of names')
+
+
+def _check_number(name: str, value: Any, low: float, high: float, kind: type) -> None:
+    allowed = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
+    if isinstance(value, bool) or not isinstance(value, allowed) or not low <= value <= high:
+        also = ', or 0 for the model\'s own' if name == 'input_max_side' else ''
+        noun = 'a whole number' if kind is int else 'a number'
+        raise ValueError(f'{name} is {value!r}: expected {noun} from {low} to {high}{also}')
+
+
+class Segmenter:
+    """Loads a model once, then turns images into :class:`Instances`.
+
+    Args:
+        model: ``auto`` (the COCO model where it is installed, else the shipped person model), a
+            model's name, or the path of a manifest.
+        model_path, text_graph_path, labels_path: a plain .pb/.pbtxt/labels trio in place of a
+            manifest. Beside a given .pb, the other two default to the same name with .pbtxt and
+            _labels.txt.
+        refiner: ``smooth`` (about 1 ms an instance), ``none`` (the plain resized mask), ``gan`` or the
+            path of a refiner model (not part of this version), ``auto`` (the best that is installed).
+        num_threads: threads of OpenCV, 0 for all cores. OpenCV has one such number for the process.
+        settings: the fields of :class:`Settings`, by name; each is also a property that can be set
+            between frames.
+
+    Raises:
+        ModelError: a model file is missing, broken or does not fit the others.
+        ValueError: a parameter is out of range, or a class is unknown to the model.
+
+    Examples:
+        >>> segmenter = Segmenter(confidence_threshold=0.6)
+        >>> instances = segmenter(cv2.imread('street.jpg'))
+        >>> print(instances.class_names, instances.boxes)
+
+    """
+
+    def __init__(
+            self, *, model: str = 'auto', model_path: str | Path = '',
+            text_graph_path: str | Path = '', labels_path: str | Path = '', refiner: str = 'auto',
+            num_threads: int = 0, **settings: Any) -> None:
+        self._lock = threading.Lock()
+        _check_number('num_threads', num_threads, 0, 1024, int)
+        self._settings = Settings(**_known(settings))
+        if num_threads:
+            cv2.setNumThreads(num_threads)
+        paths = [str(p) for p in (model_path, text_graph_path, labels_path)]
+        self.manifest = from_files(*paths, model) if any(paths) else find_model(model)
+        self.manifest.check_digests()
+        self._detector = MaskRcnn(
+            self.manifest.weights, self.manifest.text_graph, self.manifest.proposals)
+        self._names = read_labels(self.manifest.labels, self._detector.num_classes)
+        self._class_ids = ids_of(self._settings.classes, self._names)
+        self.refiner, self._refine = _make_refiner(refiner)
+        self.timings: dict[str, float] = {}
+        _log_model(model, self.manifest.name, self.refiner)
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model in use."""
+        return self.manifest.name
+
+    @property
+    def class_names(self) -> dict[int, str]:
+        """Class id to name, in the model's own numbering; ids without a class are left out."""
+        return dict(self._names)
+
+    @property
+    def settings(self) -> Settings:
+        """What the next frame is segmented with."""
+        return self._settings
+
+    def update(self, **settings: Any) -> None:
+        """Change some settings from the next frame on: all of them, or, with an error, none.
+
+        Raises:
+            ValueError: an unknown setting, a value out of range, or an unknown class.
+
+        """
+        changed = replace(self._settings, **_known(settings))
+        class_ids = ids_of(changed.classes, self._names)
+        with self._lock:
+            self._settings, self._class_ids = changed, class_ids
+
+    def __call__(self, image_bgr: NDArray[np.uint8], *, masks: bool = True) -> Instances:
+        """Segment one image.
+
+        One call runs at a time; calls from other threads wait.
+
+        Args:
+            image_bgr: uint8 (H, W, 3), BGR as OpenCV reads it; at least 34 pixels a side.
+            masks: False skips the mask stage: boxes only, for about a third of the time.
+
+        Returns:
+            The instances, in pixels of this image. ``timings`` then holds the milliseconds of each stage.
+
+        Raises:
+            ImageError: not such an image.
+
+        """
+        check_image(image_bgr)
+        with self._lock:
+            return self._segment(image_bgr, masks)
+
+    def _segment(self, image: NDArray[np.uint8], masks: bool) -> Instances:
+        height, width = image.shape[:2]
+        started = time.perf_counter()
+        detections = self._detector.detect(self._scaled(image))
+        boxes = detections.boxes(height, width)
+        keep = self._select(detections, boxes)
+        detected = time.perf_counter()
+        coarse = self._detector.masks(detections, keep) if masks else None
+        masked = time.perf_counter()
+        instances = self._assemble(image, detections, boxes, keep, coarse)
+        refined = time.perf_counter()
+        self.timings = {'detect': 1e3 * (detected - started), 'masks': 1e3 * (masked - detected),
+                        'refine': 1e3 * (refined - masked)}
+        return instances
+
+    def _scaled(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        limit = self._settings.input_max_side or self.manifest.input_max_side
+        height, width = image.shape[:2]
+        scale = limit / max(height, width)
+        if scale >= 1:
+            return image
+        size = max(round(width * scale), MIN_SIDE), max(round(height * scale), MIN_SIDE)
+        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+    def _select(
+            self, detections: Detections, boxes: NDArray[np.float32]) -> NDArray[np.intp]:
+        """Positions of the detections that survive threshold, class filter and NMS, best first."""
+        settings = self._settings
+        usable = detections.scores >= settings.confidence_threshold
+        usable &= np.isin(detections.class_ids, list(self._class_ids or self._names))
+        candidates = np.flatnonzero(usable)
+        if len(candidates) == 0:
+            return candidates
+        x1y1, x2y2 = boxes[candidates, :2], boxes[candidates, 2:]
+        kept = cv2.dnn.NMSBoxesBatched(
+            np.concatenate([x1y1, x2y2 - x1y1], 1).tolist(), detections.scores[candidates].tolist(),
+            detections.class_ids[candidates].tolist(), 0.0, settings.nms_threshold)
+        # Rows come by falling score, so their order is that of the scores.
+        return np.sort(candidates[np.asarray(kept, np.intp)])[:settings.max_instances]
+
+    def _assemble(
+            self, image: NDArray[np.uint8], detections: Detections, boxes: NDArray[np.float32],
+            keep: NDArray[np.intp], coarse: NDArray[np.float32] | None) -> Instances:
+        height, width = image.shape[:2]
+        boxes = boxes[keep]
+        class_ids = detections.class_ids[keep]
+        refine = coarse is not None and self._refine is not None
+        masks: list[NDArray[np.uint8]] | None = None
+        if coarse is None:
+            rois = clip_rois(boxes, height, width)
+        elif self._refine is not None:
+            rois, alphas = self._refine(image, boxes, coarse)
+            masks = [self._threshold(alpha) for alpha in alphas]
+        else:
+            rois = clip_rois(boxes, height, width)
+            masks = [self._threshold(paste(mask, box, (x, y), (1, 1), (h, w), outside=True))
+                     for mask, box, (x, y, w, h) in zip(coarse, boxes, rois.tolist(), strict=True)]
+        return Instances(
+            boxes=boxes, scores=detections.scores[keep], class_ids=class_ids,
+            class_names=[self._names[int(i)] for i in class_ids], rois=rois, masks=masks,
+            refined=np.full(len(keep), refine), image_size=(height, width), coarse=coarse)
+
+    def _threshold(self, alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
+        return (alpha >= self._settings.mask_threshold).astype(np.uint8)
+
+
+def _setting(name: str) -> property:
+    def read(self: Segmenter) -> Any:
+        return getattr(self.settings, name)
+
+    def write(self: Segmenter, value: Any) -> None:
+        self.update(**{name: value})
+
+    return property(read, write, doc=f'The setting {name}; see Settings.')
+
+
+for _field in fields(Settings):
+    setattr(Segmenter, _field.name, _setting(_field.name))
+
+
+def check_image(image: Any) -> None:
+    """Raise ImageError unless this is an uint8 BGR image of a size that makes sense."""
+    if not isinstance(image, np.ndarray):
+        raise ImageError(
+            f'image is a {type(image).__name__}: expected a numpy array uint8 (H, W, 3), BGR. '
+            'cv2.imread gives None for a file that it cannot read')
+    if image.ndim != 3 or image.shape[2] != 3:
+        hints = {(2, 0): 'convert it by cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)',
+                 (3, 1): 'convert it by cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)',
+                 (3, 4): 'drop the alpha channel by image[:, :, :3]'}
+        hint = hints.get((image.ndim, image.shape[2] if image.ndim == 3 else 0), 'convert it')
+        raise ImageError(f'image has the shape {image.shape}: expected (H, W, 3), BGR; {hint}')
+    if image.dtype != np.uint8:
+        hint = ('multiply one that ranges from 0 to 1 by 255 and convert it'
+                if image.dtype.kind == 'f' else 'scale it to 0 to 255 and convert it')
+        raise ImageError(f'image is of the type {image.dtype}: expected uint8; {hint}')
+    if min(image.shape[:2]) < MIN_SIDE:
+        raise ImageError(
+            f'image is {image.shape[1]}x{image.shape[0]} pixels: expected at least '
+            f'{MIN_SIDE}x{MIN_SIDE}')
+
+
+def _known(settings: dict[str, Any]) -> dict[str, Any]:
+    names = [field.name for field in fields(Settings)]
+    for name in settings:
+        if name not in names:
+            raise ValueError(f'{name}: no such setting; known are {", ".join(names)}')
+    classes = settings.get('classes')
+    if isinstance(classes, Iterable) and not isinstance(classes, str):
+        settings = settings | {'classes': tuple(classes)}
+    return settings
+
+
+def _make_refiner(name: str) -> tuple[str, Refiner | None]:
+    if name in ('auto', 'smooth'):
+        from instance_seg_ros.refinement.smoother import MaskSmoother
+        return 'smooth', MaskSmoother()
+    if name == 'none':
+        return 'none', None
+    raise ModelError(
+        f'refiner {name!r}: the learned refiner is not part of this version. Expected smooth, none or '
+        'auto')
+
+
+def _log_model(asked: str, name: str, refiner: str) -> None:
+    LOG.info('model %s, refiner %s', name, refiner)
+    if asked == 'auto' and name == SHIPPED_MODEL:
+        LOG.info('the COCO model is not installed: the shipped small model finds people only '
+                 '(docs/models.md says how to install the other)')
