@@ -2,11 +2,12 @@
 """Starts the node: `ros2 launch instance_seg_ros seg.launch.py image_topic:=/camera/image_raw`."""
 from pathlib import Path
 
-from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.conditions import IfCondition
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription
 
 # This file is installed as share/instance_seg_ros/launch/seg.launch.py.
 SHARE = Path(__file__).parent.parent

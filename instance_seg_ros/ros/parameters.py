@@ -73,7 +73,8 @@ PARAMETERS = (
     NodeParameter(
         'classes', [''], "Names of the classes to keep; [''] keeps all"),
     NodeParameter(
-        'max_instances', 100, 'At most this many instances, those with the best scores', (1, 10000)),
+        'max_instances', 100, 'At most this many instances, those with the best scores',
+        (1, 10000)),
     NodeParameter(
         'input_max_side', 0,
         'Larger images are scaled down to this longer side before detection, in pixels; 0: as the '

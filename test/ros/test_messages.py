@@ -1,0 +1,116 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Instances become messages without loss."""
+import array
+
+import numpy as np
+import pytest
+from instance_seg_ros.instances import Instances
+from instance_seg_ros.msg import InstanceMask
+from instance_seg_ros.ros.messages import (
+    rle_counts,
+    to_detections,
+    to_instance_masks,
+    to_label_image,
+)
+from pycocotools import mask as coco_mask
+from ros_harness import decode_mask, pixels_of
+from std_msgs.msg import Header
+
+HEADER = Header(frame_id='camera')
+HEADER.stamp.sec, HEADER.stamp.nanosec = 12, 34
+
+
+@pytest.fixture
+def instances() -> Instances:
+    rng = np.random.default_rng(2)
+    return Instances(
+        boxes=np.array([[2.5, 3.0, 10.5, 9.0], [0.0, 0.0, 4.0, 20.0]], np.float32),
+        scores=np.array([0.75, 0.5], np.float32),
+        class_ids=np.array([17, 0], np.int32),
+        class_names=['dog', 'person'],
+        rois=np.array([[2, 3, 9, 6], [0, 0, 4, 20]], np.int32),
+        masks=[rng.integers(0, 2, (6, 9)).astype(np.uint8), np.ones((20, 4), np.uint8)],
+        refined=np.array([True, False]),
+        image_size=(20, 30))
+
+
+def test_detections(instances: Instances) -> None:
+    message = to_detections(instances, HEADER)
+    assert message.header == HEADER
+    first, second = message.detections
+    assert first.header == second.header == HEADER
+    assert (first.bbox.center.position.x, first.bbox.center.position.y) == (6.5, 6.0)
+    assert (first.bbox.size_x, first.bbox.size_y, first.bbox.center.theta) == (8.0, 6.0, 0.0)
+    assert [result.hypothesis.class_id for result in first.results] == ['17']
+    assert [result.hypothesis.class_id for result in second.results] == ['0']
+    assert first.results[0].hypothesis.score == pytest.approx(0.75)
+    assert first.id == second.id == ''
+
+
+@pytest.mark.parametrize('encoding', ['mono8', 'rle'])
+def test_masks_survive(encoding: str, instances: Instances) -> None:
+    message = to_instance_masks(instances, HEADER, encoding)
+    assert message.header == HEADER
+    assert (message.image_height, message.image_width) == (20, 30)
+    assert [mask.detection_index for mask in message.masks] == [0, 1]
+    assert [mask.class_name for mask in message.masks] == ['dog', 'person']
+    assert [mask.class_id for mask in message.masks] == ['17', '0']
+    assert [mask.refined for mask in message.masks] == [True, False]
+    assert [mask.score for mask in message.masks] == [0.75, 0.5]
+    roi = message.masks[0].roi
+    assert (roi.x_offset, roi.y_offset, roi.width, roi.height) == (2, 3, 9, 6)
+    for mask, expected in zip(message.masks, instances.masks, strict=True):
+        np.testing.assert_array_equal(decode_mask(mask), expected == 1)
+
+
+def test_only_one_encoding_is_filled(instances: Instances) -> None:
+    mono8 = to_instance_masks(instances, HEADER, 'mono8').masks[0]
+    assert (mono8.encoding, len(mono8.rle_counts)) == (InstanceMask.MONO8_CROP, 0)
+    assert (mono8.mask.encoding, mono8.mask.header) == ('mono8', HEADER)
+    rle = to_instance_masks(instances, HEADER, 'rle').masks[0]
+    assert (rle.encoding, len(rle.mask.data)) == (InstanceMask.RLE_CROP, 0)
+
+
+@pytest.mark.parametrize('mask', [
+    np.zeros((3, 5), np.uint8),
+    np.ones((3, 5), np.uint8),
+    np.eye(7, dtype=np.uint8),
+    np.ones((1, 1), np.uint8),
+    np.zeros((0, 4), np.uint8),
+    (np.random.default_rng(3).random((33, 21)) > 0.5).astype(np.uint8),
+])
+def test_run_lengths_are_those_of_coco(mask: np.ndarray) -> None:
+    counts = rle_counts(mask)
+    assert counts.typecode == 'I'
+    assert sum(counts) == mask.size
+    if mask.size:
+        uncompressed = {'counts': list(counts), 'size': list(mask.shape)}
+        decoded = coco_mask.decode(coco_mask.frPyObjects(uncompressed, *mask.shape))
+        np.testing.assert_array_equal(decoded, mask)
+
+
+def test_run_lengths_by_hand() -> None:
+    assert rle_counts(np.array([[1, 0], [1, 1]])) == array.array('I', [0, 2, 1, 1])
+    assert rle_counts(np.array([[0, 1], [0, 1]])) == array.array('I', [2, 2])
+
+
+def test_label_image(instances: Instances) -> None:
+    message = to_label_image(instances, HEADER)
+    assert (message.header, message.encoding) == (HEADER, 'mono16')
+    np.testing.assert_array_equal(pixels_of(message), instances.label_image())
+
+
+def test_an_empty_frame_gives_empty_messages() -> None:
+    empty = Instances.empty((20, 30))
+    assert to_detections(empty, HEADER).detections == []
+    masks = to_instance_masks(empty, HEADER, 'rle')
+    assert (list(masks.masks), masks.image_height, masks.image_width) == ([], 20, 30)
+    assert not pixels_of(to_label_image(empty, HEADER)).any()
+
+
+def test_what_cannot_be_converted_is_told(instances: Instances) -> None:
+    with pytest.raises(ValueError, match="'png'.*mono8, rle"):
+        to_instance_masks(instances, HEADER, 'png')
+    instances.masks = None
+    with pytest.raises(ValueError, match='masks=True'):
+        to_instance_masks(instances, HEADER, 'rle')
