@@ -60,7 +60,7 @@ def evaluate(segmenter: Segmenter, photos: list[Photo], operating_score: float =
 
     """
     results = _Results()
-    for index, photo in enumerate(tqdm(photos, disable=not progress, unit='photo')):
+    for index, photo in enumerate(tqdm(photos, disable=not progress, unit='photo', mininterval=5)):
         _measure(segmenter, photo, index, operating_score, results)
     groups = {
         'all': range(len(photos)),
@@ -126,24 +126,25 @@ def _score(results: _Results, photos: list[Photo], ids: list[int], classes: list
     hits, detections, objects = (sum(results.hits[i][k] for i in ids) for k in range(3))
     counts = [results.false_counts[i] for i in ids if i in results.false_counts]
     return Scores(
-        len(ids), objects, _average_precision(results.truth, results.boxes, 'bbox', ids, classes),
-        _average_precision([t for t in results.truth if 'segmentation' in t], results.masks, 'segm', masked, classes),
+        len(ids), objects, _average_precision(results.truth, results.boxes, 'bbox', photos, ids, classes),
+        _average_precision([t for t in results.truth if 'segmentation' in t], results.masks, 'segm', photos, masked, classes),
         sum(counts) / len(counts) if counts else None,
         hits / detections if detections else None, hits / objects if objects else None)
 
 
-def _average_precision(truth: list[dict[str, Any]], detections: list[dict[str, Any]], kind: str, ids: list[int],
-                       classes: list[int]) -> dict[str, float | None]:
+def _average_precision(truth: list[dict[str, Any]], detections: list[dict[str, Any]], kind: str, photos: list[Photo],
+                       ids: list[int], classes: list[int]) -> dict[str, float | None]:
     wanted = set(ids)
+    images = [{'id': i, 'height': photos[i].size[0], 'width': photos[i].size[1]} for i in ids]
     truth = [t for t in truth if t['image_id'] in wanted]
     if not truth:
         return dict.fromkeys([*_STATS, 'AP50_large'])
     with contextlib.redirect_stdout(io.StringIO()):
         dataset = COCO()
-        dataset.dataset = {'info': {}, 'images': [{'id': i} for i in ids], 'annotations': truth,
+        dataset.dataset = {'info': {}, 'images': images, 'annotations': truth,
                            'categories': [{'id': c} for c in classes]}
         dataset.createIndex()
-        kept = [d for d in detections if d['image_id'] in wanted]
+        kept = [dict(d) for d in detections if d['image_id'] in wanted]  # loadRes changes them
         run = COCOeval(dataset, dataset.loadRes(kept) if kept else COCO(), kind)
         run.params.imgIds = ids
         run.params.catIds = classes

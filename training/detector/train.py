@@ -123,7 +123,7 @@ class Trainer:
     def run(self) -> None:
         """Train to the end of the schedule, write checkpoints on the way and the averaged weights at the end."""
         self.module.train()
-        bar = tqdm(total=1000, initial=int(1000 * self.progress()), disable=not self.options.progress,
+        bar = tqdm(total=1000, initial=int(1000 * self.progress()), disable=not self.options.progress, mininterval=2,
                    bar_format='{l_bar}{bar}| {elapsed}<{remaining} {postfix}')
         saved = snapped = started = time.monotonic()
         base, seen = self.elapsed, 0
