@@ -143,16 +143,25 @@ def main(args: list[str] | None = None) -> int:
     signal.signal(signal.SIGINT, lambda number, frame: None)
     rclpy.init(args=args)
     try:
-        node = InstanceSegNode()
+        return _run()
     except (ModelError, ParameterException, ValueError) as error:
         rclpy.logging.get_logger(NODE_NAME).fatal(str(error))
-        rclpy.try_shutdown()
         return 1
+    except Exception:
+        # A signal takes the context away at any moment, and everything that needs it raises.
+        if rclpy.ok():
+            raise
+        return 0
+    finally:
+        rclpy.try_shutdown()
+
+
+def _run() -> int:
+    node = InstanceSegNode()
     try:
         rclpy.spin(node)
     except ExternalShutdownException:
         pass  # the ordinary end
     finally:
         node.close()
-        rclpy.try_shutdown()
     return 0

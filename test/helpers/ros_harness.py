@@ -13,13 +13,14 @@ import numpy as np
 import rclpy
 from ament_index_python.packages import get_package_prefix
 from builtin_interfaces.msg import Time
-from instance_seg_ros.msg import InstanceMask, InstanceMaskArray
-from instance_seg_ros.ros.image_codec import to_message
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray
+
+from instance_seg_ros.msg import InstanceMask, InstanceMaskArray
+from instance_seg_ros.ros.image_codec import to_message
 
 TIMEOUT = 60.0  # seconds; only ever reached by a failure
 RESEND_PERIOD = 2.0  # seconds; images are best effort, so one may be lost
@@ -72,7 +73,8 @@ class NodeProcess:
 class Camera:
     """A ROS node that publishes images and collects what the node under test answers."""
 
-    def __init__(self, namespace: str, node_process: NodeProcess) -> None:
+    def __init__(
+            self, namespace: str, node_process: NodeProcess, wait_until_ready: bool = True) -> None:
         self.process = node_process
         self._namespace = namespace
         self.node = rclpy.create_node('camera', namespace=namespace)
@@ -86,6 +88,8 @@ class Camera:
         self._stamp = 0
         self.spin_until(
             lambda: self._publisher.get_subscription_count() > 0, 'the node subscribes to images')
+        if wait_until_ready:
+            self.spin_until(lambda: 'ready' in node_process.output, 'the node is ready')
 
     def close(self) -> None:
         """End the ROS node."""
@@ -135,6 +139,24 @@ class Camera:
         raise AssertionError(
             f'only {sorted(answers())} answered to the image; the node says:\n'
             f'{self.process.output}')
+
+    def publish_until(self, message: Image, condition: Callable[[], bool], what: str) -> None:
+        """Publish again and again until the condition holds; fail where it never does."""
+        deadline = time.monotonic() + TIMEOUT
+        while time.monotonic() < deadline:
+            self.publish(message)
+            if self._spin(condition, RESEND_PERIOD):
+                return
+        raise AssertionError(f'waited in vain: {what}; the node says:\n{self.process.output}')
+
+    def call(self, service_type: Any, name: str, request: Any) -> Any:
+        """Call a service of the node under test and return the response."""
+        client = self.node.create_client(service_type, f'instance_seg/{name}')
+        self.spin_until(client.service_is_ready, f'service {name}')
+        future = client.call_async(request)
+        self.spin_until(future.done, f'a response of {name}')
+        self.node.destroy_client(client)
+        return future.result()
 
     def spin_until(self, condition: Callable[[], bool], what: str) -> None:
         """Process messages until the condition holds; fail where it never does."""

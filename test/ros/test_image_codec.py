@@ -5,10 +5,11 @@ import array
 import cv2
 import numpy as np
 import pytest
-from instance_seg_ros.errors import ImageError
-from instance_seg_ros.ros.image_codec import ENCODINGS, to_bgr8, to_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
+
+from instance_seg_ros.errors import ImageError
+from instance_seg_ros.ros.image_codec import ENCODINGS, to_bgr8, to_message
 
 # Which colour (0 blue, 1 green, 2 red) each pixel of the 2 x 2 pattern sees.
 BAYER = {

@@ -4,6 +4,10 @@ import array
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
+from ros_harness import decode_mask, pixels_of
+from std_msgs.msg import Header
+
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.msg import InstanceMask
 from instance_seg_ros.ros.messages import (
@@ -12,9 +16,6 @@ from instance_seg_ros.ros.messages import (
     to_instance_masks,
     to_label_image,
 )
-from pycocotools import mask as coco_mask
-from ros_harness import decode_mask, pixels_of
-from std_msgs.msg import Header
 
 HEADER = Header(frame_id='camera')
 HEADER.stamp.sec, HEADER.stamp.nanosec = 12, 34
