@@ -29,7 +29,7 @@ def read_labels(path: Path, num_classes: int) -> dict[int, str]:
 
     """
     try:
-        lines = path.read_text(encoding='utf-8').splitlines()
+        lines = path.read_text(encoding='utf-8-sig').splitlines()
     except OSError as error:
         raise ModelError(f'labels {path}: {error.strerror}. Expected a text file, one class name '
                          'a line') from None
@@ -51,12 +51,11 @@ def ids_of(names: Iterable[str], labels: dict[int, str]) -> frozenset[int]:
         ValueError: a name that the model does not know; the message lists close ones.
 
     """
-    by_name = {name: class_id for class_id, name in labels.items()}
-    names = list(names)
-    for name in names:
-        if name not in by_name:
-            close = difflib.get_close_matches(name, by_name, 3)
+    known, names = sorted(set(labels.values())), set(names)
+    for name in sorted(names):
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 3)
             hint = f'did you mean {" or ".join(close)}?' if close else (
-                f'it knows {", ".join(sorted(by_name)[:10])}' + (' ...' if len(by_name) > 10 else ''))
+                f'it knows {", ".join(known[:10])}' + (' ...' if len(known) > 10 else ''))
             raise ValueError(f'classes: the model has no class {name!r}; {hint}')
-    return frozenset(by_name[name] for name in names)
+    return frozenset(class_id for class_id, name in labels.items() if name in names)

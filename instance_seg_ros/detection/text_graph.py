@@ -13,6 +13,7 @@ from instance_seg_ros.errors import ModelError
 # non-maximum suppressions go by falling score.
 SCORE_FLOOR = 0.01
 
+_NODE = re.compile(r'^node\s*\{', re.M)
 _NAME = re.compile(r'^\s*name:\s*"([^"]*)"', re.M)
 _OP = re.compile(r'^\s*op:\s*"([^"]*)"', re.M)
 _INPUT = re.compile(r'^\s*input:\s*"([^"]*)"', re.M)
@@ -84,7 +85,11 @@ def read_text_graph(path: Path) -> list[GraphNode]:
             'model beside its frozen graph (.pb); see docs/models.md') from None
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f'text graph {path}: cannot be read as text ({error})') from None
-    nodes = [_parse_node(block) for block in _blocks(text)]
+    blocks = _blocks(text)
+    if blocks and len(blocks) < len(_NODE.findall(text)):
+        raise ModelError(
+            f'text graph {path}: is truncated: its last node is not closed. Download it again')
+    nodes = [_parse_node(block) for block in blocks]
     if not nodes or any(node is None for node in nodes):
         raise ModelError(
             f'text graph {path}: is not an OpenCV text graph (it begins with '
@@ -136,7 +141,7 @@ def _attribute_pattern(key: str) -> str:
 def _blocks(text: str) -> list[str]:
     """Return the text of each top-level ``node { ... }``."""
     blocks = []
-    for match in re.finditer(r'^node\s*\{', text, re.M):
+    for match in _NODE.finditer(text):
         depth = 0
         for brace in re.finditer(r'[{}]', text[match.start():]):
             depth += 1 if brace.group() == '{' else -1

@@ -29,7 +29,7 @@ def coco_names() -> list[str]:
 
 @pytest.fixture(scope='session')
 def small_model(tmp_path_factory: pytest.TempPathFactory, coco_names: list[str]) -> Path:
-    """Manifest of a thin model of COCO's 90 class ids that finds stop signs and sheep everywhere."""
+    """Manifest of a thin model of COCO's 90 class ids that finds stop signs and sheep."""
     folder = tmp_path_factory.mktemp('small')
     write_model(folder, 0.125, 90, {STOP_SIGN + 1: 5.0, SHEEP + 1: 4.0})
     return write_manifest(folder, coco_names)

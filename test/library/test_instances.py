@@ -88,7 +88,7 @@ def test_cutout_is_transparent_outside_the_mask(three: Instances) -> None:
     np.testing.assert_array_equal(cutout[:, :, 3], 255 * np.eye(10))
 
 
-@pytest.mark.parametrize('shape', [(HEIGHT // 2, WIDTH // 2, 3), (HEIGHT, WIDTH), (HEIGHT, WIDTH, 4)])
+@pytest.mark.parametrize('shape', [(20, 30, 3), (HEIGHT, WIDTH), (HEIGHT, WIDTH, 4)])
 def test_cutout_of_another_image_is_an_error(three: Instances, shape) -> None:
     with pytest.raises(ValueError, match=r'shape .*expected \(40, 60, 3\)'):
         three.cutout(np.zeros(shape, np.uint8), 0)
