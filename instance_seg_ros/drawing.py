@@ -1,0 +1,257 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Instances drawn into their image: overlay, outline, box and label."""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.errors import ImageError
+from instance_seg_ros.instances import Instances
+from instance_seg_ros.label_layout import Rectangle, place_labels
+
+Colour = tuple[int, int, int]
+
+# BGR. The hues of Okabe and Ito (2008), which differ in all common kinds of colour vision, and five
+# of Paul Tol's muted scheme; ordered so that colours close in the list are far apart for the eye.
+PALETTE: tuple[Colour, ...] = (
+    (233, 180, 86), (0, 94, 213), (66, 228, 240), (178, 114, 0), (167, 121, 204), (115, 158, 0),
+    (0, 159, 230), (136, 34, 51), (119, 204, 221), (85, 34, 136), (153, 170, 68), (51, 153, 153))
+_BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
+
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_CAP_HEIGHT = 22.0  # of this font in pixels, at scale 1
+_SMALLEST_TEXT = 6.0  # pixels of a capital; smaller ones cannot be read
+
+
+def draw_instances(
+        frame: NDArray[np.uint8], instances: Instances | Iterable[Mapping[str, Any]],
+        alpha: float = 0.5) -> NDArray[np.uint8]:
+    """Draw every instance: coloured overlay, outline, box, class name and confidence.
+
+    The colour follows from the position among the instances. Smaller instances lie on top of
+    larger ones, the labels on top of all.
+
+    Args:
+        frame: uint8 (H, W, 3), BGR; stays as it is.
+        instances: found in this frame; boxes only where they have no masks. Or a list of mappings
+            with the keys ``bbox`` (x1, y1, x2, y2 in pixels), ``class_name``, ``confidence`` and
+            ``mask`` ((H, W), 0 or 1, or None), as run_instance_segmentation returns it.
+        alpha: opacity of the overlay, 0 (outline only) to 1.
+
+    Returns:
+        A new image, uint8 (H, W, 3), BGR.
+
+    Raises:
+        ImageError: the frame is not such an image, or not of the size that was segmented.
+        ValueError: alpha is out of range.
+
+    """
+    _check_frame(frame)
+    if not 0 <= alpha <= 1:
+        raise ValueError(f'alpha is {alpha!r}: expected a number from 0 to 1')
+    canvas = frame.copy()
+    drawings = _drawings(frame, instances)
+    style = _Style.of_image(*frame.shape[:2])
+    # Small things on top: a large instance would hide those in front of it.
+    by_size = sorted(drawings, key=lambda drawing: drawing.area, reverse=True)
+    _fill(canvas, frame, by_size, alpha)
+    for drawing in by_size:
+        _draw_lines(canvas, drawing, style)
+    _draw_labels(canvas, drawings, style)
+    return canvas
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """One instance as it is drawn, in pixels of the image.
+
+    Attributes:
+        box: first and last pixel, x1, y1, x2, y2.
+        contours: of the mask, as cv2.findContours gives them; empty without a mask.
+        text: of the label.
+        colour: of this instance; ``contrast`` is black or white, whatever stands out from it.
+    """
+
+    box: Rectangle
+    contours: Sequence[NDArray[Any]]
+    text: str
+    colour: Colour
+
+    @property
+    def area(self) -> int:
+        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
+
+    @property
+    def contrast(self) -> Colour:
+        blue, green, red = self.colour
+        return _BLACK if 0.114 * blue + 0.587 * green + 0.299 * red > 110 else _WHITE
+
+
+@dataclass(frozen=True)
+class _Style:
+    """Sizes in pixels that suit an image.
+
+    Attributes:
+        line: width of outlines; ``halo`` is that of the contrasting line beneath.
+        text: height of a capital letter.
+    """
+
+    line: int
+    text: float
+
+    @property
+    def halo(self) -> int:
+        return self.line + 2 * max(1, round(self.line / 3))
+
+    @classmethod
+    def of_image(cls, height: int, width: int) -> _Style:
+        side = (height + width) / 2
+        return cls(max(1, round(side / 450)), max(_SMALLEST_TEXT + 1, side / 85))
+
+
+def _check_frame(frame: Any) -> None:
+    if not isinstance(frame, np.ndarray):
+        raise ImageError(
+            f'frame is a {type(frame).__name__}: expected a numpy array uint8 (H, W, 3), BGR')
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
+        raise ImageError(f'frame has the shape {frame.shape} and the type {frame.dtype}: expected '
+                         'uint8 (H, W, 3), BGR')
+
+
+# ---- what to draw
+def _drawings(frame: NDArray[np.uint8],
+              instances: Instances | Iterable[Mapping[str, Any]]) -> list[_Drawing]:
+    size = frame.shape[:2]
+    if isinstance(instances, Instances):
+        return [_of_instance(instances, i, size) for i in range(len(instances))]
+    return [_of_mapping(item, i, size) for i, item in enumerate(instances)]
+
+
+def _of_instance(instances: Instances, i: int, size: tuple[int, ...]) -> _Drawing:
+    if instances.image_size != size:
+        raise ImageError(
+            f'frame is {size[1]}x{size[0]} pixels, the instances are of an image of '
+            f'{instances.image_size[1]}x{instances.image_size[0]}: expected the image that they '
+            'were found in')
+    x, y, w, h = (int(v) for v in instances.rois[i])
+    contours = [] if instances.masks is None else _contours(instances.masks[i], x, y)
+    return _drawing(instances.boxes[i], contours, instances.class_names[i],
+                    float(instances.scores[i]), i, size)
+
+
+def _of_mapping(item: Mapping[str, Any], i: int, size: tuple[int, ...]) -> _Drawing:
+    mask = item['mask']
+    contours: Sequence[NDArray[Any]] = []
+    if mask is not None:
+        mask = np.asarray(mask)
+        if mask.shape != size:
+            raise ImageError(
+                f'frame is {size[1]}x{size[0]} pixels, the mask of instance {i} has the shape '
+                f'{mask.shape}: expected {size}, the image that it was found in')
+        contours = _contours((mask > 0).astype(np.uint8), 0, 0)
+    return _drawing(item['bbox'], contours, item['class_name'], item['confidence'], i, size)
+
+
+def _contours(mask: NDArray[np.uint8], x: int, y: int) -> Sequence[NDArray[Any]]:
+    # Outer ones and holes alike: filled by the even-odd rule they give the mask back.
+    contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
+    return contours
+
+
+def _drawing(box: Any, contours: Sequence[NDArray[Any]], name: str, score: float, i: int,
+             size: tuple[int, ...]) -> _Drawing:
+    height, width = size
+    x1, y1, x2, y2 = (float(v) for v in box)
+    x1, y1 = _within(math.floor(x1), 0, width - 1), _within(math.floor(y1), 0, height - 1)
+    x2, y2 = _within(math.ceil(x2) - 1, x1, width - 1), _within(math.ceil(y2) - 1, y1, height - 1)
+    return _Drawing((x1, y1, x2, y2), contours, f'{name} {score:.2f}', PALETTE[i % len(PALETTE)])
+
+
+def _within(value: int, low: int, high: int) -> int:
+    return max(low, min(value, high))
+
+
+# ---- drawing
+def _fill(canvas: NDArray[np.uint8], frame: NDArray[np.uint8], drawings: list[_Drawing],
+          alpha: float) -> None:
+    """Lay the overlay over the frame, in one pass over the part that has instances."""
+    masked = [drawing for drawing in drawings if drawing.contours]
+    if not masked or alpha == 0:
+        return
+    for drawing in masked:
+        cv2.drawContours(canvas, drawing.contours, -1, drawing.colour, cv2.FILLED)
+    x, y, w, h = cv2.boundingRect(np.concatenate([c for d in masked for c in d.contours]))
+    part = canvas[y:y + h, x:x + w]
+    cv2.addWeighted(part, alpha, frame[y:y + h, x:x + w], 1 - alpha, 0, dst=part)
+
+
+def _draw_lines(canvas: NDArray[np.uint8], drawing: _Drawing, style: _Style) -> None:
+    x1, y1, x2, y2 = drawing.box
+    if not drawing.contours:  # the box is all that shows the instance
+        cv2.rectangle(canvas, (x1, y1), (x2, y2), drawing.contrast, style.halo)
+    cv2.rectangle(canvas, (x1, y1), (x2, y2), drawing.colour, style.line)
+    cv2.drawContours(canvas, drawing.contours, -1, drawing.contrast, style.halo)
+    cv2.drawContours(canvas, drawing.contours, -1, drawing.colour, style.line)
+
+
+def _draw_labels(canvas: NDArray[np.uint8], drawings: list[_Drawing], style: _Style) -> None:
+    height, width = canvas.shape[:2]
+    labels = [_Label.fitting(drawing.text, style.text, width, height) for drawing in drawings]
+    places = place_labels([drawing.box for drawing in drawings],
+                          [label.size for label in labels], (height, width))
+    # The best last: where labels cannot but overlap, it stays readable.
+    for drawing, label, (x, y) in reversed(list(zip(drawings, labels, places, strict=True))):
+        label.draw(canvas, x, y, drawing.colour, drawing.contrast)
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A text with the plate that it stands on.
+
+    Attributes:
+        text: what it says.
+        scale, weight: of the font.
+        padding: around the text, in pixels.
+        size: (width, height) of the plate.
+        baseline: of the text, in pixels below the plate's upper edge.
+    """
+
+    text: str
+    scale: float
+    weight: int
+    padding: int
+    size: tuple[int, int]
+    baseline: int
+
+    @classmethod
+    def fitting(cls, text: str, cap_height: float, width: int, height: int) -> _Label:
+        """Return the label, smaller and then shorter where it would not fit into the image."""
+        label = cls._of_size(text, cap_height)
+        shrink = min(1.0, width / label.size[0], height / label.size[1])
+        if shrink < 1:
+            label = cls._of_size(text, max(_SMALLEST_TEXT, cap_height * shrink * 0.95))
+        while label.size[0] > width and len(label.text) > 1:
+            label = cls._of_size(label.text[:-1], _SMALLEST_TEXT)
+        return label
+
+    @classmethod
+    def _of_size(cls, text: str, cap_height: float) -> _Label:
+        scale = cap_height / _CAP_HEIGHT
+        weight = max(1, round(cap_height / 8))
+        padding = max(1, round(cap_height / 3))
+        (width, ascent), descent = cv2.getTextSize(text, _FONT, scale, weight)
+        descent = round(cap_height / 4)  # OpenCV's own leaves room for its widest stroke
+        return cls(text, scale, weight, padding,
+                   (width + 2 * padding, ascent + descent + 2 * padding), padding + ascent)
+
+    def draw(self, canvas: NDArray[np.uint8], x: int, y: int, plate: Colour, ink: Colour) -> None:
+        corner = x + self.size[0] - 1, y + self.size[1] - 1
+        cv2.rectangle(canvas, (x, y), corner, plate, cv2.FILLED)
+        cv2.putText(canvas, self.text, (x + self.padding, y + self.baseline), _FONT, self.scale,
+                    ink, self.weight, cv2.LINE_AA)
