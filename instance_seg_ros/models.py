@@ -120,9 +120,7 @@ def model_folders() -> Iterator[Path]:
     ``models`` of the prefix that this package is installed in: a ROS workspace, a virtual environment or
     a source checkout alike.
     """
-    for entry in os.environ.get(SEARCH_PATH_VARIABLE, '').split(os.pathsep):
-        if entry:
-            yield Path(entry).expanduser()
+    yield from _folders_of_the_user()
     package = Path(__file__).resolve().parent
     for parent in package.parents:
         shared = parent / 'share' / package.name / 'models'
@@ -134,7 +132,10 @@ def model_folders() -> Iterator[Path]:
 
 
 def read_manifest(path: Path) -> ModelManifest:
-    """Read a manifest; the paths in it are relative to it.
+    """Read a manifest.
+
+    The paths in it are relative to it; what is not there is looked for in the folders of
+    INSTANCE_SEG_ROS_MODELS, so that a model's downloaded files need not lie among installed ones.
 
     Raises:
         ModelError: the file is missing, is no YAML mapping, or lacks or does not know a key.
@@ -160,18 +161,39 @@ def read_manifest(path: Path) -> ModelManifest:
 
 
 def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
-    digests = {role: (algorithm, str(digest)) for algorithm in ('sha1', 'sha256')
-               for role, digest in (content.get(algorithm) or {}).items() if role in _FILES}
+    digests = {role: (algorithm, digest) for algorithm in ('sha1', 'sha256')
+               for role, digest in _digests(path, algorithm, content.get(algorithm, {})).items()}
     numbers = {}
     for key in ('input_max_side', 'proposals'):
         value = content.get(key)
-        if value is not None and not (isinstance(value, int) and value > 0):
-            raise ModelError(f'manifest {path}: {key} is {value!r}, expected a whole number above 0')
+        if value is not None and not (type(value) is int and value > 0):
+            raise ModelError(
+                f'manifest {path}: {key} is {value!r}, expected a whole number above 0')
         if value is not None:
             numbers[key] = value
     texts = {key: str(content.get(key, '')) for key in ('description', 'licence', 'card')}
-    files = {key: path.parent / content[key] for key in _FILES}
+    files = {key: _find_file(path.parent, content[key]) for key in _FILES}
     return ModelManifest(name=content['name'], digests=digests, **files, **numbers, **texts)
+
+
+def _digests(path: Path, algorithm: str, value: Any) -> dict[str, str]:
+    valid = isinstance(value, dict) and set(value) <= set(_FILES) and all(
+        isinstance(digest, str) for digest in value.values())
+    if not valid:
+        raise ModelError(f'manifest {path}: {algorithm} is {value!r}, expected a mapping of '
+                         f'{", ".join(_FILES)} or some of them to digests in quotes')
+    return value
+
+
+def _find_file(folder: Path, name: str) -> Path:
+    """Return a file of a manifest's folder, or, where it is not there, of the user's folders."""
+    folders = [folder, *_folders_of_the_user()]
+    return next((f / name for f in folders if (f / name).is_file()), folder / name)
+
+
+def _folders_of_the_user() -> list[Path]:
+    entries = os.environ.get(SEARCH_PATH_VARIABLE, '').split(os.pathsep)
+    return [Path(entry).expanduser() for entry in entries if entry]
 
 
 def _auto() -> ModelManifest:
@@ -196,5 +218,5 @@ def _complete(manifest: ModelManifest) -> ModelManifest:
         raise ModelError(
             f'model {manifest.name!r}: {", ".join(map(str, missing))} '
             f'{"is" if len(missing) == 1 else "are"} missing. See docs/models.md for where to get '
-            'the files, and put them there')
+            f'the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names')
     return manifest

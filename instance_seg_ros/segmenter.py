@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.detection import Detections, MaskRcnn
+from instance_seg_ros.detection.mask_rcnn import read_weights
 from instance_seg_ros.errors import ImageError, ModelError
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.labels import ids_of, read_labels
@@ -31,7 +32,7 @@ class Refiner(Protocol):
 
     def __call__(self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32],
                  coarse: NDArray[np.float32]
-                 ) -> tuple[NDArray[np.int32], list[NDArray[np.float32]]]: ...
+                 ) -> tuple[NDArray[np.int32], Iterable[NDArray[np.float32]]]: ...
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,14 @@ class Settings:
         _check_number('max_instances', self.max_instances, 1, 10_000, int)
         if self.input_max_side != 0:
             _check_number('input_max_side', self.input_max_side, MIN_SIDE, 16_384, int)
-        if isinstance(self.classes, str):
+        if not isinstance(self.classes, tuple) or not all(isinstance(n, str) for n in self.classes):
             raise ValueError(f'classes is {self.classes!r}: expected a list of names')
 
 
 def _check_number(name: str, value: Any, low: float, high: float, kind: type) -> None:
     allowed = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
     if isinstance(value, bool) or not isinstance(value, allowed) or not low <= value <= high:
-        also = ', or 0 for the model\'s own' if name == 'input_max_side' else ''
+        also = ", or 0 for the model's own" if name == 'input_max_side' else ''
         noun = 'a whole number' if kind is int else 'a number'
         raise ValueError(f'{name} is {value!r}: expected {noun} from {low} to {high}{also}')
 
@@ -110,6 +111,8 @@ class Segmenter:
             cv2.setNumThreads(num_threads)
         paths = [str(p) for p in (model_path, text_graph_path, labels_path)]
         self.manifest = from_files(*paths, model) if any(paths) else find_model(model)
+        # First what has a clearer name than a wrong digest: a web page, a git-LFS pointer ...
+        read_weights(self.manifest.weights)
         self.manifest.check_digests()
         self._detector = MaskRcnn(
             self.manifest.weights, self.manifest.text_graph, self.manifest.proposals)

@@ -2,6 +2,8 @@
 """A refiner without a network: smoothing that stops at the image's edges, about 1 ms an instance."""
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +31,7 @@ class MaskSmoother:
 
     def __call__(self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32],
                  coarse: NDArray[np.float32]
-                 ) -> tuple[NDArray[np.int32], list[NDArray[np.float32]]]:
+                 ) -> tuple[NDArray[np.int32], Iterator[NDArray[np.float32]]]:
         """Sharpen masks.
 
         Args:
@@ -39,13 +41,12 @@ class MaskSmoother:
 
         Returns:
             Rois int32 (N, 4), x, y, width, height (they outgrow the boxes), and N probability
-            maps float32 of their sizes.
+            maps float32 of their sizes, one at a time: those of a large photo would fill the memory.
 
         """
         rois = context_rois(boxes, image_bgr.shape[0], image_bgr.shape[1])
-        alphas = [_smooth(image_bgr, roi, box, mask)
-                  for roi, box, mask in zip(rois, boxes, coarse, strict=True)]
-        return rois, alphas
+        return rois, (_smooth(image_bgr, roi, box, mask)
+                      for roi, box, mask in zip(rois, boxes, coarse, strict=True))
 
 
 def context_rois(boxes: NDArray[np.float32], height: int, width: int) -> NDArray[np.int32]:
