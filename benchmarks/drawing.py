@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Time of draw_instances beside that of supervision's annotators, on one frame of 20 instances.
 
-    pip install supervision scikit-image
+    pip install supervision
     python benchmarks/drawing.py
 """
 from __future__ import annotations
@@ -10,12 +10,16 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros import Instances, draw_instances
+from instance_seg_ros.images import read_image
+
+PHOTO = Path(__file__).parents[1] / 'demo' / 'photos' / 'astronaut.jpg'
 
 Draw = Callable[[], NDArray[np.uint8]]
 
@@ -41,9 +45,7 @@ def main() -> None:
 
 def make_frame(size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return a real photo of that (height, width), BGR."""
-    from skimage import data
-
-    photo = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
+    photo = read_image(PHOTO)
     return cv2.resize(photo, size[::-1], interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
