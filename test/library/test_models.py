@@ -11,7 +11,6 @@ import yaml
 from instance_seg_ros import ModelError, Segmenter, find_model
 from instance_seg_ros.models import COCO_MODEL, SHIPPED_MODEL, read_manifest
 
-
 without_coco = pytest.mark.skipif(
     not read_manifest(find_model(SHIPPED_MODEL).weights.with_name(f'{COCO_MODEL}.yaml'))
     .missing_files(), reason='the COCO model is installed')

@@ -1,0 +1,90 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""The split network against the same network in one piece, at the published model's size."""
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from random_models import forward_whole_graph, load_whole_graph
+
+from instance_seg_ros import Segmenter
+from instance_seg_ros.detection import Detections, MaskRcnn
+
+
+@pytest.fixture(scope='module')
+def image(photo: np.ndarray) -> np.ndarray:
+    return cv2.resize(photo, (320, 240))
+
+
+@pytest.fixture(scope='module')
+def detector(full_size_model: Path) -> MaskRcnn:
+    return MaskRcnn(full_size_model.with_name('model.pb'), full_size_model.with_name('model.pbtxt'))
+
+
+@pytest.fixture(scope='module')
+def whole(full_size_model: Path, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return forward_whole_graph(load_whole_graph(full_size_model.parent), image)
+
+
+@pytest.fixture(scope='module')
+def detections(detector: MaskRcnn, image: np.ndarray) -> Detections:
+    return detector.detect(image)
+
+
+def test_boxes_are_bit_identical_to_the_whole_networks(
+        detections: Detections, whole: tuple[np.ndarray, np.ndarray]) -> None:
+    rows, _ = whole
+    rows = rows[rows[:, 2] >= 0.3]  # what the published text graph reports
+    assert len(rows) > 20
+    assert len(set(rows[:, 1])) > 1
+    np.testing.assert_array_equal(detections.rows[:len(rows)], rows)
+
+
+@pytest.mark.parametrize('keep', [[0], [0, 3, 4, 11], [17, 2], list(range(20))])
+def test_masks_of_some_rows_are_bit_identical_to_the_whole_networks(
+        detector: MaskRcnn, detections: Detections, whole: tuple[np.ndarray, np.ndarray],
+        keep: list[int]) -> None:
+    rows, masks = whole
+    expected = masks[keep, rows[keep, 1].astype(int)]
+    actual = detector.masks(detections, np.array(keep))
+    assert actual.shape == (len(keep), 15, 15)
+    assert actual.std() > 0.05  # not one value everywhere
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_no_row_needs_no_mask_stage(detector: MaskRcnn, detections: Detections) -> None:
+    assert detector.masks(detections, np.zeros(0, np.intp)).shape == (0, 15, 15)
+
+
+def test_rows_fall_in_score_and_have_score_and_area(detections: Detections) -> None:
+    assert (np.diff(detections.scores) <= 0).all()
+    assert (detections.scores > 0).all()
+    boxes = detections.boxes(240, 320)
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+    assert (boxes >= 0).all() and (boxes <= (320, 240, 320, 240)).all()
+
+
+def test_a_frame_leaves_nothing_behind_for_the_next(
+        detector: MaskRcnn, detections: Detections, image: np.ndarray) -> None:
+    kept = detections.rows.copy(), detections.features.copy()
+    other = detector.detect(cv2.resize(image[::-1, ::-1], (300, 200)))
+    detector.masks(other, np.arange(3))
+    np.testing.assert_array_equal(detections.rows, kept[0])
+    np.testing.assert_array_equal(detections.features, kept[1])
+    again = detector.detect(image)
+    np.testing.assert_array_equal(again.rows, detections.rows)
+
+
+def test_the_segmenter_gives_the_whole_networks_boxes_scores_and_masks(
+        full_size_model: Path, image: np.ndarray, whole: tuple[np.ndarray, np.ndarray]) -> None:
+    rows, masks = whole
+    segmenter = Segmenter(model=str(full_size_model), refiner='none', confidence_threshold=0.3)
+    instances = segmenter(image)
+    assert len(instances) >= 3
+    by_score = {float(row[2]): k for k, row in enumerate(rows)}
+    positions = [by_score[float(score)] for score in instances.scores]
+    pixels = rows[positions, 3:] * np.array([320, 240, 320, 240], np.float32)
+    np.testing.assert_array_equal(instances.boxes, pixels)
+    np.testing.assert_array_equal(instances.class_ids, rows[positions, 1].astype(int))
+    np.testing.assert_array_equal(
+        instances.coarse, masks[positions, rows[positions, 1].astype(int)])
