@@ -22,8 +22,9 @@ def environment() -> dict[str, str]:
     variables = {
         # With its default transports, Fast DDS loses most large images between processes.
         'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA',
-        # The demo talks to nobody else, also where there is no network at all.
-        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+        # The demo talks to nobody else. (ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST would be the other
+        # way, but it makes rmw_fastrtps ignore the transports above.)
+        'ROS_DOMAIN_ID': str(1 + os.getpid() % 100),
     }
     return {**variables, **os.environ}
 

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""ROS for the tests: this computer only, and a domain that no other test session uses."""
+"""ROS for the tests, in a domain that no other test session uses."""
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,8 +22,11 @@ PHOTOS = Path(__file__).parents[2] / 'demo' / 'photos'
 def ros() -> Iterator[None]:
     # Read when DDS starts, here and in the nodes' processes.
     os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
-    os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
-    os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
+    os.environ['FASTDDS_BUILTIN_TRANSPORTS'] = 'LARGE_DATA'
+    # A range other than the default makes rmw_fastrtps replace those transports by its own, which
+    # lose nearly every large image.
+    for name in ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY'):
+        os.environ.pop(name, None)
     rclpy.init()
     yield
     rclpy.try_shutdown()
