@@ -18,28 +18,32 @@ def contact_sheet(pictures: dict[str, np.ndarray]) -> np.ndarray:
         pictures: by title; uint8 (height, width, 3) BGR of any sizes.
 
     Returns:
-        One picture of the same kind, in which each is scaled to fit and stands above its title.
+        One picture of the same kind, in which each is scaled to fit and has its title below.
     """
-    cells = [_cell(title, picture) for title, picture in pictures.items()]
-    rows = -(-len(cells) // COLUMNS)
-    cells += [_paper(CELL_HEIGHT + TITLE_HEIGHT, CELL_WIDTH)] * (rows * COLUMNS - len(cells))
+    items = list(pictures.items())
     sheet = np.vstack([
-        np.hstack(cells[row * COLUMNS:(row + 1) * COLUMNS]) for row in range(rows)])
+        _row(items[start:start + COLUMNS]) for start in range(0, len(items), COLUMNS)])
     return cv2.copyMakeBorder(
         sheet, MARGIN, MARGIN, MARGIN, MARGIN, cv2.BORDER_CONSTANT, value=PAPER)
 
 
-def _cell(title: str, picture: np.ndarray) -> np.ndarray:
-    cell = _paper(CELL_HEIGHT + TITLE_HEIGHT, CELL_WIDTH)
+def _row(items: list[tuple[str, np.ndarray]]) -> np.ndarray:
+    small = [(title, _fitted(picture)) for title, picture in items]
+    height = max(picture.shape[0] for _, picture in small)
+    row = _paper(height + TITLE_HEIGHT, COLUMNS * CELL_WIDTH)
+    for column, (title, picture) in enumerate(small):
+        x, y = column * CELL_WIDTH, height - picture.shape[0]
+        row[y:height, x:x + picture.shape[1]] = picture
+        cv2.putText(row, title, (x, height + TITLE_HEIGHT // 2), cv2.FONT_HERSHEY_SIMPLEX, 0.55,
+                    INK, 1, cv2.LINE_AA)
+    return row
+
+
+def _fitted(picture: np.ndarray) -> np.ndarray:
     height, width = picture.shape[:2]
-    scale = min((CELL_WIDTH - MARGIN) / width, (CELL_HEIGHT - MARGIN) / height)
-    size = (round(width * scale), round(height * scale))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    x, y = (CELL_WIDTH - size[0]) // 2, (CELL_HEIGHT - size[1]) // 2
-    cell[y:y + size[1], x:x + size[0]] = small
-    cv2.putText(cell, title, (MARGIN, CELL_HEIGHT + TITLE_HEIGHT // 2 + 6),
-                cv2.FONT_HERSHEY_SIMPLEX, 0.6, INK, 1, cv2.LINE_AA)
-    return cell
+    scale = min((CELL_WIDTH - MARGIN) / width, CELL_HEIGHT / height)
+    return cv2.resize(
+        picture, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
 
 
 def _paper(height: int, width: int) -> np.ndarray:

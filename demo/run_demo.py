@@ -46,7 +46,7 @@ def script_command(name: str, *arguments: str) -> list[str]:
         sys.executable, str(HERE / name), *arguments, '--ros-args', '-r', f'__ns:={NAMESPACE}']
 
 
-def wait_for_recorder(recorder: subprocess.Popen, others: list[subprocess.Popen]) -> int:
+def wait_for_recorder(recorder: 'subprocess.Popen[bytes]', others: 'list[subprocess.Popen[bytes]]') -> int:
     """Return the exit code of the recorder; 1 if another process ends before it."""
     while recorder.poll() is None:
         if any(process.poll() is not None for process in others):
@@ -57,7 +57,7 @@ def wait_for_recorder(recorder: subprocess.Popen, others: list[subprocess.Popen]
     return recorder.returncode
 
 
-def stop(process: subprocess.Popen) -> int:
+def stop(process: 'subprocess.Popen[bytes]') -> int:
     """Interrupt a process as Ctrl-C would, and return its exit code."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
@@ -65,7 +65,7 @@ def stop(process: subprocess.Popen) -> int:
         return process.wait(SHUTDOWN_TIMEOUT)
     except subprocess.TimeoutExpired:
         process.kill()
-        print(f'error: {process.args} did not end when interrupted', file=sys.stderr)
+        print(f'error: {process.args!r} did not end when interrupted', file=sys.stderr)
         return 1
 
 
