@@ -16,7 +16,8 @@ from instance_seg_ros import __version__
 from instance_seg_ros.commands import CommandError, run
 from instance_seg_ros.segmenter import Settings
 
-BAD_INPUT, INTERRUPTED = 2, 130  # 130 is what shells report after Ctrl-C
+# What shells report after Ctrl-C, and for a program whose reader has gone.
+BAD_INPUT, INTERRUPTED, READER_GONE = 2, 130, 141
 
 _EPILOG = """exit codes: 0 done; 1 some images could not be read and were skipped; 2 bad input;
 130 ended by Ctrl-C (what was written until then is complete)"""
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as with "| head"
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return INTERRUPTED
+        return READER_GONE
 
 
 def _run(options: argparse.Namespace) -> int:

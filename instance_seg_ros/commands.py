@@ -59,6 +59,8 @@ def _check_options(options: argparse.Namespace) -> None:
     """Find before hours of work what would fail after them."""
     if not 0 <= options.alpha <= 1:
         raise CommandError(f'--alpha is {options.alpha}: expected a number from 0 to 1')
+    if options.output.exists() and not options.output.is_dir():
+        raise CommandError(f'--output {options.output}: is a file; expected the name of a folder')
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         if options.json.is_dir():
@@ -121,7 +123,6 @@ class _ImageRun:
     def run(self) -> int:
         """Return the exit code; raises ImageError where the only image cannot be segmented."""
         started = time.monotonic()
-        print(self._table.header())
         paths = list(self._targets)
         alone = len(paths) == 1
         bar = tqdm(paths, unit='image', disable=True if alone else None)
@@ -134,7 +135,7 @@ class _ImageRun:
                 self._skipped += 1
                 bar.write(f'instance-seg: warning: skipped {error}', file=sys.stderr)
                 continue
-            bar.write('\n'.join(self._table.lines(self._names[path], instances)))
+            bar.write(self._table.lines(self._names[path], instances))
             if not self._put(path, image_id, image, instances, last=path == paths[-1]):
                 break
         bar.close()

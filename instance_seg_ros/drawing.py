@@ -17,11 +17,12 @@ from instance_seg_ros.label_layout import Rectangle, place_labels
 
 Colour = tuple[int, int, int]
 
-# BGR. The hues of Okabe and Ito (2008), which differ in all common kinds of colour vision, and five
-# of Paul Tol's muted scheme; ordered so that colours close in the list are far apart for the eye.
+# BGR. The colours of Okabe and Ito (2008) and four of Paul Tol's muted scheme, made for all kinds
+# of colour vision. Their order is that in which each differs most from the next three for readers
+# with normal, red-, green- and blue-blind vision alike.
 PALETTE: tuple[Colour, ...] = (
-    (233, 180, 86), (0, 94, 213), (66, 228, 240), (178, 114, 0), (167, 121, 204), (115, 158, 0),
-    (0, 159, 230), (136, 34, 51), (119, 204, 221), (85, 34, 136), (153, 170, 68), (51, 153, 153))
+    (233, 180, 86), (0, 159, 230), (178, 114, 0), (119, 204, 221), (167, 121, 204), (51, 153, 153),
+    (136, 34, 51), (115, 158, 0), (66, 228, 240), (0, 94, 213), (85, 34, 136))
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -75,22 +76,19 @@ class _Drawing:
         box: first and last pixel, x1, y1, x2, y2.
         contours: of the mask, as cv2.findContours gives them; empty without a mask.
         text: of the label.
-        colour: of this instance; ``contrast`` is black or white, whatever stands out from it.
+        colour: of this instance.
+        contrast: black or white, whatever stands out from the colour.
     """
 
     box: Rectangle
     contours: Sequence[NDArray[Any]]
     text: str
     colour: Colour
+    contrast: Colour
 
     @property
     def area(self) -> int:
         return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
-
-    @property
-    def contrast(self) -> Colour:
-        blue, green, red = self.colour
-        return _BLACK if 0.114 * blue + 0.587 * green + 0.299 * red > 110 else _WHITE
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,15 @@ def _drawing(box: Any, contours: Sequence[NDArray[Any]], name: str, score: float
     x1, y1, x2, y2 = (float(v) for v in box)
     x1, y1 = _within(math.floor(x1), 0, width - 1), _within(math.floor(y1), 0, height - 1)
     x2, y2 = _within(math.ceil(x2) - 1, x1, width - 1), _within(math.ceil(y2) - 1, y1, height - 1)
-    return _Drawing((x1, y1, x2, y2), contours, f'{name} {score:.2f}', PALETTE[i % len(PALETTE)])
+    colour = PALETTE[i % len(PALETTE)]
+    return _Drawing(
+        (x1, y1, x2, y2), contours, f'{name} {score:.2f}', colour, _contrasting(colour))
+
+
+def _contrasting(colour: Colour) -> Colour:
+    """Return black or white, by the luminance at which both have the same contrast (WCAG 2)."""
+    blue, green, red = ((value / 255) ** 2.2 for value in colour)
+    return _BLACK if 0.0722 * blue + 0.7152 * green + 0.2126 * red > 0.179 else _WHITE
 
 
 def _within(value: int, low: int, high: int) -> int:

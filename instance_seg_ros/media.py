@@ -38,7 +38,7 @@ class VideoSource:
         self._capture = cv2.VideoCapture(source)
         self._name = name
         if not self._capture.isOpened():
-            raise ImageError(f'{name}: cannot be opened as a video or camera')
+            raise ImageError(f'{name}: is nothing that OpenCV can read frames from, or is damaged')
         # A camera's oldest frames are of no use to anyone; files have no such buffer.
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 

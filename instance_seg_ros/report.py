@@ -24,16 +24,20 @@ class ImageTable:
         self._file = max(len(name) for name in ('image', *files))
         self._class = max(len(name) for name in ('class', *classes))
 
-    def header(self) -> str:
-        """Return the table's first line."""
+        self._started = False
+
+    def lines(self, file: str, instances: Instances) -> str:
+        """Return the lines of one image; those of the first begin with the heads of the columns."""
+        lines = [] if self._started else [self._head()]
+        self._started = True
+        lines += [self._line(file, i, instance) for i, instance in enumerate(instances, 1)]
+        if len(instances) == 0:
+            lines.append(f'{file:{self._file}}    -  nothing found')
+        return '\n'.join(lines)
+
+    def _head(self) -> str:
         return (f'{"image":{self._file}}  {"#":>3}  {"class":{self._class}}  score  '
                 f'{"x1":>6} {"y1":>6} {"x2":>6} {"y2":>6}  {"mask pixels":>11}')
-
-    def lines(self, file: str, instances: Instances) -> list[str]:
-        """Return the lines of one image."""
-        if len(instances) == 0:
-            return [f'{file:{self._file}}    -  nothing found']
-        return [self._line(file, i, instance) for i, instance in enumerate(instances, 1)]
 
     def _line(self, file: str, number: int, instance: Instances) -> str:
         box = ' '.join(f'{value:6.0f}' for value in instance.boxes[0])
