@@ -38,7 +38,7 @@ class VideoSource:
         self._capture = cv2.VideoCapture(source)
         self._name = name
         if not self._capture.isOpened():
-            raise ImageError(f'{name}: is nothing that OpenCV can read frames from, or is damaged')
+            raise self._no_frame()
         # A camera's oldest frames are of no use to anyone; files have no such buffer.
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 
@@ -58,10 +58,14 @@ class VideoSource:
         """Yield uint8 (H, W, 3), BGR, until the end; raises ImageError where there is no frame."""
         ok, frame = self._capture.read()
         if not ok:
-            raise ImageError(f'{self._name}: no frame can be read from it')
+            raise self._no_frame()
         while ok:
             yield frame
             ok, frame = self._capture.read()
+
+    def _no_frame(self) -> ImageError:
+        return ImageError(f'{self._name}: OpenCV can read no frame from it; it is not a video or '
+                          'camera, or damaged')
 
     def close(self) -> None:
         """Release the file or camera."""
