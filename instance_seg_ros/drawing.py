@@ -202,8 +202,10 @@ def _draw_lines(canvas: NDArray[np.uint8], drawing: _Drawing, style: _Style) -> 
     if not drawing.contours:  # the box is all that shows the instance
         cv2.rectangle(canvas, (x1, y1), (x2, y2), drawing.contrast, style.halo)
     cv2.rectangle(canvas, (x1, y1), (x2, y2), drawing.colour, style.line)
-    cv2.drawContours(canvas, drawing.contours, -1, drawing.contrast, style.halo)
-    cv2.drawContours(canvas, drawing.contours, -1, drawing.colour, style.line)
+    # Fewer corners, less than a pixel off: wide lines cost by the corner, five times as much.
+    outlines = [cv2.approxPolyDP(contour, 0.8, closed=True) for contour in drawing.contours]
+    cv2.drawContours(canvas, outlines, -1, drawing.contrast, style.halo)
+    cv2.drawContours(canvas, outlines, -1, drawing.colour, style.line)
 
 
 def _draw_labels(canvas: NDArray[np.uint8], drawings: list[_Drawing], style: _Style) -> None:
