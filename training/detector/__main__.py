@@ -1,18 +1,19 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Command line: ``python -m training.detector train|evaluate|export --help``."""
+
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
 import json
 import logging
 import os
-from pathlib import Path
 import sys
+from dataclasses import asdict
+from pathlib import Path
 
 import cv2
 
-from training.detector.dataset import category_names, DatasetError, hold_out, load_photos, Photo
+from training.detector.dataset import DatasetError, Photo, category_names, hold_out, load_photos
 from training.graph.network import NetworkConfig
 
 
@@ -34,62 +35,124 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='python -m training.detector', description=__doc__)
     commands = parser.add_subparsers(required=True)
-    show = {'formatter_class': argparse.ArgumentDefaultsHelpFormatter}
-    train = commands.add_parser('train', help='train a model; resumes a run in the same --output', **show)
+    show = argparse.ArgumentDefaultsHelpFormatter
+    train = commands.add_parser(
+        'train', help='train a model; resumes a run in the same --output', formatter_class=show
+    )
     train.set_defaults(run=_train)
     _add_data(train)
     train.add_argument('--output', type=Path, required=True, help='folder of the run')
     train.add_argument('--width', type=float, default=0.25, help='depth multiplier of the network')
-    train.add_argument('--proposals', type=int, default=40, help='regions that the first stage hands on')
-    train.add_argument('--anchor-sizes', type=float, nargs='+', default=[24, 48, 96, 192, 352],
-                       help='square root of the area in pixels of the network\'s input')
-    train.add_argument('--anchor-ratios', type=float, nargs='+', default=[0.4, 0.8, 1.5], help='width over height')
-    train.add_argument('--minutes', type=float, default=120, help='length of the run; its schedule follows the clock')
-    train.add_argument('--steps', type=int, default=0, help='length in steps instead; such a run is reproducible')
-    train.add_argument('--sizes', nargs='+', default=['0.40:288', '0.32:352', '0.28:448'], metavar='SHARE:PIXELS',
-                       help='longest side of the training images, phase by phase')
+    train.add_argument(
+        '--proposals', type=int, default=40, help='regions that the first stage hands on'
+    )
+    train.add_argument(
+        '--anchor-sizes',
+        type=float,
+        nargs='+',
+        default=[24, 48, 96, 192, 352],
+        help="square root of the area in pixels of the network's input",
+    )
+    train.add_argument(
+        '--anchor-ratios', type=float, nargs='+', default=[0.4, 0.8, 1.5], help='width over height'
+    )
+    train.add_argument(
+        '--minutes',
+        type=float,
+        default=120,
+        help='length of the run; its schedule follows the clock',
+    )
+    train.add_argument(
+        '--steps', type=int, default=0, help='length in steps instead; such a run is reproducible'
+    )
+    train.add_argument(
+        '--sizes',
+        nargs='+',
+        default=['0.65:320', '0.35:416'],
+        metavar='SHARE:PIXELS',
+        help='longest side of the training images, phase by phase',
+    )
     train.add_argument('--batch-size', type=int, default=8)
     train.add_argument('--learning-rate', type=float, default=1.5e-3)
     train.add_argument('--seed', type=int, default=0)
     train.add_argument('--init', type=Path, help='.pb of a model of the same network to start from')
     train.add_argument('--device', default='cpu', help='cpu or cuda')
-    train.add_argument('--mixed-precision', action='store_true', help='bfloat16 where the processor has it')
+    train.add_argument(
+        '--mixed-precision', action='store_true', help='bfloat16 where the processor has it'
+    )
     train.add_argument('--threads', type=int, default=os.cpu_count())
     train.add_argument('--workers', type=int, default=1, help='processes that make samples')
     train.add_argument('--checkpoint-minutes', type=float, default=5)
-    train.add_argument('--snapshot-minutes', type=float, default=0, help='export a model so often; 0 is never')
-    test = commands.add_parser('evaluate', help='box and mask AP of a model, as users run it', **show)
+    train.add_argument(
+        '--snapshot-minutes', type=float, default=0, help='export a model so often; 0 is never'
+    )
+    test = commands.add_parser(
+        'evaluate', help='box and mask AP of a model, as users run it', formatter_class=show
+    )
     test.set_defaults(run=_evaluate)
     _add_data(test)
-    test.add_argument('--model', required=True, help='a model\'s name, manifest, or .pb beside its .pbtxt')
-    test.add_argument('--input-max-side', type=int, default=0, help='pixels; 0 is the model\'s own')
+    test.add_argument(
+        '--model', required=True, help="a model's name, manifest, or .pb beside its .pbtxt"
+    )
+    test.add_argument('--input-max-side', type=int, default=0, help="pixels; 0 is the model's own")
     test.add_argument('--refiner', default='none', help='none: the plain masks')
     test.add_argument('--json', type=Path, help='write the figures there, too')
-    export = commands.add_parser('export', help='write the model of a run\'s checkpoint', **show)
+    export = commands.add_parser(
+        'export', help="write the model of a run's checkpoint", formatter_class=show
+    )
     export.set_defaults(run=_export)
     export.add_argument('--run', dest='folder', type=Path, required=True, help='folder of the run')
-    export.add_argument('--output', type=Path, required=True, help='path without ending; .pb, .pbtxt and more are added')
-    export.add_argument('--input-max-side', type=int, default=0, help='pixels, for the manifest; 0 is that of the last phase')
+    export.add_argument(
+        '--output',
+        type=Path,
+        required=True,
+        help='path without ending; .pb, .pbtxt and more are added',
+    )
+    export.add_argument(
+        '--input-max-side',
+        type=int,
+        default=0,
+        help='pixels, for the manifest; 0 is that of the last phase',
+    )
     return parser
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--data', nargs=2, action='append', required=True, metavar=('JSON', 'IMAGES'), type=Path,
-                        help='COCO annotation file and its image folder; may be given again')
-    parser.add_argument('--classes', nargs='+', required=True, help='category names, in the order of the class ids')
-    parser.add_argument('--hold-out', default='8:5', metavar='N:K',
-                        help='images whose id %% N is K are for evaluation alone; 0:0 holds out none')
+    parser.add_argument(
+        '--data',
+        nargs=2,
+        action='append',
+        required=True,
+        metavar=('JSON', 'IMAGES'),
+        type=Path,
+        help='COCO annotation file and its image folder; may be given again',
+    )
+    parser.add_argument(
+        '--classes', nargs='+', required=True, help='category names, in the order of the class ids'
+    )
+    parser.add_argument(
+        '--hold-out',
+        default='8:5',
+        metavar='N:K',
+        help='images whose id %% N is K are for evaluation alone; 0:0 holds out none',
+    )
 
 
 def _photos(options: argparse.Namespace, held: bool) -> list[Photo]:
     categories = category_names(options.data[0][0])
-    photos = [p for file, folder in options.data for p in load_photos(file, folder, options.classes, categories)]
+    photos = [
+        p
+        for file, folder in options.data
+        for p in load_photos(file, folder, options.classes, categories)
+    ]
     modulus, remainder = _pair(options.hold_out, '--hold-out')
     if modulus == 0:
         return photos
     chosen = hold_out(photos, int(modulus), int(remainder))[held]
     if not chosen:
-        raise DatasetError(f'--hold-out {options.hold_out} leaves no image to {"evaluate" if held else "train"} on')
+        raise DatasetError(
+            f'--hold-out {options.hold_out} leaves no image to {"evaluate" if held else "train"} on'
+        )
     return chosen
 
 
@@ -105,36 +168,70 @@ def _train(options: argparse.Namespace) -> None:
     import torch
 
     from training.detector.train import RunOptions, Settings, Trainer
+
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
     photos = _photos(options, held=False)
     network = NetworkConfig(
-        width=options.width, num_classes=len(options.classes), proposals=options.proposals, rpn_candidates=1000,
-        anchor_sizes=tuple(options.anchor_sizes), anchor_ratios=tuple(options.anchor_ratios))
-    sizes = tuple((share, int(side)) for share, side in (_pair(s, '--sizes') for s in options.sizes))
+        width=options.width,
+        num_classes=len(options.classes),
+        proposals=options.proposals,
+        rpn_candidates=1000,
+        anchor_sizes=tuple(options.anchor_sizes),
+        anchor_ratios=tuple(options.anchor_ratios),
+    )
+    sizes = tuple(
+        (share, int(side)) for share, side in (_pair(s, '--sizes') for s in options.sizes)
+    )
     settings = Settings(
-        network, tuple(options.classes), tuple(category_names(options.data[0][0])),
-        minutes=0 if options.steps else options.minutes, steps=options.steps, batch_size=options.batch_size,
-        sizes=sizes, learning_rate=options.learning_rate, seed=options.seed)
+        network,
+        tuple(options.classes),
+        tuple(category_names(options.data[0][0])),
+        minutes=0 if options.steps else options.minutes,
+        steps=options.steps,
+        batch_size=options.batch_size,
+        sizes=sizes,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+    )
     initial = None
     if options.init:
         from training.graph.tensorflow_files import read_arrays
+
         initial = read_arrays(network, options.init)
-    Trainer(photos, settings, RunOptions(
-        options.output, options.device, options.mixed_precision, options.workers, options.checkpoint_minutes,
-        options.snapshot_minutes), initial).run()
-    print(f'{options.output / "model.yaml"} is ready: instance-seg image PHOTO --model {options.output / "model.yaml"}')
+    Trainer(
+        photos,
+        settings,
+        RunOptions(
+            options.output,
+            options.device,
+            options.mixed_precision,
+            options.workers,
+            options.checkpoint_minutes,
+            options.snapshot_minutes,
+        ),
+        initial,
+    ).run()
+    manifest = options.output / 'model.yaml'
+    print(f'{manifest} is ready: instance-seg image PHOTO --model {manifest}')
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from instance_seg_ros import Segmenter
     from training.detector.evaluate import as_table, evaluate
-    segmenter = Segmenter(**_model_arguments(options.model), refiner=options.refiner, confidence_threshold=0.05,
-                          input_max_side=options.input_max_side)
+
+    segmenter = Segmenter(
+        **_model_arguments(options.model),
+        refiner=options.refiner,
+        confidence_threshold=0.05,
+        input_max_side=options.input_max_side,
+    )
     scores = evaluate(segmenter, _photos(options, held=True))
     print(as_table(scores))
     if options.json:
-        options.json.write_text(json.dumps({k: asdict(v) for k, v in scores.items()}, indent=1) + '\n')
+        options.json.write_text(
+            json.dumps({k: asdict(v) for k, v in scores.items()}, indent=1) + '\n'
+        )
 
 
 def _model_arguments(model: str) -> dict[str, str]:
@@ -142,12 +239,16 @@ def _model_arguments(model: str) -> dict[str, str]:
     path = Path(model)
     if path.suffix != '.pb':
         return {'model': model}
-    return {'model_path': model, 'text_graph_path': str(path.with_suffix('.pbtxt')),
-            'labels_path': str(path.with_name(f'{path.stem}_labels.txt'))}
+    return {
+        'model_path': model,
+        'text_graph_path': str(path.with_suffix('.pbtxt')),
+        'labels_path': str(path.with_name(f'{path.stem}_labels.txt')),
+    }
 
 
 def _export(options: argparse.Namespace) -> None:
     from training.detector.train import export_checkpoint
+
     manifest = export_checkpoint(options.folder, options.output, options.input_max_side)
     print(f'wrote {manifest}')
 

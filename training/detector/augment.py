@@ -1,8 +1,11 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Training samples: a photo, scaled, shifted, flipped, recoloured; mosaics; objects pasted from other photos.
+"""Training samples: a photo, scaled, shifted, flipped, recoloured; mosaics; objects pasted from
+other photos.
 
-Copy-paste follows Ghiasi et al. 2021 (arXiv 2012.07177), mosaics Bochkovskiy et al. 2020 (arXiv 2004.10934).
+Copy-paste follows Ghiasi et al. 2021 (arXiv 2012.07177), mosaics Bochkovskiy et al. 2020 (arXiv
+2004.10934).
 """
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -13,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from training.detector.dataset import Photo, SEMANTIC_SCALE, UNKNOWN
+from training.detector.dataset import SEMANTIC_SCALE, UNKNOWN, Annotation, Photo
 from training.graph.network import FEATURE_STRIDE
 
 MASK_SCALE = 2
 _MIN_VISIBLE = 0.25
-_MIN_SIDE = 8.0
+_MIN_SIDE = (
+    16.0  # of the longer side in pixels: what is smaller is ignored, one cell of the features
+)
 _MIN_PASTE_AREA = 600
 
 
@@ -33,16 +38,18 @@ class Augmentation:
         paste: probability of objects pasted from other photos.
     """
 
-    scale: tuple[float, float] = (0.6, 1.7)
+    scale: tuple[float, float] = (0.65, 1.6)
     stretch: float = 1.15
     flip: float = 0.5
     colour: float = 0.8
     gray: float = 0.05
-    mosaic: float = 0.2
-    paste: float = 0.3
+    mosaic: float = 0.1
+    paste: float = 0.25
 
     def without_composites(self) -> Augmentation:
-        """Return the same with neither mosaics nor pasted objects, for the last part of a training."""
+        """Return the same with neither mosaics nor pasted objects, for the last part of a
+        training.
+        """
         return replace(self, mosaic=0.0, paste=0.0)
 
 
@@ -91,12 +98,19 @@ class Sampler:
     def __init__(self, photos: Sequence[Photo], augmentation: Augmentation) -> None:
         self.photos = photos
         self.augmentation = augmentation
-        self.pasteable = [(i, k) for i, photo in enumerate(photos) for k, a in enumerate(photo.annotations)
-                          if a.rle is not None and not a.ignore and coco_mask.area(a.rle) >= _MIN_PASTE_AREA]
+        self.pasteable = [
+            (i, k)
+            for i, photo in enumerate(photos)
+            for k, a in enumerate(photo.annotations)
+            if a.rle is not None and not a.ignore and coco_mask.area(a.rle) >= _MIN_PASTE_AREA
+        ]
 
-    def sample(self, index: int, size: tuple[int, int], rng: np.random.Generator,
-               composites: bool = True) -> Sample:
-        """Make one sample of ``size`` (height, width), both multiples of 32, of the photo at ``index``."""
+    def sample(
+        self, index: int, size: tuple[int, int], rng: np.random.Generator, composites: bool = True
+    ) -> Sample:
+        """Make one sample of ``size`` (height, width), both multiples of 32, of the photo at
+        ``index``.
+        """
         augmentation = self.augmentation if composites else self.augmentation.without_composites()
         if rng.random() < augmentation.mosaic:
             return self._mosaic(index, size, rng)
@@ -114,8 +128,13 @@ class Sampler:
         offsets = [(0, 0), (0, half[1]), (half[0], 0), half]
         return _merge(tiles, offsets, size)
 
-    def _paste(self, image: NDArray[np.uint8], objects: list[_Object], semantic: NDArray[np.uint8],
-               rng: np.random.Generator) -> tuple[NDArray[np.uint8], list[_Object]]:
+    def _paste(
+        self,
+        image: NDArray[np.uint8],
+        objects: list[_Object],
+        semantic: NDArray[np.uint8],
+        rng: np.random.Generator,
+    ) -> tuple[NDArray[np.uint8], list[_Object]]:
         photo_index, object_index = self.pasteable[rng.integers(len(self.pasteable))]
         photo = self.photos[photo_index]
         annotation = photo.annotations[object_index]
@@ -123,28 +142,46 @@ class Sampler:
         source = _recolour(photo.read()[y1:y2, x1:x2], self.augmentation, rng)
         mask = coco_mask.decode(annotation.rle)[y1:y2, x1:x2] * np.uint8(255)
         height, width = image.shape[:2]
-        factor = np.exp(rng.uniform(np.log(0.15), np.log(0.9))) * min(height, width) / max(mask.shape)
+        factor = (
+            np.exp(rng.uniform(np.log(0.15), np.log(0.9))) * min(height, width) / max(mask.shape)
+        )
         if factor > 2.5:  # a blown-up thumbnail teaches blur
             return image, objects
         h, w = mask.shape[0] * factor, mask.shape[1] * factor
-        matrix = _matrix(factor, factor, rng.uniform(-0.1 * w, width - 0.9 * w),
-                         rng.uniform(-0.1 * h, height - 0.9 * h), mask.shape[1], rng.random() < 0.5)
+        matrix = _matrix(
+            factor,
+            factor,
+            rng.uniform(-0.1 * w, width - 0.9 * w),
+            rng.uniform(-0.1 * h, height - 0.9 * h),
+            mask.shape[1],
+            rng.random() < 0.5,
+        )
         soft = cv2.GaussianBlur(cv2.warpAffine(mask, matrix, (width, height)), (3, 3), 0)
         pasted = cv2.warpAffine(source, matrix, (width, height))
         alpha = soft[..., None].astype(np.float32) / 255
         image = (image * (1 - alpha) + pasted * alpha).astype(np.uint8)
-        small = cv2.resize(soft, (width // MASK_SCALE, height // MASK_SCALE), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(
+            soft, (width // MASK_SCALE, height // MASK_SCALE), interpolation=cv2.INTER_AREA
+        )
         if not (small > 127).any():
             return image, objects
         covered = [_hide(o, small) for o in objects]
         rows, columns = semantic.shape
         semantic[cv2.resize(soft, (columns, rows), interpolation=cv2.INTER_AREA) > 127] = UNKNOWN
-        visible = float((small > 127).sum()) * MASK_SCALE ** 2 / max(float((mask > 0).sum()) * factor ** 2, 1.0)
-        return image, [*covered, _Object(_box_of(small), annotation.class_index, small, visible, False)]
+        visible = (
+            float((small > 127).sum())
+            * MASK_SCALE**2
+            / max(float((mask > 0).sum()) * factor**2, 1.0)
+        )
+        return image, [
+            *covered,
+            _Object(_box_of(small), annotation.class_index, small, visible, False),
+        ]
 
 
-def _transform(photo: Photo, size: tuple[int, int], augmentation: Augmentation, rng: np.random.Generator
-               ) -> tuple[NDArray[np.uint8], list[_Object], NDArray[np.uint8], NDArray[np.bool_]]:
+def _transform(
+    photo: Photo, size: tuple[int, int], augmentation: Augmentation, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], list[_Object], NDArray[np.uint8], NDArray[np.bool_]]:
     """Scale, stretch, shift and flip one photo into ``size``."""
     image = photo.read()[..., ::-1]
     (height, width), (h, w) = size, photo.size
@@ -163,18 +200,28 @@ def _transform(photo: Photo, size: tuple[int, int], augmentation: Augmentation, 
     objects = [_warp_object(a, matrix, size) for a in photo.annotations]
     assert photo.semantic is not None and photo.known is not None
     shape = -(-height // FEATURE_STRIDE), -(-width // FEATURE_STRIDE)
-    to_cells = np.diag([1 / FEATURE_STRIDE, 1 / FEATURE_STRIDE]) @ matrix @ np.diag([SEMANTIC_SCALE, SEMANTIC_SCALE, 1.0])
-    semantic = cv2.warpAffine(photo.semantic, to_cells, shape[::-1], flags=cv2.INTER_NEAREST, borderValue=0)
+    to_cells = (
+        np.diag([1 / FEATURE_STRIDE, 1 / FEATURE_STRIDE])
+        @ matrix
+        @ np.diag([SEMANTIC_SCALE, SEMANTIC_SCALE, 1.0])
+    )
+    semantic = cv2.warpAffine(
+        photo.semantic, to_cells, shape[::-1], flags=cv2.INTER_NEAREST, borderValue=0
+    )
     return out, objects, semantic, np.broadcast_to(photo.known, (*shape, len(photo.known)))
 
 
-def _matrix(sx: float, sy: float, dx: float, dy: float, width: int, flip: bool) -> NDArray[np.float64]:
+def _matrix(
+    sx: float, sy: float, dx: float, dy: float, width: int, flip: bool
+) -> NDArray[np.float64]:
     if flip:
         return np.array([[-sx, 0, dx + width * sx], [0, sy, dy]])
     return np.array([[sx, 0, dx], [0, sy, dy]])
 
 
-def _warp_object(annotation, matrix: NDArray[np.float64], size: tuple[int, int]) -> _Object:
+def _warp_object(
+    annotation: Annotation, matrix: NDArray[np.float64], size: tuple[int, int]
+) -> _Object:
     x1, y1, x2, y2 = annotation.box
     xs = sorted((matrix[0, 0] * x1 + matrix[0, 2], matrix[0, 0] * x2 + matrix[0, 2]))
     ys = matrix[1, 1] * y1 + matrix[1, 2], matrix[1, 1] * y2 + matrix[1, 2]
@@ -185,13 +232,20 @@ def _warp_object(annotation, matrix: NDArray[np.float64], size: tuple[int, int])
     if annotation.rle is None or annotation.ignore:
         return _Object(box, annotation.class_index, None, visible, annotation.ignore)
     mask = coco_mask.decode(annotation.rle)
-    full_area = float(mask.sum()) * abs(matrix[0, 0] * matrix[1, 1]) / MASK_SCALE ** 2
-    warped = cv2.warpAffine(mask * np.uint8(255), matrix / MASK_SCALE, (width // MASK_SCALE, height // MASK_SCALE))
+    full_area = float(mask.sum()) * abs(matrix[0, 0] * matrix[1, 1]) / MASK_SCALE**2
+    warped = cv2.warpAffine(
+        mask * np.uint8(255), matrix / MASK_SCALE, (width // MASK_SCALE, height // MASK_SCALE)
+    )
     area = float((warped > 127).sum())
     if area == 0:
         return _Object(box, annotation.class_index, None, 0.0, False)
-    return _Object(_box_of(warped) if visible < 0.999 else box, annotation.class_index, warped,
-                   area / max(full_area, 1e-6), False)
+    return _Object(
+        _box_of(warped) if visible < 0.999 else box,
+        annotation.class_index,
+        warped,
+        area / max(full_area, 1e-6),
+        False,
+    )
 
 
 def _hide(thing: _Object, cover: NDArray[np.uint8]) -> _Object:
@@ -205,22 +259,43 @@ def _hide(thing: _Object, cover: NDArray[np.uint8]) -> _Object:
     after = float((mask > 127).sum())
     if after == 0:
         return replace(thing, visible=0.0)
-    return replace(thing, mask=mask, box=_box_of(mask), visible=thing.visible * after / max(before, 1.0))
+    return replace(
+        thing, mask=mask, box=_box_of(mask), visible=thing.visible * after / max(before, 1.0)
+    )
 
 
-def _finish(image: NDArray[np.uint8], objects: list[_Object], semantic: NDArray[np.uint8],
-            known: NDArray[np.bool_], complete: bool) -> Sample:
+def _finish(
+    image: NDArray[np.uint8],
+    objects: list[_Object],
+    semantic: NDArray[np.uint8],
+    known: NDArray[np.bool_],
+    complete: bool,
+) -> Sample:
     objects = [o for o in objects if _area(o.box) > 0]
+
     def too_little(o: _Object) -> bool:
-        return o.ignore or o.visible < _MIN_VISIBLE or max(o.box[2] - o.box[0], o.box[3] - o.box[1]) < _MIN_SIDE
+        return (
+            o.ignore
+            or o.visible < _MIN_VISIBLE
+            or max(o.box[2] - o.box[0], o.box[3] - o.box[1]) < _MIN_SIDE
+        )
+
     kept = [o for o in objects if not too_little(o)]
     shape = image.shape[0] // MASK_SCALE, image.shape[1] // MASK_SCALE
     empty = np.zeros(shape, np.uint8)
     return Sample(
-        image, _stack_boxes([o.box for o in kept]), np.array([o.class_index for o in kept], np.int64),
-        np.stack([empty if o.mask is None else o.mask for o in kept]) if kept else np.zeros((0, *shape), np.uint8),
+        image,
+        _stack_boxes([o.box for o in kept]),
+        np.array([o.class_index for o in kept], np.int64),
+        np.stack([empty if o.mask is None else o.mask for o in kept])
+        if kept
+        else np.zeros((0, *shape), np.uint8),
         np.array([o.mask is not None for o in kept], bool),
-        _stack_boxes([o.box for o in objects if too_little(o)]), complete, semantic, known)
+        _stack_boxes([o.box for o in objects if too_little(o)]),
+        complete,
+        semantic,
+        known,
+    )
 
 
 def _merge(tiles: list[Sample], offsets: list[tuple[int, int]], size: tuple[int, int]) -> Sample:
@@ -232,26 +307,38 @@ def _merge(tiles: list[Sample], offsets: list[tuple[int, int]], size: tuple[int,
     masks = []
     for tile, (y, x) in zip(tiles, offsets, strict=True):
         h, w = tile.image.shape[:2]
-        image[y:y + h, x:x + w] = tile.image
+        image[y : y + h, x : x + w] = tile.image
         top, left = y // FEATURE_STRIDE, x // FEATURE_STRIDE
         rows, columns = tile.semantic.shape
-        semantic[top:top + rows, left:left + columns] = tile.semantic
-        known[top:top + rows, left:left + columns] = tile.known
+        semantic[top : top + rows, left : left + columns] = tile.semantic
+        known[top : top + rows, left : left + columns] = tile.known
         placed = np.zeros((len(tile.masks), height // MASK_SCALE, width // MASK_SCALE), np.uint8)
-        placed[:, y // MASK_SCALE:y // MASK_SCALE + tile.masks.shape[1],
-               x // MASK_SCALE:x // MASK_SCALE + tile.masks.shape[2]] = tile.masks
+        placed[
+            :,
+            y // MASK_SCALE : y // MASK_SCALE + tile.masks.shape[1],
+            x // MASK_SCALE : x // MASK_SCALE + tile.masks.shape[2],
+        ] = tile.masks
         masks.append(placed)
     shifts = [np.array([x, y, x, y], np.float32) for y, x in offsets]
     return Sample(
-        image, np.concatenate([t.boxes + s for t, s in zip(tiles, shifts, strict=True)]),
-        np.concatenate([t.classes for t in tiles]), np.concatenate(masks),
+        image,
+        np.concatenate([t.boxes + s for t, s in zip(tiles, shifts, strict=True)]),
+        np.concatenate([t.classes for t in tiles]),
+        np.concatenate(masks),
         np.concatenate([t.has_mask for t in tiles]),
         np.concatenate([t.ignored + s for t, s in zip(tiles, shifts, strict=True)]),
-        all(t.complete for t in tiles), semantic, known)
+        all(t.complete for t in tiles),
+        semantic,
+        known,
+    )
 
 
-def _recolour(image: NDArray[np.uint8], augmentation: Augmentation, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Brightness, contrast, saturation and white balance, as one affine map of the three channels."""
+def _recolour(
+    image: NDArray[np.uint8], augmentation: Augmentation, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Brightness, contrast, saturation and white balance, as one affine map of the three
+    channels.
+    """
     if rng.random() < augmentation.gray:
         return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     if rng.random() >= augmentation.colour:
@@ -262,7 +349,9 @@ def _recolour(image: NDArray[np.uint8], augmentation: Augmentation, rng: np.rand
     contrast = rng.uniform(0.7, 1.3)
     mean = float(image.mean())
     offset = mean * (1 - contrast) + rng.uniform(-25, 25)
-    return cv2.transform(image, np.column_stack([contrast * gains[:, None] * mix, np.full(3, offset)]))
+    return cv2.transform(
+        image, np.column_stack([contrast * gains[:, None] * mix, np.full(3, offset)])
+    )
 
 
 def _outer(box: NDArray[np.float32], size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -1,13 +1,14 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """COCO-format data sets, checked as they are read."""
+
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 import difflib
 import json
 import logging
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ class Photo:
         size: (height, width) in pixels.
         annotations: objects of the trained classes.
         complete: every object of the trained classes is annotated, so that the rest is background.
-        semantic: uint8 (height / 4, width / 4), 0 background, k + 1 the k-th category of the data set, 255 unknown.
+        semantic: uint8 (height / 4, width / 4), 0 background, k + 1 the k-th category of the data
+            set, 255 unknown.
         known: bool (categories,): categories that are completely annotated in this image.
     """
 
@@ -66,22 +68,33 @@ class Photo:
     known: NDArray[np.bool_] | None = None
 
     def read(self) -> NDArray[np.uint8]:
-        """Return the image, uint8 (H, W, 3) BGR; raises DatasetError where the file is no image of its size."""
+        """Return the image, uint8 (H, W, 3) BGR; raises DatasetError where the file is no image of
+        its size.
+        """
         image = cv2.imread(str(self.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None:
-            raise DatasetError(f'{self.path}: cannot be read as an image. Remove it from the data set or repair it')
+            raise DatasetError(
+                f'{self.path}: cannot be read as an image. Remove it from the data set or repair it'
+            )
         if image.shape[:2] != self.size:
-            raise DatasetError(f'{self.path}: is {image.shape[1]}x{image.shape[0]} pixels, its annotations are for '
-                               f'{self.size[1]}x{self.size[0]}. Export the data set again')
+            raise DatasetError(
+                f'{self.path}: is {image.shape[1]}x{image.shape[0]} pixels, its annotations are '
+                f'for {self.size[1]}x{self.size[0]}. Export the data set again'
+            )
         return image
 
 
-def load_photos(annotation_file: Path | str, image_folder: Path | str, classes: Sequence[str],
-                categories: Sequence[str] | None = None) -> list[Photo]:
+def load_photos(
+    annotation_file: Path | str,
+    image_folder: Path | str,
+    classes: Sequence[str],
+    categories: Sequence[str] | None = None,
+) -> list[Photo]:
     """Read one COCO annotation file.
 
-    Images may carry two fields beyond COCO's: ``complete_categories`` (ids that are annotated completely in this
-    image) and ``exhaustive`` (all are); without either, an image counts as completely annotated.
+    Images may carry two fields beyond COCO's: ``complete_categories`` (ids that are annotated
+    completely in this image) and ``exhaustive`` (all are); without either, an image counts as
+    completely annotated.
 
     Args:
         annotation_file: COCO JSON with ``images``, ``annotations`` and ``categories``.
@@ -101,12 +114,17 @@ def load_photos(annotation_file: Path | str, image_folder: Path | str, classes: 
     by_image = defaultdict(list)
     for annotation in content['annotations']:
         by_image[annotation['image_id']].append(annotation)
-    photos = [reader.photo(entry, image_folder, by_image.get(entry['id'], [])) for entry in content['images']]
+    photos = [
+        reader.photo(entry, image_folder, by_image.get(entry['id'], []))
+        for entry in content['images']
+    ]
     present = [photo for photo in photos if photo is not None]
     reader.report()
     if not present:
-        raise DatasetError(f'{annotation_file}: none of its {len(photos)} images is in {image_folder}. '
-                           'Give the folder that holds the image files')
+        raise DatasetError(
+            f'{annotation_file}: none of its {len(photos)} images is in {image_folder}. '
+            'Give the folder that holds the image files'
+        )
     return present
 
 
@@ -115,9 +133,14 @@ def category_names(annotation_file: Path | str) -> list[str]:
     return [c['name'] for c in _read_json(Path(annotation_file))['categories']]
 
 
-def hold_out(photos: Iterable[Photo], modulus: int, remainder: int) -> tuple[list[Photo], list[Photo]]:
-    """Split by image id into those to train on and those held out (``id % modulus == remainder``)."""
-    train, held = [], []
+def hold_out(
+    photos: Iterable[Photo], modulus: int, remainder: int
+) -> tuple[list[Photo], list[Photo]]:
+    """Split by image id into those to train on and those held out (``id % modulus ==
+    remainder``).
+    """
+    train: list[Photo] = []
+    held: list[Photo] = []
     for photo in photos:
         (held if photo.image_id % modulus == remainder else train).append(photo)
     return train, held
@@ -129,9 +152,14 @@ def _read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DatasetError(f'{path}: no such file. Export the annotations as "COCO"') from None
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DatasetError(f'{path}: cannot be read as JSON ({error}). Export the annotations as "COCO"') from None
-    missing = [key for key in ('images', 'annotations', 'categories')
-               if not isinstance(content, dict) or key not in content]
+        raise DatasetError(
+            f'{path}: cannot be read as JSON ({error}). Export the annotations as "COCO"'
+        ) from None
+    missing = [
+        key
+        for key in ('images', 'annotations', 'categories')
+        if not isinstance(content, dict) or key not in content
+    ]
     if missing:
         raise DatasetError(f'{path}: is no COCO annotation file, it lacks {", ".join(missing)}')
     return content
@@ -151,12 +179,16 @@ def _check_classes(classes: Sequence[str], names: Iterable[str], path: Path) -> 
 class _Reader:
     """Turns COCO entries into photos and counts what it had to leave out."""
 
-    def __init__(self, path: Path, classes: list[str], names: dict[int, str], categories: list[str]) -> None:
+    def __init__(
+        self, path: Path, classes: list[str], names: dict[int, str], categories: list[str]
+    ) -> None:
         self.path, self.names, self.categories = path, names, categories
         self.class_index = {name: i for i, name in enumerate(classes)}
         self.left_out: Counter[str] = Counter()
 
-    def photo(self, entry: dict[str, Any], folder: Path, annotations: list[dict[str, Any]]) -> Photo | None:
+    def photo(
+        self, entry: dict[str, Any], folder: Path, annotations: list[dict[str, Any]]
+    ) -> Photo | None:
         path = folder / entry['file_name']
         if not path.is_file():
             self.left_out[f'images that are not in {folder}'] += 1
@@ -165,7 +197,9 @@ class _Reader:
         known = self._known(entry)
         photo = Photo(entry['id'], path, size, known=known)
         photo.complete = all(known[self.categories.index(name)] for name in self.class_index)
-        semantic = np.zeros((-(-size[0] // SEMANTIC_SCALE), -(-size[1] // SEMANTIC_SCALE)), np.uint8)
+        semantic = np.zeros(
+            (-(-size[0] // SEMANTIC_SCALE), -(-size[1] // SEMANTIC_SCALE)), np.uint8
+        )
         for annotation in sorted(annotations, key=lambda a: -_box_area(a)):
             self._add(photo, semantic, annotation)
         photo.semantic = semantic
@@ -178,7 +212,7 @@ class _Reader:
         return np.ones(len(self.categories), bool)
 
     def _add(self, photo: Photo, semantic: NDArray[np.uint8], annotation: dict[str, Any]) -> None:
-        name = self.names.get(annotation.get('category_id'))
+        name = self.names.get(annotation.get('category_id', -1))
         if name is None:
             self.left_out['annotations of an unknown category id'] += 1
             return
@@ -188,12 +222,18 @@ class _Reader:
             return
         rle = self._run_lengths(annotation, photo.size)
         crowd = bool(annotation.get('iscrowd', 0))
-        _paint(semantic, box, rle, UNKNOWN if crowd or rle is None else self.categories.index(name) + 1)
+        _paint(
+            semantic, box, rle, UNKNOWN if crowd or rle is None else self.categories.index(name) + 1
+        )
         if name in self.class_index:
             photo.annotations.append(Annotation(self.class_index[name], box, rle, crowd))
 
-    def _run_lengths(self, annotation: dict[str, Any], size: tuple[int, int]) -> dict[str, Any] | None:
-        """Polygons (also self-crossing ones), plain and compressed run-lengths; None where there is no usable mask."""
+    def _run_lengths(
+        self, annotation: dict[str, Any], size: tuple[int, int]
+    ) -> dict[str, Any] | None:
+        """Polygons (also self-crossing ones), plain and compressed run-lengths; None where there
+        is no usable mask.
+        """
         segmentation = annotation.get('segmentation')
         if not segmentation:
             return None
@@ -239,11 +279,15 @@ def _clipped_box(annotation: dict[str, Any], size: tuple[int, int]) -> NDArray[n
     return box if min(box[2] - box[0], box[3] - box[1]) >= _MIN_SIDE else None
 
 
-def _paint(semantic: NDArray[np.uint8], box: NDArray[np.float32], rle: dict[str, Any] | None, value: int) -> None:
+def _paint(
+    semantic: NDArray[np.uint8], box: NDArray[np.float32], rle: dict[str, Any] | None, value: int
+) -> None:
     if rle is None:
         x1, y1, x2, y2 = (box / SEMANTIC_SCALE).round().astype(int)
         semantic[y1:y2, x1:x2] = value
         return
-    mask = coco_mask.decode(rle)[SEMANTIC_SCALE // 2::SEMANTIC_SCALE, SEMANTIC_SCALE // 2::SEMANTIC_SCALE]
-    region = semantic[:mask.shape[0], :mask.shape[1]]
+    mask = coco_mask.decode(rle)[
+        SEMANTIC_SCALE // 2 :: SEMANTIC_SCALE, SEMANTIC_SCALE // 2 :: SEMANTIC_SCALE
+    ]
+    region = semantic[: mask.shape[0], : mask.shape[1]]
     region[mask > 0] = value

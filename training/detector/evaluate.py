@@ -1,10 +1,13 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Average precision of a model as users run it: its files, through cv2.dnn and the project's own Segmenter."""
+"""Average precision of a model as users run it: its files, through cv2.dnn and the project's own
+Segmenter.
+"""
+
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, field
 import io
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,8 +30,10 @@ class Scores:
 
     Attributes:
         photos, objects: how many.
-        box, mask: AP, AP50, AP by size and AP50_large, each 0 to 1; of masks only photos with masks count.
-        false_detections: detections over the operating score per photo, in photos without any object.
+        box, mask: AP, AP50, AP by size and AP50_large, each 0 to 1; of masks only photos with
+            masks count.
+        false_detections: detections over the operating score per photo, in photos without any
+            object.
         precision, recall: of boxes at the operating score and IoU 0.5.
     """
 
@@ -50,12 +55,14 @@ class _Results:
     hits: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 
 
-def evaluate(segmenter: Segmenter, photos: list[Photo], operating_score: float = 0.5,
-             progress: bool = True) -> dict[str, Scores]:
+def evaluate(
+    segmenter: Segmenter, photos: list[Photo], operating_score: float = 0.5, progress: bool = True
+) -> dict[str, Scores]:
     """Measure a segmenter, whose ``confidence_threshold`` is to be low (0.05), on annotated photos.
 
     Returns:
-        Scores by group: ``all``; ``many`` (photos that the data set calls exhaustive, that is: all its categories
+        Scores by group: ``all``; ``many`` (photos that the data set calls exhaustive, that is: all
+            its categories
         are annotated) and ``one`` (photos with exactly one object); ``none`` (photos without any).
 
     """
@@ -69,14 +76,20 @@ def evaluate(segmenter: Segmenter, photos: list[Photo], operating_score: float =
         'none': [i for i, p in enumerate(photos) if _count(p) == 0],
     }
     classes = sorted({a.class_index for p in photos for a in p.annotations})
-    return {name: _score(results, photos, list(ids), classes) for name, ids in groups.items() if len(ids)}
+    return {
+        name: _score(results, photos, list(ids), classes)
+        for name, ids in groups.items()
+        if len(ids)
+    }
 
 
 def _count(photo: Photo) -> int:
     return sum(not a.ignore for a in photo.annotations)
 
 
-def _measure(segmenter: Segmenter, photo: Photo, index: int, operating_score: float, results: _Results) -> None:
+def _measure(
+    segmenter: Segmenter, photo: Photo, index: int, operating_score: float, results: _Results
+) -> None:
     for annotation in photo.annotations:
         results.truth.append(_truth(annotation, index, len(results.truth) + 1))
     found = segmenter(photo.read())
@@ -84,7 +97,9 @@ def _measure(segmenter: Segmenter, photo: Photo, index: int, operating_score: fl
         box = {key: entry[key] for key in ('image_id', 'category_id', 'score', 'bbox')}
         results.boxes.append(box)
         # Without its box COCOeval takes the area, and so the size class, from the mask.
-        results.masks.append({key: entry[key] for key in ('image_id', 'category_id', 'score', 'segmentation')})
+        results.masks.append(
+            {key: entry[key] for key in ('image_id', 'category_id', 'score', 'segmentation')}
+        )
     sure = found[found.scores >= operating_score]
     objects = [a for a in photo.annotations if not a.ignore]
     if not photo.annotations:
@@ -94,9 +109,14 @@ def _measure(segmenter: Segmenter, photo: Photo, index: int, operating_score: fl
 
 def _truth(annotation: Annotation, index: int, identity: int) -> dict[str, Any]:
     x1, y1, x2, y2 = (float(v) for v in annotation.box)
-    entry: dict[str, Any] = {'id': identity, 'image_id': index, 'category_id': annotation.class_index,
-                             'iscrowd': int(annotation.ignore), 'bbox': [x1, y1, x2 - x1, y2 - y1],
-                             'area': (x2 - x1) * (y2 - y1)}
+    entry: dict[str, Any] = {
+        'id': identity,
+        'image_id': index,
+        'category_id': annotation.class_index,
+        'iscrowd': int(annotation.ignore),
+        'bbox': [x1, y1, x2 - x1, y2 - y1],
+        'area': (x2 - x1) * (y2 - y1),
+    }
     if annotation.rle is not None:
         entry['segmentation'] = annotation.rle
         entry['area'] = float(coco_mask.area(annotation.rle))
@@ -104,11 +124,19 @@ def _truth(annotation: Annotation, index: int, identity: int) -> dict[str, Any]:
 
 
 def _hits(boxes: np.ndarray, class_ids: np.ndarray, objects: list[Annotation]) -> int:
-    """Detections, best first, that overlap an object of their class not yet taken by half or more."""
+    """Detections, best first, that overlap an object of their class not yet taken by half or
+    more.
+    """
     taken: set[int] = set()
     for box, class_id in zip(boxes, class_ids, strict=True):
-        best = max(((_iou(box, o.box), k) for k, o in enumerate(objects)
-                    if k not in taken and o.class_index == class_id), default=(0.0, -1))
+        best = max(
+            (
+                (_iou(box, o.box), k)
+                for k, o in enumerate(objects)
+                if k not in taken and o.class_index == class_id
+            ),
+            default=(0.0, -1),
+        )
         if best[0] >= 0.5:
             taken.add(best[1])
     return len(taken)
@@ -126,14 +154,31 @@ def _score(results: _Results, photos: list[Photo], ids: list[int], classes: list
     hits, detections, objects = (sum(results.hits[i][k] for i in ids) for k in range(3))
     counts = [results.false_counts[i] for i in ids if i in results.false_counts]
     return Scores(
-        len(ids), objects, _average_precision(results.truth, results.boxes, 'bbox', photos, ids, classes),
-        _average_precision([t for t in results.truth if 'segmentation' in t], results.masks, 'segm', photos, masked, classes),
+        len(ids),
+        objects,
+        _average_precision(results.truth, results.boxes, 'bbox', photos, ids, classes),
+        _average_precision(
+            [t for t in results.truth if 'segmentation' in t],
+            results.masks,
+            'segm',
+            photos,
+            masked,
+            classes,
+        ),
         sum(counts) / len(counts) if counts else None,
-        hits / detections if detections else None, hits / objects if objects else None)
+        hits / detections if detections else None,
+        hits / objects if objects else None,
+    )
 
 
-def _average_precision(truth: list[dict[str, Any]], detections: list[dict[str, Any]], kind: str, photos: list[Photo],
-                       ids: list[int], classes: list[int]) -> dict[str, float | None]:
+def _average_precision(
+    truth: list[dict[str, Any]],
+    detections: list[dict[str, Any]],
+    kind: str,
+    photos: list[Photo],
+    ids: list[int],
+    classes: list[int],
+) -> dict[str, float | None]:
     wanted = set(ids)
     images = [{'id': i, 'height': photos[i].size[0], 'width': photos[i].size[1]} for i in ids]
     truth = [t for t in truth if t['image_id'] in wanted]
@@ -141,8 +186,12 @@ def _average_precision(truth: list[dict[str, Any]], detections: list[dict[str, A
         return dict.fromkeys([*_STATS, 'AP50_large'])
     with contextlib.redirect_stdout(io.StringIO()):
         dataset = COCO()
-        dataset.dataset = {'info': {}, 'images': images, 'annotations': truth,
-                           'categories': [{'id': c} for c in classes]}
+        dataset.dataset = {
+            'info': {},
+            'images': images,
+            'annotations': truth,
+            'categories': [{'id': c} for c in classes],
+        }
         dataset.createIndex()
         kept = [dict(d) for d in detections if d['image_id'] in wanted]  # loadRes changes them
         run = COCOeval(dataset, dataset.loadRes(kept) if kept else COCO(), kind)
@@ -161,13 +210,24 @@ def _average_precision(truth: list[dict[str, Any]], detections: list[dict[str, A
 def as_table(scores: dict[str, Scores]) -> str:
     """Return the figures as a Markdown table."""
     columns = ['AP50', 'AP', 'AP_small', 'AP_medium', 'AP_large', 'AP50_large']
-    lines = ['| photos | n | objects | kind | ' + ' | '.join(columns) + ' | false/photo | precision | recall |',
-             '|' + '---|' * (len(columns) + 7)]
+    lines = [
+        '| photos | n | objects | kind | '
+        + ' | '.join(columns)
+        + ' | false/photo | precision | recall |',
+        '|' + '---|' * (len(columns) + 7),
+    ]
     for name, group in scores.items():
         for kind, values in (('box', group.box), ('mask', group.mask)):
             cells = [_cell(values[c]) for c in columns]
-            cells += [_cell(v) if kind == 'box' else '' for v in (group.false_detections, group.precision, group.recall)]
-            lines.append(f'| {name} | {group.photos} | {group.objects} | {kind} | ' + ' | '.join(cells) + ' |')
+            cells += [
+                _cell(v) if kind == 'box' else ''
+                for v in (group.false_detections, group.precision, group.recall)
+            ]
+            lines.append(
+                f'| {name} | {group.photos} | {group.objects} | {kind} | '
+                + ' | '.join(cells)
+                + ' |'
+            )
     return '\n'.join(lines)
 
 

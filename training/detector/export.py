@@ -1,9 +1,10 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """A trained model as the files that the Segmenter loads: weights, text graph, labels, manifest."""
+
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,13 @@ from training.graph.network import NetworkConfig
 from training.graph.tensorflow_files import write_atomically, write_model
 
 
-def export_model(network: NetworkConfig, arrays: Mapping[str, np.ndarray], classes: Sequence[str], stem: Path,
-                 input_max_side: int) -> Path:
+def export_model(
+    network: NetworkConfig,
+    arrays: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    stem: Path,
+    input_max_side: int,
+) -> Path:
     """Write ``stem``.pb, .pbtxt, _labels.txt and .yaml.
 
     Args:
@@ -28,19 +34,29 @@ def export_model(network: NetworkConfig, arrays: Mapping[str, np.ndarray], class
         The path of the manifest, which the Segmenter takes as ``model``.
 
     Raises:
-        OSError: a file cannot be written; the message names it. Each file is written whole or not at all, the
-            manifest last.
+        OSError: a file cannot be written; the message names it. Each file is written whole or not
+            at all, the manifest last.
         ValueError: an array is missing, misshapen or not finite.
 
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = {'weights': _beside(stem, '.pb'), 'text_graph': _beside(stem, '.pbtxt'),
-             'labels': _beside(stem, '_labels.txt')}
+    paths = {
+        'weights': _beside(stem, '.pb'),
+        'text_graph': _beside(stem, '.pbtxt'),
+        'labels': _beside(stem, '_labels.txt'),
+    }
     write_model(network, arrays, paths['weights'], paths['text_graph'])
     write_atomically(paths['labels'], ('\n'.join(classes) + '\n').encode())
-    manifest = {'name': stem.name} | {key: path.name for key, path in paths.items()} | {
-        'sha256': {key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in paths.items()},
-        'input_max_side': input_max_side}
+    manifest = (
+        {'name': stem.name}
+        | {key: path.name for key, path in paths.items()}
+        | {
+            'sha256': {
+                key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in paths.items()
+            },
+            'input_max_side': input_max_side,
+        }
+    )
     path = _beside(stem, '.yaml')
     write_atomically(path, yaml.safe_dump(manifest, sort_keys=False).encode())
     return path

@@ -1,5 +1,8 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Batches as a pure function of (seed, step): any step can be made again, so that a resumed run sees what it would have."""
+"""Batches as a pure function of (seed, step): any step can be made again, so that a resumed run
+sees what it would have.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -17,7 +20,9 @@ from training.detector.losses import Batch, Objects
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """What a step's batch is to be: ``long_side`` in pixels (a multiple of 32), with or without composites."""
+    """What a step's batch is to be: ``long_side`` in pixels (a multiple of 32), with or without
+    composites.
+    """
 
     step: int
     long_side: int
@@ -30,7 +35,9 @@ class BatchMaker(Dataset):
     def __init__(self, sampler: Sampler, batch_size: int, seed: int) -> None:
         self.sampler, self.batch_size, self.seed = sampler, batch_size, seed
         wide = [photo.size[1] >= photo.size[0] for photo in sampler.photos]
-        self.groups = [group for group in (np.flatnonzero(wide), np.flatnonzero(~np.array(wide))) if len(group)]
+        self.groups = [
+            group for group in (np.flatnonzero(wide), np.flatnonzero(~np.array(wide))) if len(group)
+        ]
 
     def __getitem__(self, plan: BatchPlan) -> tuple[int, Batch]:
         rng = np.random.default_rng((self.seed, plan.step))
@@ -53,18 +60,35 @@ def collate(samples: list[Sample]) -> Batch:
     """Stack samples of one size; boxes become fractions of the image."""
     height, width = samples[0].image.shape[:2]
     scale = np.array([width, height, width, height], np.float32)
-    objects = [Objects(torch.from_numpy(s.boxes / scale), torch.from_numpy(s.classes), torch.from_numpy(s.masks),
-                       torch.from_numpy(s.has_mask), torch.from_numpy(s.ignored / scale), s.complete)
-               for s in samples]
-    return Batch(torch.from_numpy(np.stack([s.image.transpose(2, 0, 1) for s in samples])), objects,
-                 torch.from_numpy(np.stack([s.semantic for s in samples])),
-                 torch.from_numpy(np.stack([s.known.transpose(2, 0, 1) for s in samples])))
+    objects = [
+        Objects(
+            torch.from_numpy(s.boxes / scale),
+            torch.from_numpy(s.classes),
+            torch.from_numpy(s.masks),
+            torch.from_numpy(s.has_mask),
+            torch.from_numpy(s.ignored / scale),
+            s.complete,
+        )
+        for s in samples
+    ]
+    return Batch(
+        torch.from_numpy(np.stack([s.image.transpose(2, 0, 1) for s in samples])),
+        objects,
+        torch.from_numpy(np.stack([s.semantic for s in samples])),
+        torch.from_numpy(np.stack([s.known.transpose(2, 0, 1) for s in samples])),
+    )
 
 
-def batches(maker: BatchMaker, plans: Callable[[], Iterator[BatchPlan]], workers: int) -> Iterator[tuple[int, Batch]]:
+def batches(
+    maker: BatchMaker, plans: Callable[[], Iterator[BatchPlan]], workers: int
+) -> Iterator[tuple[int, Batch]]:
     """Yield (step, batch) of each plan, made ahead in ``workers`` processes."""
-    options: dict[str, Any] = {'prefetch_factor': 3, 'worker_init_fn': _one_thread} if workers else {}
-    yield from DataLoader(maker, batch_size=None, sampler=_Plans(plans), num_workers=workers, **options)
+    options: dict[str, Any] = (
+        {'prefetch_factor': 3, 'worker_init_fn': _one_thread} if workers else {}
+    )
+    yield from DataLoader(
+        maker, batch_size=None, sampler=_Plans(plans), num_workers=workers, **options
+    )
 
 
 class _Plans:
@@ -81,10 +105,20 @@ def _one_thread(_worker: int) -> None:
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Move every tensor of a batch."""
+
     def move(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(device, non_blocking=True)
 
-    objects = [Objects(move(o.boxes), move(o.classes), move(o.masks), move(o.has_mask), move(o.ignored), o.complete)
-               for o in batch.objects]
+    objects = [
+        Objects(
+            move(o.boxes),
+            move(o.classes),
+            move(o.masks),
+            move(o.has_mask),
+            move(o.ignored),
+            o.complete,
+        )
+        for o in batch.objects
+    ]
     images = move(batch.images).contiguous(memory_format=torch.channels_last)
     return Batch(images, objects, move(batch.semantic), move(batch.known))

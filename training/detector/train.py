@@ -1,17 +1,18 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The training loop: schedule, averaged weights, checkpoints, curves."""
+
 from __future__ import annotations
 
-from collections.abc import Iterator
 import contextlib
 import csv
-from dataclasses import asdict, dataclass, field
 import io
 import json
 import logging
 import math
-from pathlib import Path
 import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,10 @@ from tqdm import tqdm
 
 from training.detector.augment import Augmentation, Sampler
 from training.detector.dataset import Photo
-from training.detector.loader import BatchMaker, BatchPlan, batches, to_device
 from training.detector.export import export_model
-from training.detector.losses import compute_losses, LossSettings, SemanticHead
-from training.graph.network import describe, FEATURES, NetworkConfig
+from training.detector.loader import BatchMaker, BatchPlan, batches, to_device
+from training.detector.losses import LossSettings, SemanticHead, compute_losses
+from training.graph.network import FEATURES, NetworkConfig, describe
 from training.graph.random_model import random_arrays
 from training.graph.tensorflow_files import write_atomically
 from training.graph.torch_module import MaskRcnnModule, parameter_groups
@@ -47,7 +48,8 @@ class Settings:
         classes: names, in the order of the class ids.
         categories: names of the auxiliary map's categories.
         minutes: length of the run; the schedule follows the clock. 0: ``steps`` counts instead.
-        steps: optimiser steps where ``minutes`` is 0; such runs are reproducible to the bit on one machine.
+        steps: optimiser steps where ``minutes`` is 0; such runs are reproducible to the bit on one
+            machine.
         sizes: (share of the run, longest side in pixels) of each phase, in order.
         plain_share: last share of the run, without mosaics and pasted objects.
     """
@@ -58,13 +60,13 @@ class Settings:
     minutes: float = 120.0
     steps: int = 0
     batch_size: int = 8
-    sizes: tuple[tuple[float, int], ...] = ((0.40, 288), (0.30, 352), (0.30, 448))
+    sizes: tuple[tuple[float, int], ...] = ((0.65, 320), (0.35, 416))
     plain_share: float = 0.15
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
     warmup_steps: int = 200
     gradient_norm: float = 5.0
-    average: float = 0.998
+    average: float = 0.995
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     losses: LossSettings = field(default_factory=LossSettings)
@@ -95,8 +97,13 @@ class Trainer:
 
     """
 
-    def __init__(self, photos: list[Photo], settings: Settings, options: RunOptions,
-                 initial: dict[str, np.ndarray] | None = None) -> None:
+    def __init__(
+        self,
+        photos: list[Photo],
+        settings: Settings,
+        options: RunOptions,
+        initial: dict[str, np.ndarray] | None = None,
+    ) -> None:
         torch.manual_seed(settings.seed)
         self.settings, self.options = settings, options
         self.device = torch.device(options.device)
@@ -104,11 +111,15 @@ class Trainer:
         self.module = self._to_device(MaskRcnnModule(settings.network, arrays))
         channels = next(n.channels for n in describe(settings.network) if n.name == FEATURES)
         self.head = self._to_device(SemanticHead(channels, len(settings.categories)))
-        groups = [*parameter_groups(self.module, settings.weight_decay),
-                  {'params': list(self.head.parameters()), 'weight_decay': 0.0}]
+        groups = [
+            *parameter_groups(self.module, settings.weight_decay),
+            {'params': list(self.head.parameters()), 'weight_decay': 0.0},
+        ]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
         self.average = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
-        self.maker = BatchMaker(Sampler(photos, settings.augmentation), settings.batch_size, settings.seed)
+        self.maker = BatchMaker(
+            Sampler(photos, settings.augmentation), settings.batch_size, settings.seed
+        )
         self.step = 0
         self.elapsed = 0.0
         self._curve = _Curve(options.folder / _CURVE)
@@ -121,10 +132,17 @@ class Trainer:
 
     # ---- the loop
     def run(self) -> None:
-        """Train to the end of the schedule, write checkpoints on the way and the averaged weights at the end."""
+        """Train to the end of the schedule, write checkpoints on the way and the averaged weights
+        at the end.
+        """
         self.module.train()
-        bar = tqdm(total=1000, initial=int(1000 * self.progress()), disable=not self.options.progress, mininterval=2,
-                   bar_format='{l_bar}{bar}| {elapsed}<{remaining} {postfix}')
+        bar = tqdm(
+            total=1000,
+            initial=int(1000 * self.progress()),
+            disable=not self.options.progress,
+            mininterval=2,
+            bar_format='{l_bar}{bar}| {elapsed}<{remaining} {postfix}',
+        )
         saved = snapped = started = time.monotonic()
         base, seen = self.elapsed, 0
         try:
@@ -135,11 +153,16 @@ class Trainer:
                 self.step = step + 1
                 self._curve.add(self.step, self.elapsed, self._learning_rate(), losses)
                 bar.n = int(1000 * min(self.progress(), 1.0))
-                bar.set_postfix_str(f'{seen / (now - started):.1f} images/s, loss {sum(losses.values()):.2f}')
+                bar.set_postfix_str(
+                    f'{seen / (now - started):.1f} images/s, loss {sum(losses.values()):.2f}'
+                )
                 if now - saved > 60 * self.options.checkpoint_minutes:
                     saved = now
                     self.save()
-                if self.options.snapshot_minutes and now - snapped > 60 * self.options.snapshot_minutes:
+                if (
+                    self.options.snapshot_minutes
+                    and now - snapped > 60 * self.options.snapshot_minutes
+                ):
                     snapped = now
                     self.export(self.options.folder / f'snapshot_{self.elapsed / 60:04.0f}')
         finally:
@@ -152,12 +175,19 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group['lr'] = self._learning_rate()
         with self._precision():
-            losses = compute_losses(self.module, self.head, to_device(batch, self.device), self.settings.losses,
-                                    generator)
+            losses = compute_losses(
+                self.module,
+                self.head,
+                to_device(batch, self.device),
+                self.settings.losses,
+                generator,
+            )
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
-            raise TrainingError(f'the loss is not finite at step {step}: lower --learning-rate '
-                                f'(now {self.settings.learning_rate}) and start in a new folder')
+            raise TrainingError(
+                f'the loss is not finite at step {step}: lower --learning-rate '
+                f'(now {self.settings.learning_rate}) and start in a new folder'
+            )
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.gradient_norm)
@@ -186,11 +216,14 @@ class Trainer:
     def _plans(self) -> Iterator[BatchPlan]:
         step = self.step
         while True:
-            # In a run by steps the plan depends on the step alone; the loader works ahead of the optimiser.
+            # In a run by steps the plan depends on the step alone; the loader works ahead of the
+            # optimiser.
             progress = self.progress() if self.settings.minutes else step / self.settings.steps
             if progress >= 1:
                 return
-            yield BatchPlan(step, self._long_side(progress), progress < 1 - self.settings.plain_share)
+            yield BatchPlan(
+                step, self._long_side(progress), progress < 1 - self.settings.plain_share
+            )
             step += 1
 
     def _long_side(self, progress: float) -> int:
@@ -209,9 +242,15 @@ class Trainer:
     # ---- files
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
-        state = {'settings': self.settings.to_json(), 'step': self.step, 'elapsed': self.elapsed,
-                 'module': self.module.state_dict(), 'head': self.head.state_dict(), 'average': self.average,
-                 'optimizer': self.optimizer.state_dict()}
+        state = {
+            'settings': self.settings.to_json(),
+            'step': self.step,
+            'elapsed': self.elapsed,
+            'module': self.module.state_dict(),
+            'head': self.head.state_dict(),
+            'average': self.average,
+            'optimizer': self.optimizer.state_dict(),
+        }
         buffer = io.BytesIO()
         torch.save(state, buffer)
         write_atomically(self.options.folder / CHECKPOINT, buffer.getvalue())
@@ -235,20 +274,33 @@ class Trainer:
         return module.cpu().arrays()
 
     def export(self, stem: Path) -> None:
-        """Write the model with the averaged weights; see :func:`training.detector.export.export_model`."""
-        export_model(self.settings.network, self.averaged_arrays(), self.settings.classes, stem,
-                     input_max_side=self.settings.sizes[-1][1])
+        """Write the model with the averaged weights; see
+        :func:`training.detector.export.export_model`.
+        """
+        export_model(
+            self.settings.network,
+            self.averaged_arrays(),
+            self.settings.classes,
+            stem,
+            input_max_side=self.settings.sizes[-1][1],
+        )
 
 
 def initial_arrays(config: NetworkConfig, seed: int) -> dict[str, np.ndarray]:
-    """Random weights with the published config's heads (deviation 0.01) and scores that start at "background"."""
+    """Random weights with the published config's heads (deviation 0.01) and scores that start at
+    "background".
+    """
     arrays = random_arrays(config, seed)
     rng = np.random.default_rng((seed, 1))
     for name in arrays:
-        last = name.startswith(('FirstStageBoxPredictor/', 'SecondStageBoxPredictor/')) and name.endswith('/weights')
+        last = name.startswith(
+            ('FirstStageBoxPredictor/', 'SecondStageBoxPredictor/')
+        ) and name.endswith('/weights')
         if last and name != 'SecondStageBoxPredictor/Conv/weights':
             arrays[name] = (0.01 * rng.standard_normal(arrays[name].shape)).astype(np.float32)
-    arrays['FirstStageBoxPredictor/ClassPredictor/biases'][:] = np.tile([2.0, -2.0], len(config.anchors))
+    arrays['FirstStageBoxPredictor/ClassPredictor/biases'][:] = np.tile(
+        [2.0, -2.0], len(config.anchors)
+    )
     arrays['SecondStageBoxPredictor/ClassPredictor/biases'][0] = 2.0
     return arrays
 
@@ -260,8 +312,10 @@ def read_checkpoint(path: Path, device: str | torch.device = 'cpu') -> dict[str,
     except FileNotFoundError:
         raise TrainingError(f'{path}: no such checkpoint. Give the folder of a run') from None
     except Exception as error:  # torch raises many types for a broken file
-        raise TrainingError(f'{path}: cannot be read as a checkpoint ({error}). Delete it to start anew, or choose '
-                            'another --output') from error
+        raise TrainingError(
+            f'{path}: cannot be read as a checkpoint ({error}). Delete it to start anew, or choose '
+            'another --output'
+        ) from error
 
 
 def export_checkpoint(folder: Path, stem: Path, input_max_side: int = 0) -> Path:
@@ -271,16 +325,27 @@ def export_checkpoint(folder: Path, stem: Path, input_max_side: int = 0) -> Path
     network = NetworkConfig.from_dict(settings['network'])
     module = MaskRcnnModule(network, initial_arrays(network, 0))
     module.load_state_dict(state['average'])
-    return export_model(network, module.arrays(), tuple(settings['classes']), stem,
-                        input_max_side or settings['sizes'][-1][1])
+    return export_model(
+        network,
+        module.arrays(),
+        tuple(settings['classes']),
+        stem,
+        input_max_side or settings['sizes'][-1][1],
+    )
 
 
 def _check_settings(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
-    differing = sorted(key for key in stored.keys() | wanted.keys() if stored.get(key) != wanted.get(key))
+    differing = sorted(
+        key for key in stored.keys() | wanted.keys() if stored.get(key) != wanted.get(key)
+    )
     if differing:
-        details = '; '.join(f'{key} was {stored.get(key)}, now {wanted.get(key)}' for key in differing[:3])
-        raise TrainingError(f'{path}: is a checkpoint of other settings ({details}). Resume it with the options that '
-                            'it was started with, or choose another --output')
+        details = '; '.join(
+            f'{key} was {stored.get(key)}, now {wanted.get(key)}' for key in differing[:3]
+        )
+        raise TrainingError(
+            f'{path}: is a checkpoint of other settings ({details}). Resume it with the options '
+            'that it was started with, or choose another --output'
+        )
 
 
 class _Curve:
@@ -291,11 +356,15 @@ class _Curve:
         self.rows: list[dict[str, float]] = []
         self.pending: list[dict[str, float]] = []
 
-    def add(self, step: int, elapsed: float, learning_rate: float, losses: dict[str, float]) -> None:
+    def add(
+        self, step: int, elapsed: float, learning_rate: float, losses: dict[str, float]
+    ) -> None:
         self.pending.append(losses)
         if step % self.every == 0:
             means = {k: sum(x[k] for x in self.pending) / len(self.pending) for k in losses}
-            self.rows.append({'step': step, 'minutes': elapsed / 60, 'learning_rate': learning_rate} | means)
+            self.rows.append(
+                {'step': step, 'minutes': elapsed / 60, 'learning_rate': learning_rate} | means
+            )
             self.pending.clear()
 
     def flush(self) -> None:

@@ -1,5 +1,8 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Boxes in PyTorch: encoding, overlap, non-maximum suppression, proposals. All boxes are x1 y1 x2 y2."""
+"""Boxes in PyTorch: encoding, overlap, non-maximum suppression, proposals. All boxes are x1 y1 x2
+y2.
+"""
+
 from __future__ import annotations
 
 import numpy as np
@@ -13,16 +16,23 @@ _MIN_SIDE = 1e-4
 
 
 def _centre_size(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return ((boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2,
-            boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    return (
+        (boxes[:, 0] + boxes[:, 2]) / 2,
+        (boxes[:, 1] + boxes[:, 3]) / 2,
+        boxes[:, 2] - boxes[:, 0],
+        boxes[:, 3] - boxes[:, 1],
+    )
 
 
 def decode(references: Tensor, encodings: Tensor) -> Tensor:
-    """Boxes (N, 4) from reference boxes and encodings (ty, tx, th, tw), as both DetectionOutput layers do."""
+    """Boxes (N, 4) from reference boxes and encodings (ty, tx, th, tw), as both DetectionOutput
+    layers do.
+    """
     x, y, w, h = _centre_size(references)
     ty, tx, th, tw = encodings.unbind(1)
     x, y = x + tx * _VX * w, y + ty * _VY * h
-    # exp of an untrained encoding may overflow; cv2.dnn clips the box to the image afterwards all the same.
+    # exp of an untrained encoding may overflow; cv2.dnn clips the box to the image afterwards all
+    # the same.
     w, h = w * (tw * _VW).clamp(max=20).exp() / 2, h * (th * _VH).clamp(max=20).exp() / 2
     return torch.stack([x - w, y - h, x + w, y + h], 1)
 
@@ -32,7 +42,9 @@ def encode(references: Tensor, boxes: Tensor) -> Tensor:
     x, y, w, h = _centre_size(references)
     bx, by, bw, bh = _centre_size(boxes)
     w, h, bw, bh = (v.clamp(min=_MIN_SIDE) for v in (w, h, bw, bh))
-    return torch.stack([(by - y) / h / _VY, (bx - x) / w / _VX, (bh / h).log() / _VH, (bw / w).log() / _VW], 1)
+    return torch.stack(
+        [(by - y) / h / _VY, (bx - x) / w / _VX, (bh / h).log() / _VH, (bw / w).log() / _VW], 1
+    )
 
 
 def _intersections(a: Tensor, b: Tensor) -> Tensor:
@@ -58,7 +70,8 @@ def covered(a: Tensor, b: Tensor) -> Tensor:
 
 
 def suppress(boxes: Tensor, threshold: float, limit: int) -> Tensor:
-    """Greedy non-maximum suppression of boxes sorted by falling score; stops at ``limit`` survivors.
+    """Greedy non-maximum suppression of boxes sorted by falling score; stops at ``limit``
+    survivors.
 
     Returns:
         Indices of the survivors, int64.

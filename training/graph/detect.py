@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The whole network in PyTorch, as cv2.dnn runs it: the yardstick of the parity test."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from training.graph.boxes import decode, propose, suppress
-from training.graph.torch_module import anchors, crop_and_resize, MaskRcnnModule
+from training.graph.torch_module import MaskRcnnModule, anchors, crop_and_resize
 
 
 @dataclass(frozen=True)
@@ -38,17 +39,21 @@ def detect(module: MaskRcnnModule, rgb: Tensor) -> Detections:
     proposals = propose(config, references, encodings[0], logits[0].softmax(-1)[:, 1])
     _, boxes, logits = module.box_stage(crop_and_resize(features, proposals))
     scores = logits.softmax(-1)[:, 1:]
-    rows = [_rows_of_class(module, k, proposals, boxes[:, k], scores[:, k]) for k in range(config.num_classes)]
+    rows = [
+        _rows_of_class(module, k, proposals, boxes[:, k], scores[:, k])
+        for k in range(config.num_classes)
+    ]
     merged = torch.cat(rows)
-    merged = merged[merged[:, 1].argsort(descending=True, stable=True)][:config.max_detections]
+    merged = merged[merged[:, 1].argsort(descending=True, stable=True)][: config.max_detections]
     if len(merged) == 0:
         return Detections(features, proposals, merged, torch.zeros(0, config.num_classes, 15, 15))
     mixed_5c, _, _ = module.box_stage(crop_and_resize(features, merged[:, 2:]))
     return Detections(features, proposals, merged, module.mask_stage(mixed_5c).sigmoid())
 
 
-def _rows_of_class(module: MaskRcnnModule, class_id: int, proposals: Tensor, encodings: Tensor,
-                   scores: Tensor) -> Tensor:
+def _rows_of_class(
+    module: MaskRcnnModule, class_id: int, proposals: Tensor, encodings: Tensor, scores: Tensor
+) -> Tensor:
     config = module.config
     keep = (scores > config.score_threshold).nonzero()[:, 0]
     keep = keep[scores[keep].argsort(descending=True, stable=True)]

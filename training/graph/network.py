@@ -1,14 +1,17 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""The one description of the network: Mask R-CNN with Inception V2, as the TF Object Detection API builds it.
+"""The one description of the network: Mask R-CNN with Inception V2, as the TF Object Detection API
+builds it.
 
-From the list of nodes that :func:`describe` returns come the PyTorch module (``torch_module``), the frozen graph and the
-OpenCV text graph (``tensorflow_files``). Node and weight names are those of the published model
-``mask_rcnn_inception_v2_coco_2018_01_28``, so its text graph loads with our frozen graph and ours with its.
+From the list of nodes that :func:`describe` returns come the PyTorch module (``torch_module``),
+the frozen graph and the OpenCV text graph (``tensorflow_files``). Node and weight names are those
+of the published model ``mask_rcnn_inception_v2_coco_2018_01_28``, so its text graph loads with our
+frozen graph and ours with its.
 
-Sources: channel table of slim's Inception V2 (Ioffe and Szegedy 2015, arXiv 1502.03167); heads and post-processing of the
-TF Object Detection API's Faster R-CNN meta-architecture; node names and OpenCV-only nodes (PriorBox, DetectionOutput) of OpenCV's
-``tf_text_graph_mask_rcnn.py`` output.
+Sources: channel table of slim's Inception V2 (Ioffe and Szegedy 2015, arXiv 1502.03167); heads and
+post-processing of the TF Object Detection API's Faster R-CNN meta-architecture; node names and
+OpenCV-only nodes (PriorBox, DetectionOutput) of OpenCV's ``tf_text_graph_mask_rcnn.py`` output.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -88,8 +91,11 @@ class NetworkConfig:
     @property
     def anchors(self) -> list[tuple[float, float]]:
         """(width, height) of every anchor in pixels, in the network's order: ratio by ratio."""
-        return [(size * math.sqrt(ratio), size / math.sqrt(ratio))
-                for ratio in self.anchor_ratios for size in self.anchor_sizes]
+        return [
+            (size * math.sqrt(ratio), size / math.sqrt(ratio))
+            for ratio in self.anchor_ratios
+            for size in self.anchor_sizes
+        ]
 
     def channels(self, depth: int) -> int:
         """Channels of a layer that has ``depth`` at width 1.0 (slim's rule)."""
@@ -102,12 +108,17 @@ class NetworkConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain types that JSON and checkpoints hold."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        return {
+            k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
+        }
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
         """Inverse of :meth:`to_dict`; an unknown key raises TypeError."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        arguments: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
+        return cls(**arguments)
 
 
 @dataclass(frozen=True)
@@ -124,7 +135,8 @@ class Node:
     """One operation.
 
     Attributes:
-        inputs: names of the nodes it reads; weights and constants follow in the text graph, in that order.
+        inputs: names of the nodes it reads; weights and constants follow in the text graph, in
+            that order.
         weights: trained arrays.
         constants: name to Python value, untrained inputs that the frozen graph holds.
         attributes: the text graph's attributes as Python values.
@@ -167,55 +179,127 @@ class _Builder:
         return self.add(name, 'Const', attributes={'value': Tensor(dtype, values)})
 
     # ---- convolutions
-    def conv(self, name: str, x: str, weights: str, out: int, kernel: int, stride: int = 1,
-             **attributes: Any) -> str:
+    def conv(
+        self,
+        name: str,
+        x: str,
+        weights: str,
+        out: int,
+        kernel: int,
+        stride: int = 1,
+        **attributes: Any,
+    ) -> str:
         shape = (kernel, kernel, self.channels_of(x), out)
-        return self.add(name, 'Conv2D', (x,), weights=(Weight(weights, shape, 'kernel'),), channels=out,
-                        attributes=_conv_attributes('SAME', stride) | attributes)
+        return self.add(
+            name,
+            'Conv2D',
+            (x,),
+            weights=(Weight(weights, shape, 'kernel'),),
+            channels=out,
+            attributes=_conv_attributes('SAME', stride) | attributes,
+        )
 
     def bias(self, name: str, x: str, weights: str) -> str:
-        return self.add(name, 'BiasAdd', (x,), weights=(Weight(weights, (self.channels_of(x),), 'bias'),),
-                        attributes={'data_format': 'NHWC'})
+        return self.add(
+            name,
+            'BiasAdd',
+            (x,),
+            weights=(Weight(weights, (self.channels_of(x),), 'bias'),),
+            attributes={'data_format': 'NHWC'},
+        )
 
     def norm_relu(self, op_scope: str, weight_scope: str, x: str) -> str:
         depth = (self.channels_of(x),)
-        weights = tuple(Weight(f'{weight_scope}/BatchNorm/{name}', depth, role) for name, role in (
-            ('gamma', 'gamma'), ('beta', 'beta'), ('moving_mean', 'mean'), ('moving_variance', 'variance')))
-        x = self.add(f'{op_scope}/BatchNorm/FusedBatchNorm', 'FusedBatchNorm', (x,), weights=weights,
-                     attributes={'data_format': 'NHWC', 'epsilon': BATCH_NORM_EPSILON})
+        weights = tuple(
+            Weight(f'{weight_scope}/BatchNorm/{name}', depth, role)
+            for name, role in (
+                ('gamma', 'gamma'),
+                ('beta', 'beta'),
+                ('moving_mean', 'mean'),
+                ('moving_variance', 'variance'),
+            )
+        )
+        x = self.add(
+            f'{op_scope}/BatchNorm/FusedBatchNorm',
+            'FusedBatchNorm',
+            (x,),
+            weights=weights,
+            attributes={'data_format': 'NHWC', 'epsilon': BATCH_NORM_EPSILON},
+        )
         return self.add(f'{op_scope}/Relu', 'Relu', (x,))
 
-    def conv_norm_relu(self, op_scope: str, weight_scope: str, x: str, depth: int, kernel: int,
-                       stride: int = 1) -> str:
-        x = self.conv(f'{op_scope}/Conv2D', x, f'{weight_scope}/weights', self.config.channels(depth), kernel,
-                      stride)
+    def conv_norm_relu(
+        self, op_scope: str, weight_scope: str, x: str, depth: int, kernel: int, stride: int = 1
+    ) -> str:
+        x = self.conv(
+            f'{op_scope}/Conv2D',
+            x,
+            f'{weight_scope}/weights',
+            self.config.channels(depth),
+            kernel,
+            stride,
+        )
         return self.norm_relu(op_scope, weight_scope, x)
 
-    def pool(self, name: str, op: str, x: str, kernel: int, stride: int, padding: str = 'SAME') -> str:
-        return self.add(name, op, (x,), attributes={
-            'data_format': 'NHWC', 'ksize': [1, kernel, kernel, 1], 'padding': padding,
-            'strides': [1, stride, stride, 1]})
+    def pool(
+        self, name: str, op: str, x: str, kernel: int, stride: int, padding: str = 'SAME'
+    ) -> str:
+        return self.add(
+            name,
+            op,
+            (x,),
+            attributes={
+                'data_format': 'NHWC',
+                'ksize': [1, kernel, kernel, 1],
+                'padding': padding,
+                'strides': [1, stride, stride, 1],
+            },
+        )
 
     def concat(self, name: str, inputs: list[str]) -> str:
-        return self.add(name, 'ConcatV2', tuple(inputs), constants={f'{name}/axis': 3},
-                        channels=sum(self.channels_of(i) for i in inputs))
+        return self.add(
+            name,
+            'ConcatV2',
+            tuple(inputs),
+            constants={f'{name}/axis': 3},
+            channels=sum(self.channels_of(i) for i in inputs),
+        )
 
     # ---- Inception modules
     def stem(self, op_scope: str, weight_scope: str, x: str) -> str:
         ops, weights = f'{op_scope}/Conv2d_1a_7x7', f'{weight_scope}/Conv2d_1a_7x7'
         multiplier = self.config.stem_multiplier
         channels = self.channels_of(x)
-        x = self.add(f'{ops}/separable_conv2d/depthwise', 'DepthwiseConv2dNative', (x,),
-                     weights=(Weight(f'{weights}/depthwise_weights', (7, 7, channels, multiplier), 'depthwise'),),
-                     channels=channels * multiplier, attributes=_conv_attributes('SAME', 2))
+        x = self.add(
+            f'{ops}/separable_conv2d/depthwise',
+            'DepthwiseConv2dNative',
+            (x,),
+            weights=(
+                Weight(f'{weights}/depthwise_weights', (7, 7, channels, multiplier), 'depthwise'),
+            ),
+            channels=channels * multiplier,
+            attributes=_conv_attributes('SAME', 2),
+        )
         out = self.config.channels(STEM_CHANNELS[0])
-        x = self.add(f'{ops}/separable_conv2d', 'Conv2D', (x,), channels=out,
-                     weights=(Weight(f'{weights}/pointwise_weights', (1, 1, self.channels_of(x), out), 'kernel'),),
-                     attributes=_conv_attributes('VALID', 1))
+        x = self.add(
+            f'{ops}/separable_conv2d',
+            'Conv2D',
+            (x,),
+            channels=out,
+            weights=(
+                Weight(f'{weights}/pointwise_weights', (1, 1, self.channels_of(x), out), 'kernel'),
+            ),
+            attributes=_conv_attributes('VALID', 1),
+        )
         x = self.norm_relu(ops, weights, x)
         x = self.pool(f'{op_scope}/MaxPool_2a_3x3/MaxPool', 'MaxPool', x, 3, 2)
-        for scope, depth, kernel in (('Conv2d_2b_1x1', STEM_CHANNELS[1], 1), ('Conv2d_2c_3x3', STEM_CHANNELS[2], 3)):
-            x = self.conv_norm_relu(f'{op_scope}/{scope}', f'{weight_scope}/{scope}', x, depth, kernel)
+        for scope, depth, kernel in (
+            ('Conv2d_2b_1x1', STEM_CHANNELS[1], 1),
+            ('Conv2d_2c_3x3', STEM_CHANNELS[2], 3),
+        ):
+            x = self.conv_norm_relu(
+                f'{op_scope}/{scope}', f'{weight_scope}/{scope}', x, depth, kernel
+            )
         return self.pool(f'{op_scope}/MaxPool_3a_3x3/MaxPool', 'MaxPool', x, 3, 2)
 
     def inception(self, module: str, op_scope: str, weight_scope: str, x: str) -> str:
@@ -232,8 +316,14 @@ class _Builder:
             else:
                 scopes = _branch_scopes(len(depths), reduction)
             for (scope, kernel, stride), depth in zip(scopes, depths, strict=True):
-                y = self.conv_norm_relu(f'{ops}/{branch}/{scope}', f'{weights}/{branch}/{scope}', y, depth, kernel,
-                                        stride)
+                y = self.conv_norm_relu(
+                    f'{ops}/{branch}/{scope}',
+                    f'{weights}/{branch}/{scope}',
+                    y,
+                    depth,
+                    kernel,
+                    stride,
+                )
             ends.append(y)
         if reduction:
             ends.append(self.pool(f'{ops}/Branch_2/MaxPool_1a_3x3/MaxPool', 'MaxPool', x, 3, 2))
@@ -241,7 +331,12 @@ class _Builder:
 
 
 def _conv_attributes(padding: str, stride: int) -> dict[str, Any]:
-    return {'data_format': 'NHWC', 'dilations': [1, 1, 1, 1], 'padding': padding, 'strides': [1, stride, stride, 1]}
+    return {
+        'data_format': 'NHWC',
+        'dilations': [1, 1, 1, 1],
+        'padding': padding,
+        'strides': [1, stride, stride, 1],
+    }
 
 
 def _branch_scopes(count: int, reduction: bool) -> list[tuple[str, int, int]]:
@@ -263,7 +358,12 @@ def describe(config: NetworkConfig) -> list[Node]:
 
 
 def _backbone(b: _Builder) -> str:
-    x = b.add('image_tensor', 'Placeholder', channels=3, attributes={'dtype': 'uint8', 'shape': [-1, -1, -1, 3]})
+    x = b.add(
+        'image_tensor',
+        'Placeholder',
+        channels=3,
+        attributes={'dtype': 'uint8', 'shape': [-1, -1, -1, 3]},
+    )
     x = b.add('Preprocessor/mul', 'Mul', (x,), constants={'Preprocessor/mul/x': 2.0 / 255.0})
     x = b.add('Preprocessor/sub', 'Sub', (x,), constants={'Preprocessor/sub/y': 1.0})
     op_scope = 'FirstStageFeatureExtractor/InceptionV2/InceptionV2'
@@ -282,37 +382,72 @@ def _region_proposals(b: _Builder, features: str) -> None:
     x = b.bias('Conv/BiasAdd', x, 'Conv/biases')
     x = b.add('Conv/Relu6', 'Relu6', (x,))
     outputs = {}
-    for head, per_anchor, attributes in (('BoxEncodingPredictor', 4, {'loc_pred_transposed': True}),
-                                         ('ClassPredictor', 2, {})):
+    for head, per_anchor, attributes in (
+        ('BoxEncodingPredictor', 4, {'loc_pred_transposed': True}),
+        ('ClassPredictor', 2, {}),
+    ):
         scope = f'FirstStageBoxPredictor/{head}'
-        y = b.conv(f'{scope}/Conv2D', x, f'{scope}/weights', per_anchor * len(anchors), 1, **attributes)
+        y = b.conv(
+            f'{scope}/Conv2D', x, f'{scope}/weights', per_anchor * len(anchors), 1, **attributes
+        )
         outputs[head] = b.bias(f'{scope}/BiasAdd', y, f'{scope}/biases')
     scope = 'FirstStageBoxPredictor/ClassPredictor'
     shape = b.constant(f'{scope}/reshape_1/shape', 'int32', 0, -1, 2)
     y = b.add(f'{scope}/reshape_1', 'Reshape', (outputs['ClassPredictor'], shape))
     y = b.add(f'{scope}/softmax', 'Softmax', (y,), attributes={'axis': -1})
     scores = b.add(f'{scope}/softmax/flatten', 'Flatten', (y,))
-    boxes = b.add('FirstStageBoxPredictor/BoxEncodingPredictor/flatten', 'Flatten',
-                  (outputs['BoxEncodingPredictor'],))
-    priors = b.add('proposals', 'PriorBox', (outputs['BoxEncodingPredictor'], 'image_tensor'), attributes={
-        'clip': True, 'flip': False, 'offset': 0.0, 'step': float(FEATURE_STRIDE),
-        'width': Tensor('float32', tuple(w for w, _ in anchors)),
-        'height': Tensor('float32', tuple(h for _, h in anchors)),
-        'variance': Tensor('float32', BOX_VARIANCES)})
-    b.add(PROPOSALS, 'DetectionOutput', (boxes, scores, priors), attributes={
-        'background_label_id': 0, 'clip': True, 'code_type': 'CENTER_SIZE', 'keep_top_k': config.proposals,
-        'nms_threshold': config.rpn_nms_threshold, 'num_classes': 2, 'share_location': True,
-        'top_k': config.rpn_candidates})
+    boxes = b.add(
+        'FirstStageBoxPredictor/BoxEncodingPredictor/flatten',
+        'Flatten',
+        (outputs['BoxEncodingPredictor'],),
+    )
+    priors = b.add(
+        'proposals',
+        'PriorBox',
+        (outputs['BoxEncodingPredictor'], 'image_tensor'),
+        attributes={
+            'clip': True,
+            'flip': False,
+            'offset': 0.0,
+            'step': float(FEATURE_STRIDE),
+            'width': Tensor('float32', tuple(w for w, _ in anchors)),
+            'height': Tensor('float32', tuple(h for _, h in anchors)),
+            'variance': Tensor('float32', BOX_VARIANCES),
+        },
+    )
+    b.add(
+        PROPOSALS,
+        'DetectionOutput',
+        (boxes, scores, priors),
+        attributes={
+            'background_label_id': 0,
+            'clip': True,
+            'code_type': 'CENTER_SIZE',
+            'keep_top_k': config.proposals,
+            'nms_threshold': config.rpn_nms_threshold,
+            'num_classes': 2,
+            'share_location': True,
+            'top_k': config.rpn_candidates,
+        },
+    )
 
 
 def _crop(b: _Builder, suffix: str, features: str, boxes: str) -> str:
-    x = b.add(f'CropAndResize{suffix}', 'CropAndResize', (features, boxes),
-              constants={f'CropAndResize{suffix}/crop_size': (CROP_SIZE, CROP_SIZE)},
-              attributes={'extrapolation_value': 0.0, 'method': 'bilinear'})
+    x = b.add(
+        f'CropAndResize{suffix}',
+        'CropAndResize',
+        (features, boxes),
+        constants={f'CropAndResize{suffix}/crop_size': (CROP_SIZE, CROP_SIZE)},
+        attributes={'extrapolation_value': 0.0, 'method': 'bilinear'},
+    )
     x = b.pool(f'MaxPool2D{suffix}/MaxPool', 'MaxPool', x, 2, 2, 'VALID')
     for module in ('Mixed_5a', 'Mixed_5b', 'Mixed_5c'):
-        x = b.inception(module, f'SecondStageFeatureExtractor{suffix}/InceptionV2',
-                        'SecondStageFeatureExtractor/InceptionV2', x)
+        x = b.inception(
+            module,
+            f'SecondStageFeatureExtractor{suffix}/InceptionV2',
+            'SecondStageFeatureExtractor/InceptionV2',
+            x,
+        )
     return x
 
 
@@ -320,20 +455,37 @@ def _box_stage(b: _Builder, features: str) -> None:
     config = b.config
     x = _crop(b, '', features, PROPOSALS)
     scope = 'SecondStageBoxPredictor'
-    x = b.add(f'{scope}/AvgPool', 'Mean', (x,), constants={f'{scope}/AvgPool/reduction_indices': (1, 2)},
-              attributes={'keep_dims': True})
+    x = b.add(
+        f'{scope}/AvgPool',
+        'Mean',
+        (x,),
+        constants={f'{scope}/AvgPool/reduction_indices': (1, 2)},
+        attributes={'keep_dims': True},
+    )
     x = b.add(f'{scope}/Flatten/flatten/Reshape', 'Flatten', (x,))
     heads = {}
-    for head, out, attributes in (('BoxEncodingPredictor', 4 * config.num_classes, {'loc_pred_transposed': True}),
-                                  ('ClassPredictor', config.num_classes + 1, {})):
+    for head, out, attributes in (
+        ('BoxEncodingPredictor', 4 * config.num_classes, {'loc_pred_transposed': True}),
+        ('ClassPredictor', config.num_classes + 1, {}),
+    ):
         weight = Weight(f'{scope}/{head}/weights', (b.channels_of(x), out), 'matrix')
-        y = b.add(f'{scope}/{head}/MatMul', 'MatMul', (x,), weights=(weight,), channels=out,
-                  attributes={'transpose_a': False, 'transpose_b': False} | attributes)
+        y = b.add(
+            f'{scope}/{head}/MatMul',
+            'MatMul',
+            (x,),
+            weights=(weight,),
+            channels=out,
+            attributes={'transpose_a': False, 'transpose_b': False} | attributes,
+        )
         heads[head] = b.bias(f'{scope}/{head}/BiasAdd', y, f'{scope}/{head}/biases')
     shape = b.constant(f'{scope}/Reshape/shape2', 'int32', 1, -1, 4)
     boxes = b.add(f'{scope}/Reshape', 'Reshape', (heads['BoxEncodingPredictor'], shape))
-    scores = b.add(f'{scope}/Reshape_1', 'Reshape', (heads['ClassPredictor'],),
-                   constants={f'{scope}/Reshape_1/shape': (-1, 1, config.num_classes + 1)})
+    scores = b.add(
+        f'{scope}/Reshape_1',
+        'Reshape',
+        (heads['ClassPredictor'],),
+        constants={f'{scope}/Reshape_1/shape': (-1, 1, config.num_classes + 1)},
+    )
     scores = b.add(f'{scope}/Reshape_1/softmax', 'Softmax', (scores,), attributes={'axis': -1})
     begins = b.constant(f'{scope}/Reshape_1/slice/begins', 'int32', 0, 0, 1)
     sizes = b.constant(f'{scope}/Reshape_1/slice/sizes', 'int32', -1, -1, -1)
@@ -348,23 +500,44 @@ def _box_stage(b: _Builder, features: str) -> None:
     shape = b.constant('detection_out/slice/reshape/shape', 'int32', 1, 1, -1)
     priors = b.add('detection_out/slice/reshape', 'Reshape', (priors, shape))
     encoded = b.add('variance_encoded/flatten', 'Flatten', (encoded,))
-    b.add(DETECTIONS, 'DetectionOutput', (encoded, scores, priors), attributes={
-        'background_label_id': config.num_classes + 1, 'clip': True, 'code_type': 'CENTER_SIZE',
-        'confidence_threshold': config.score_threshold, 'group_by_classes': False,
-        'keep_top_k': config.max_detections, 'nms_threshold': config.nms_threshold,
-        'num_classes': config.num_classes, 'share_location': False, 'variance_encoded_in_target': True})
+    b.add(
+        DETECTIONS,
+        'DetectionOutput',
+        (encoded, scores, priors),
+        attributes={
+            'background_label_id': config.num_classes + 1,
+            'clip': True,
+            'code_type': 'CENTER_SIZE',
+            'confidence_threshold': config.score_threshold,
+            'group_by_classes': False,
+            'keep_top_k': config.max_detections,
+            'nms_threshold': config.nms_threshold,
+            'num_classes': config.num_classes,
+            'share_location': False,
+            'variance_encoded_in_target': True,
+        },
+    )
 
 
 def _mask_stage(b: _Builder, features: str) -> None:
     config = b.config
     x = _crop(b, '_1', features, DETECTIONS)
     scope, weights = 'SecondStageBoxPredictor_1', 'SecondStageBoxPredictor'
-    x = b.add(f'{scope}/ResizeBilinear', 'ResizeBilinear', (x,),
-              constants={f'{scope}/ResizeBilinear/size': (MASK_SIZE, MASK_SIZE)}, attributes={'align_corners': True})
-    x = b.conv(f'{scope}/Conv/Conv2D', x, f'{weights}/Conv/weights', config.channels(MASK_CHANNELS), 3)
+    x = b.add(
+        f'{scope}/ResizeBilinear',
+        'ResizeBilinear',
+        (x,),
+        constants={f'{scope}/ResizeBilinear/size': (MASK_SIZE, MASK_SIZE)},
+        attributes={'align_corners': True},
+    )
+    x = b.conv(
+        f'{scope}/Conv/Conv2D', x, f'{weights}/Conv/weights', config.channels(MASK_CHANNELS), 3
+    )
     x = b.bias(f'{scope}/Conv/BiasAdd', x, f'{weights}/Conv/biases')
     x = b.add(f'{scope}/Conv/Relu', 'Relu', (x,))
     x = b.conv(f'{scope}/Conv_1/Conv2D', x, f'{weights}/Conv_1/weights', config.num_classes, 3)
     x = b.bias(f'{scope}/Conv_1/BiasAdd', x, f'{weights}/Conv_1/biases')
-    x = b.add(f'{scope}/transpose', 'Transpose', (x,), constants={f'{scope}/transpose/perm': (0, 3, 1, 2)})
+    x = b.add(
+        f'{scope}/transpose', 'Transpose', (x,), constants={f'{scope}/transpose/perm': (0, 3, 1, 2)}
+    )
     b.add(MASKS, 'Sigmoid', (x,))

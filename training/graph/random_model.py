@@ -1,5 +1,8 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Models with random weights: the speed and the file format of a real model, for benchmarks and tests."""
+"""Models with random weights: the speed and the file format of a real model, for benchmarks and
+tests.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -7,21 +10,22 @@ from pathlib import Path
 
 import numpy as np
 
-from training.graph.network import describe, NetworkConfig, Weight
+from training.graph.network import NetworkConfig, Weight, describe
 from training.graph.tensorflow_files import weights_of, write_model
 
 _CLASS_BIASES = 'SecondStageBoxPredictor/ClassPredictor/biases'
 
 
-def random_arrays(config: NetworkConfig, seed: int = 0,
-                  class_bias: Mapping[int, float] | None = None) -> dict[str, np.ndarray]:
+def random_arrays(
+    config: NetworkConfig, seed: int = 0, class_bias: Mapping[int, float] | None = None
+) -> dict[str, np.ndarray]:
     """Draw every trained array: He-normal kernels, neutral batch norms.
 
     Args:
         config: the network.
         seed: the same seed gives the same arrays.
-        class_bias: softmax column to bias (0 is background, class id k is column k + 1): a positive one lets
-            detections of that class survive.
+        class_bias: softmax column to bias (0 is background, class id k is column k + 1): a
+            positive one lets detections of that class survive.
 
     """
     rng = np.random.default_rng(seed)
@@ -45,9 +49,15 @@ def _draw(weight: Weight, rng: np.random.Generator) -> np.ndarray:
     return (rng.standard_normal(weight.shape) * deviation).astype(np.float32)
 
 
-def write_random_model(folder: Path | str, width: float = 1.0, num_classes: int = 90, seed: int = 0,
-                       class_bias: Mapping[int, float] | None = None) -> tuple[Path, Path]:
-    """Write ``model.pb`` and ``model.pbtxt`` of the published structure with random weights into a folder.
+def write_random_model(
+    folder: Path | str,
+    width: float = 1.0,
+    num_classes: int = 90,
+    seed: int = 0,
+    class_bias: Mapping[int, float] | None = None,
+) -> tuple[Path, Path]:
+    """Write ``model.pb`` and ``model.pbtxt`` of the published structure with random weights into a
+    folder.
 
     Returns:
         The paths of the two files.

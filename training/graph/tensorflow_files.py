@@ -1,9 +1,11 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Frozen graph (.pb) and OpenCV text graph (.pbtxt) of a described network, written without TensorFlow.
+"""Frozen graph (.pb) and OpenCV text graph (.pbtxt) of a described network, written without
+TensorFlow.
 
-The two files are protobuf messages of TensorFlow's public schema; the tensorboard package carries that schema, so that neither
-TensorFlow nor an encoder of our own is needed.
+The two files are protobuf messages of TensorFlow's public schema; the tensorboard package carries
+that schema, so that neither TensorFlow nor an encoder of our own is needed.
 """
+
 from __future__ import annotations
 
 import os
@@ -11,12 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
-import numpy as np
 from tensorboard.compat.proto import attr_value_pb2, graph_pb2, tensor_pb2, types_pb2
 
-from training.graph.network import describe, NetworkConfig, Node, Tensor, Weight
+from training.graph.network import NetworkConfig, Node, Tensor, Weight, describe
 
 _DTYPES = {'float32': types_pb2.DT_FLOAT, 'int32': types_pb2.DT_INT32, 'uint8': types_pb2.DT_UINT8}
 # Attributes whose list is a tensor shape; every other list is a list of integers.
@@ -24,7 +26,9 @@ _SHAPES = ('shape',)
 
 
 def weights_of(nodes: list[Node]) -> dict[str, Weight]:
-    """Return every trained array by name; both stages share ``Mixed_5``, so a name can occur twice."""
+    """Return every trained array by name; both stages share ``Mixed_5``, so a name can occur
+    twice.
+    """
     return {weight.name: weight for node in nodes for weight in node.weights}
 
 
@@ -36,7 +40,8 @@ def frozen_graph(config: NetworkConfig, arrays: Mapping[str, np.ndarray]) -> byt
         arrays: every trained array by name, float32, in TensorFlow's layout.
 
     Raises:
-        ValueError: an array is missing, or has another shape than the description asks for, or is not finite.
+        ValueError: an array is missing, or has another shape than the description asks for, or is
+            not finite.
 
     """
     nodes = describe(config)
@@ -62,7 +67,9 @@ def text_graph(config: NetworkConfig) -> str:
     return text_format.MessageToString(graph)
 
 
-def write_model(config: NetworkConfig, arrays: Mapping[str, np.ndarray], weights: Path, text: Path) -> None:
+def write_model(
+    config: NetworkConfig, arrays: Mapping[str, np.ndarray], weights: Path, text: Path
+) -> None:
     """Write both files, each whole or not at all (a full disk leaves what was there before).
 
     Raises:
@@ -108,8 +115,11 @@ def write_atomically(path: Path, payload: bytes) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise OSError(error.errno, f'cannot write {path}: {error.strerror}. Nothing was changed there; free some '
-                                   'space or choose another folder') from error
+        raise OSError(
+            error.errno,
+            f'cannot write {path}: {error.strerror}. Nothing was changed there; free some '
+            'space or choose another folder',
+        ) from error
 
 
 def _checked(weight: Weight, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -133,8 +143,8 @@ def _tensor(array: np.ndarray) -> tensor_pb2.TensorProto:
     tensor = tensor_pb2.TensorProto(dtype=_DTYPES[array.dtype.name])
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
-    # A single element goes into the typed field: cv2.dnn reads a concat axis there unchecked, and one that is stored
-    # as raw bytes is a segmentation fault.
+    # A single element goes into the typed field: cv2.dnn reads a concat axis there unchecked, and
+    # one that is stored as raw bytes is a segmentation fault.
     if array.size > 1:
         tensor.tensor_content = array.tobytes()
     elif array.dtype == np.int32:

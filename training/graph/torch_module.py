@@ -1,17 +1,28 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""The described network in PyTorch: same operations, same numbers as cv2.dnn gives for the exported files."""
+"""The described network in PyTorch: same operations, same numbers as cv2.dnn gives for the
+exported files.
+"""
+
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 import math
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import torch
-from torch import nn, Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from training.graph.network import (
-    BATCH_NORM_EPSILON, CROP_SIZE, describe, FEATURE_STRIDE, FEATURES, MASK_SIZE, NetworkConfig, Node)
+    BATCH_NORM_EPSILON,
+    CROP_SIZE,
+    FEATURE_STRIDE,
+    FEATURES,
+    MASK_SIZE,
+    NetworkConfig,
+    Node,
+    describe,
+)
 from training.graph.tensorflow_files import weights_of
 
 _BOX_STAGE_END = 'SecondStageFeatureExtractor/InceptionV2/Mixed_5c/concat'
@@ -24,11 +35,13 @@ _MASK_LOGITS = 'SecondStageBoxPredictor_1/Conv_1/BiasAdd'
 
 
 class MaskRcnnModule(nn.Module):
-    """Runs the nodes of :func:`training.graph.network.describe`; parameters carry their TensorFlow names.
+    """Runs the nodes of :func:`training.graph.network.describe`; parameters carry their TensorFlow
+    names.
 
     Args:
         config: the network.
-        arrays: initial values by name, in TensorFlow's layout (``random_arrays`` or those of a trained model).
+        arrays: initial values by name, in TensorFlow's layout (``random_arrays`` or those of a
+            trained model).
 
     """
 
@@ -46,8 +59,13 @@ class MaskRcnnModule(nn.Module):
                 self.register_parameter(_attribute(weight.name), nn.Parameter(tensor))
         self._stages = {
             'backbone': _between(nodes, 'Preprocessor/sub', FEATURES),
-            'rpn': [n for n in nodes if n.name.startswith('Conv/')
-                    or n.name.startswith('FirstStageBoxPredictor/') and n.op in ('Conv2D', 'BiasAdd')],
+            'rpn': [
+                n
+                for n in nodes
+                if n.name.startswith('Conv/')
+                or n.name.startswith('FirstStageBoxPredictor/')
+                and n.op in ('Conv2D', 'BiasAdd')
+            ],
             'boxes': _between(nodes, 'CropAndResize', _BOXES) + _named(nodes, _SCORES),
             'masks': _between(nodes, _MASK_STAGE_START, _MASK_LOGITS),
         }
@@ -65,7 +83,9 @@ class MaskRcnnModule(nn.Module):
         return boxes.reshape(batch, -1, 4).float(), logits.reshape(batch, -1, 2).float()
 
     def box_stage(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mixed_5c features, box encodings (R, classes, 4) and logits (R, 1 + classes) of crops (R, C, 14, 14)."""
+        """Mixed_5c features, box encodings (R, classes, 4) and logits (R, 1 + classes) of crops
+        (R, C, 14, 14).
+        """
         values = self._run('boxes', {'CropAndResize': crops})
         boxes = values[_BOXES].float().reshape(len(crops), self.config.num_classes, 4)
         return values[_BOX_STAGE_END], boxes, values[_SCORES].float()
@@ -77,9 +97,14 @@ class MaskRcnnModule(nn.Module):
     # ---- TensorFlow's arrays
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every trained array by name in TensorFlow's layout, for ``write_model``."""
-        return {name: np.ascontiguousarray(_to_tensorflow(self._array(name).detach().float(), weight.role,
-                                                          weight.shape).numpy())
-                for name, weight in self._weights.items()}
+        return {
+            name: np.ascontiguousarray(
+                _to_tensorflow(
+                    self._array(name).detach().float(), weight.role, weight.shape
+                ).numpy()
+            )
+            for name, weight in self._weights.items()
+        }
 
     # ---- execution
     def _array(self, name: str) -> Tensor:
@@ -99,7 +124,11 @@ class MaskRcnnModule(nn.Module):
     def _conv2d(self, node: Node, x: Tensor) -> Tensor:
         kernel = self._array(node.weights[0].name)
         stride = node.attributes['strides'][1]
-        x, padding = _same_padding(x, kernel.shape[-1], stride) if node.attributes['padding'] == 'SAME' else (x, 0)
+        x, padding = (
+            _same_padding(x, kernel.shape[-1], stride)
+            if node.attributes['padding'] == 'SAME'
+            else (x, 0)
+        )
         return functional.conv2d(x, kernel, None, stride, padding)
 
     def _depthwiseconv2dnative(self, node: Node, x: Tensor) -> Tensor:
@@ -110,8 +139,16 @@ class MaskRcnnModule(nn.Module):
 
     def _fusedbatchnorm(self, node: Node, x: Tensor) -> Tensor:
         gamma, beta, mean, variance = (self._array(weight.name) for weight in node.weights)
-        return functional.batch_norm(x, mean, variance, gamma, beta, self.training, self.batch_norm_momentum,
-                                     BATCH_NORM_EPSILON)
+        return functional.batch_norm(
+            x,
+            mean,
+            variance,
+            gamma,
+            beta,
+            self.training,
+            self.batch_norm_momentum,
+            BATCH_NORM_EPSILON,
+        )
 
     def _biasadd(self, node: Node, x: Tensor) -> Tensor:
         bias = self._array(node.weights[0].name)
@@ -134,7 +171,9 @@ _PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
     'AvgPool': lambda x: functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False),
     'Mean': lambda x: x.mean((2, 3), keepdim=True),
     'Flatten': lambda x: x.flatten(1),
-    'ResizeBilinear': lambda x: functional.interpolate(x, (MASK_SIZE, MASK_SIZE), mode='bilinear', align_corners=True),
+    'ResizeBilinear': lambda x: functional.interpolate(
+        x, (MASK_SIZE, MASK_SIZE), mode='bilinear', align_corners=True
+    ),
 }
 
 
@@ -149,7 +188,9 @@ def _named(nodes: list[Node], name: str) -> list[Node]:
 
 
 def _between(nodes: list[Node], start: str, end: str) -> list[Node]:
-    """Every node that lies on a path from ``start`` (exclusive) to ``end`` (inclusive), in running order."""
+    """Every node that lies on a path from ``start`` (exclusive) to ``end`` (inclusive), in running
+    order.
+    """
     by_name = {n.name: n for n in nodes}
     wanted, queue = set(), [end]
     while queue:
@@ -184,10 +225,15 @@ def _same_padding(x: Tensor, kernel: int, stride: int, value: float = 0.0) -> tu
 
 
 def anchors(config: NetworkConfig, rows: int, columns: int, height: int, width: int) -> Tensor:
-    """Anchors (rows * columns * anchors, 4), x1 y1 x2 y2 as fractions of the image, clipped to it as PriorBox does."""
+    """Anchors (rows * columns * anchors, 4), x1 y1 x2 y2 as fractions of the image, clipped to it
+    as PriorBox does.
+    """
     sizes = torch.tensor(config.anchors) / 2
-    y, x = torch.meshgrid(torch.arange(rows) * float(FEATURE_STRIDE), torch.arange(columns) * float(FEATURE_STRIDE),
-                          indexing='ij')
+    y, x = torch.meshgrid(
+        torch.arange(rows) * float(FEATURE_STRIDE),
+        torch.arange(columns) * float(FEATURE_STRIDE),
+        indexing='ij',
+    )
     x, y = x.reshape(-1, 1), y.reshape(-1, 1)
     w, h = sizes.T
     boxes = torch.stack([(x - w) / width, (y - h) / height, (x + w) / width, (y + h) / height], -1)
@@ -202,7 +248,8 @@ def crop_and_resize(features: Tensor, boxes: Tensor) -> Tensor:
         boxes: (R, 4), fractions of the image.
 
     Returns:
-        (R, C, 14, 14). Two matrix products instead of a gather: on a CPU their gradient is several times faster.
+        (R, C, 14, 14). Two matrix products instead of a gather: on a CPU their gradient is several
+        times faster.
 
     """
     rows, columns = features.shape[2:]
@@ -211,7 +258,9 @@ def crop_and_resize(features: Tensor, boxes: Tensor) -> Tensor:
     y = _tent((boxes[:, 1:2] + steps * (boxes[:, 3:4] - boxes[:, 1:2])) * (rows - 1), rows)
     count, channels = len(boxes), features.shape[1]
     flat = features[0].permute(1, 2, 0).reshape(rows, columns * channels)
-    crops = (y.to(flat.dtype).reshape(count * CROP_SIZE, rows) @ flat).reshape(count, CROP_SIZE, columns, channels)
+    crops = (y.to(flat.dtype).reshape(count * CROP_SIZE, rows) @ flat).reshape(
+        count, CROP_SIZE, columns, channels
+    )
     return torch.matmul(x.to(flat.dtype)[:, None], crops).permute(0, 3, 1, 2)
 
 
@@ -224,5 +273,7 @@ def _tent(positions: Tensor, size: int) -> Tensor:
 def parameter_groups(module: MaskRcnnModule, weight_decay: float) -> Iterable[dict]:
     """Kernels and matrices decay; biases and batch norms do not."""
     named = list(module.named_parameters())
-    return [{'params': [p for n, p in named if n.endswith('weights')], 'weight_decay': weight_decay},
-            {'params': [p for n, p in named if not n.endswith('weights')], 'weight_decay': 0.0}]
+    return [
+        {'params': [p for n, p in named if n.endswith('weights')], 'weight_decay': weight_decay},
+        {'params': [p for n, p in named if not n.endswith('weights')], 'weight_decay': 0.0},
+    ]
