@@ -28,6 +28,7 @@ _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _CAP_HEIGHT = 22.0  # of this font in pixels, at scale 1
 _SMALLEST_TEXT = 6.0  # pixels of a capital; smaller ones cannot be read
+_SMALL_IMAGE = 200  # pixels a side; wide lines would hide the little that there is
 
 
 def draw_instances(
@@ -105,12 +106,13 @@ class _Style:
 
     @property
     def halo(self) -> int:
-        return self.line + 2 * max(1, round(self.line / 3))
+        return self.line + max(1, 2 * round(self.line / 3))
 
     @classmethod
     def of_image(cls, height: int, width: int) -> _Style:
         side = (height + width) / 2
-        return cls(max(1, round(side / 450)), max(_SMALLEST_TEXT + 1, side / 85))
+        thinnest = 1 if side < _SMALL_IMAGE else 2
+        return cls(max(thinnest, round(side / 450)), max(_SMALLEST_TEXT + 2, side / 85))
 
 
 def _check_frame(frame: Any) -> None:
