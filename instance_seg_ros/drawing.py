@@ -28,7 +28,8 @@ _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _CAP_HEIGHT = 22.0  # of this font in pixels, at scale 1
 _SMALLEST_TEXT = 6.0  # pixels of a capital; smaller ones cannot be read
-_SMALL_IMAGE = 200  # pixels a side; wide lines would hide the little that there is
+_USUAL_TEXT = 8.0  # the smallest in an image that has room for it
+_SMALL_IMAGE = 200  # pixels a side; wide lines and text would hide the little that there is
 
 
 def draw_instances(
@@ -111,8 +112,9 @@ class _Style:
     @classmethod
     def of_image(cls, height: int, width: int) -> _Style:
         side = (height + width) / 2
-        thinnest = 1 if side < _SMALL_IMAGE else 2
-        return cls(max(thinnest, round(side / 450)), max(_SMALLEST_TEXT + 2, side / 85))
+        if side < _SMALL_IMAGE:
+            return cls(1, _SMALLEST_TEXT)
+        return cls(max(2, round(side / 450)), max(_USUAL_TEXT, side / 85))
 
 
 def _check_frame(frame: Any) -> None:
