@@ -7,4 +7,4 @@ class ModelError(RuntimeError):
 
 
 class ImageError(ValueError):
-    """An image cannot be segmented; the message says what it is, what was expected and what to do."""
+    """An image cannot be segmented; the message says what it is, what is expected, what to do."""

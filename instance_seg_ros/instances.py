@@ -20,10 +20,12 @@ class Instances:
         class_ids: int32 (N,), in the model's own numbering.
         class_names: N names.
         rois: int32 (N, 4), x, y, width, height in whole pixels, inside the image.
-        masks: N arrays uint8 (height, width) of the roi, 0 or 1; None where the mask stage did not run.
+        masks: N arrays uint8 (height, width) of the roi, 0 or 1; None where the mask stage did not
+            run.
         refined: bool (N,), whether a refiner sharpened the mask.
         image_size: (height, width) of the source image.
-        coarse: float32 (N, M, M), the mask head's raw probabilities over each box; None without masks.
+        coarse: float32 (N, M, M), the mask head's raw probabilities over each box; None without
+            masks.
 
     Raises:
         ValueError: the arrays are not parallel.
@@ -46,7 +48,8 @@ class Instances:
         for name in ('scores', 'class_ids', 'class_names', 'rois', 'masks', 'refined', 'coarse'):
             value = getattr(self, name)
             if value is not None and len(value) != count:
-                raise ValueError(f'{name} has {len(value)} rows, boxes has {count}: expected as many')
+                raise ValueError(
+                    f'{name} has {len(value)} rows, boxes has {count}: expected as many')
 
     @classmethod
     def empty(cls, image_size: tuple[int, int]) -> Instances:
@@ -127,8 +130,8 @@ class Instances:
 
         Returns:
             One dictionary per instance: ``image_id``, ``category_id``, ``score``, ``bbox``
-            (x, y, width, height in pixels) and, where there are masks, ``segmentation`` (run-lengths
-            over the whole image as pycocotools writes them, as text).
+            (x, y, width, height in pixels) and, where there are masks, ``segmentation``
+            (run-lengths over the whole image as pycocotools writes them, as text).
 
         """
         results = []

@@ -69,8 +69,8 @@ def find_model(name: str = 'auto') -> ModelManifest:
     """Find a model.
 
     Args:
-        name: ``auto`` (the COCO model where its files are installed, else the shipped one), a model's
-            name, or the path of a manifest (.yaml).
+        name: ``auto`` (the COCO model where its files are installed, else the shipped one), a
+            model's name, or the path of a manifest (.yaml).
 
     Raises:
         ModelError: there is no such model, or one of its files is missing.
@@ -86,8 +86,8 @@ def find_model(name: str = 'auto') -> ModelManifest:
             return _complete(read_manifest(folder / f'{name}.yaml'))
     known = sorted({p.stem for folder in model_folders() for p in folder.glob('*.yaml')})
     raise ModelError(
-        f'model {name!r}: not found. Known are auto, {", ".join(known) or "none"}; or give the path '
-        f'of a manifest (.yaml), or add a folder to {SEARCH_PATH_VARIABLE}')
+        f'model {name!r}: not found. Known are auto, {", ".join(known) or "none"}; or give the '
+        f'path of a manifest (.yaml), or add a folder to {SEARCH_PATH_VARIABLE}')
 
 
 def from_files(weights: str, text_graph: str, labels: str, model: str = 'auto') -> ModelManifest:
@@ -102,8 +102,8 @@ def from_files(weights: str, text_graph: str, labels: str, model: str = 'auto') 
         text_graph = text_graph or str(stem.with_suffix('.pbtxt'))
         labels = labels or str(stem.with_name(f'{stem.stem}_labels.txt'))
     if weights:
-        given = ModelManifest(Path(weights).stem, *(Path(p).expanduser() for p in
-                                                    (weights, text_graph, labels)))
+        paths = [Path(path).expanduser() for path in (weights, text_graph, labels)]
+        given = ModelManifest(paths[0].stem, paths[0], paths[1], paths[2])
     else:
         base = find_model(model)
         changed = {key: Path(value).expanduser() for key, value in
@@ -116,9 +116,9 @@ def from_files(weights: str, text_graph: str, labels: str, model: str = 'auto') 
 def model_folders() -> Iterator[Path]:
     """Yield the folders that are searched, best first.
 
-    Those in the environment variable INSTANCE_SEG_ROS_MODELS, then ``share/instance_seg_ros/models`` or
-    ``models`` of the prefix that this package is installed in: a ROS workspace, a virtual environment or
-    a source checkout alike.
+    Those in the environment variable INSTANCE_SEG_ROS_MODELS, then
+    ``share/instance_seg_ros/models`` or ``models`` of the prefix that this package is installed in:
+    a ROS workspace, a virtual environment or a source checkout alike.
     """
     yield from _folders_of_the_user()
     package = Path(__file__).resolve().parent
@@ -150,7 +150,8 @@ def read_manifest(path: Path) -> ModelManifest:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ModelError(f'manifest {path}: is not YAML ({" ".join(str(error).split())})') from None
     if not isinstance(content, dict):
-        raise ModelError(f'manifest {path}: expected a mapping with the keys name, {", ".join(_FILES)}')
+        raise ModelError(
+            f'manifest {path}: expected a mapping with the keys name, {", ".join(_FILES)}')
     missing = [key for key in ('name', *_FILES) if not isinstance(content.get(key), str)]
     unknown = sorted(set(content) - {'name', *_FILES, *_OPTIONAL})
     if missing or unknown:
@@ -163,7 +164,7 @@ def read_manifest(path: Path) -> ModelManifest:
 def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
     digests = {role: (algorithm, digest) for algorithm in ('sha1', 'sha256')
                for role, digest in _digests(path, algorithm, content.get(algorithm, {})).items()}
-    numbers = {}
+    numbers: dict[str, Any] = {}
     for key in ('input_max_side', 'proposals'):
         value = content.get(key)
         if value is not None and not (type(value) is int and value > 0):
@@ -171,9 +172,11 @@ def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
                 f'manifest {path}: {key} is {value!r}, expected a whole number above 0')
         if value is not None:
             numbers[key] = value
-    texts = {key: str(content.get(key, '')) for key in ('description', 'licence', 'card')}
-    files = {key: _find_file(path.parent, content[key]) for key in _FILES}
-    return ModelManifest(name=content['name'], digests=digests, **files, **numbers, **texts)
+    texts: dict[str, Any] = {
+        key: str(content.get(key, '')) for key in ('description', 'licence', 'card')}
+    files = [_find_file(path.parent, content[key]) for key in _FILES]
+    return ModelManifest(
+        content['name'], files[0], files[1], files[2], digests, **numbers, **texts)
 
 
 def _digests(path: Path, algorithm: str, value: Any) -> dict[str, str]:
@@ -207,8 +210,8 @@ def _auto() -> ModelManifest:
     if shipped is None:
         raise ModelError(
             f'model auto: neither {COCO_MODEL} nor {SHIPPED_MODEL} is in '
-            f'{", ".join(map(str, model_folders())) or "any known folder"}. Install the package again, '
-            f'or add the folder of its models to {SEARCH_PATH_VARIABLE}')
+            f'{", ".join(map(str, model_folders())) or "any known folder"}. Install the package '
+            f'again, or add the folder of its models to {SEARCH_PATH_VARIABLE}')
     return _complete(read_manifest(shipped))
 
 

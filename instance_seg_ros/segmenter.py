@@ -45,7 +45,8 @@ class Settings:
         mask_threshold: pixels with at least this probability belong to the instance, 0 to 1.
         classes: names to keep; empty keeps all.
         max_instances: at most so many, best scores first.
-        input_max_side: larger images are scaled down to this longer side, pixels; 0 is the model's own.
+        input_max_side: larger images are scaled down to this longer side, pixels; 0 is the model's
+            own.
     """
 
     confidence_threshold: float = 0.5
@@ -83,8 +84,9 @@ class Segmenter:
         model_path, text_graph_path, labels_path: a plain .pb/.pbtxt/labels trio in place of a
             manifest. Beside a given .pb, the other two default to the same name with .pbtxt and
             _labels.txt.
-        refiner: ``smooth`` (about 1 ms an instance), ``none`` (the plain resized mask), ``gan`` or the
-            path of a refiner model (not part of this version), ``auto`` (the best that is installed).
+        refiner: ``smooth`` (about 1 ms an instance), ``none`` (the plain resized mask), ``gan`` or
+            the path of a refiner model (not part of this version), ``auto`` (the best that is
+            installed).
         num_threads: threads of OpenCV, 0 for all cores. OpenCV has one such number for the process.
         settings: the fields of :class:`Settings`, by name; each is also a property that can be set
             between frames.
@@ -109,8 +111,9 @@ class Segmenter:
         self._settings = Settings(**_known(settings))
         if num_threads:
             cv2.setNumThreads(num_threads)
-        paths = [str(p) for p in (model_path, text_graph_path, labels_path)]
-        self.manifest = from_files(*paths, model) if any(paths) else find_model(model)
+        own = any(str(path) for path in (model_path, text_graph_path, labels_path))
+        self.manifest = find_model(model) if not own else from_files(
+            str(model_path), str(text_graph_path), str(labels_path), model)
         # First what has a clearer name than a wrong digest: a web page, a git-LFS pointer ...
         read_weights(self.manifest.weights)
         self.manifest.check_digests()
@@ -159,7 +162,8 @@ class Segmenter:
             masks: False skips the mask stage: boxes only, for about a third of the time.
 
         Returns:
-            The instances, in pixels of this image. ``timings`` then holds the milliseconds of each stage.
+            The instances, in pixels of this image. ``timings`` then holds the milliseconds of each
+            stage.
 
         Raises:
             ImageError: not such an image.
@@ -289,8 +293,8 @@ def _make_refiner(name: str) -> tuple[str, Refiner | None]:
     if name == 'none':
         return 'none', None
     raise ModelError(
-        f'refiner {name!r}: the learned refiner is not part of this version. Expected smooth, none or '
-        'auto')
+        f'refiner {name!r}: the learned refiner is not part of this version. Expected smooth, none '
+        'or auto')
 
 
 def _log_model(asked: str, name: str, refiner: str) -> None:

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Mask R-CNN of the TF Object Detection API through cv2.dnn: boxes for all, masks for those wanted."""
+"""Mask R-CNN of the TF Object Detection API through cv2.dnn: boxes for all, masks where wanted."""
 from __future__ import annotations
 
 import logging
@@ -139,7 +139,8 @@ class MaskRcnn:
         self._check_shapes(rows, features, masks)
         return masks.shape[-1]
 
-    def _check_shapes(self, rows: NDArray[Any], features: NDArray[Any], masks: NDArray[Any]) -> None:
+    def _check_shapes(
+            self, rows: NDArray[Any], features: NDArray[Any], masks: NDArray[Any]) -> None:
         if rows.ndim != 4 or rows.shape[-1] != _ROW:
             raise self._mismatch(
                 f'{self._graph.detections} has the shape {rows.shape}, expected (1, 1, N, {_ROW})')
@@ -152,8 +153,8 @@ class MaskRcnn:
                 f'(1, {self.num_classes}, M, M)')
         if not (np.isfinite(features).all() and np.isfinite(masks).all()):
             raise ModelError(
-                f'weights {self._weights}: give results that are not finite; the file is corrupted. '
-                'Download or export it again')
+                f'weights {self._weights}: give results that are not finite; the file is corrupted.'
+                ' Download or export it again')
 
     def _mismatch(self, reason: str) -> ModelError:
         reason = ' '.join(reason.split())[:200]
@@ -169,7 +170,8 @@ def read_weights(path: Path) -> NDArray[np.uint8]:
         uint8, the file's bytes.
 
     Raises:
-        ModelError: missing, empty, truncated, a git-LFS pointer, a web page, a text graph, or anything else.
+        ModelError: missing, empty, truncated, a git-LFS pointer, a web page, a text graph, or
+            anything else.
 
     """
     try:
@@ -194,7 +196,8 @@ def _problem(payload: bytes) -> str:
     if start.startswith((b'<!doctype', b'<html', b'<?xml')):
         return 'is a web page, not a model: the download failed. Download it again'
     if start.startswith(b'node {') or start.startswith(b'node{'):
-        return 'is a text graph (.pbtxt). Give the frozen graph (.pb) here and the text graph beside it'
+        return ('is a text graph (.pbtxt). Give the frozen graph (.pb) here and the text graph '
+                'beside it')
     end = _end_of_fields(payload)
     if end is None:
         return 'is not a frozen graph (.pb) of TensorFlow'

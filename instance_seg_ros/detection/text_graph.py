@@ -8,9 +8,9 @@ from pathlib import Path
 
 from instance_seg_ros.errors import ModelError
 
-# Rows below this score are not reported by the network. The published graphs say 0.3; lower, so that a
-# user's threshold below that means something. Rows above are the same bits either way, because both
-# non-maximum suppressions go by falling score.
+# Rows below this score are not reported by the network. The published graphs say 0.3; lower, so
+# that a user's threshold below that means something. Rows above are the same bits either way,
+# because both non-maximum suppressions go by falling score.
 SCORE_FLOOR = 0.01
 
 _NODE = re.compile(r'^node\s*\{', re.M)
@@ -41,7 +41,7 @@ class GraphNode:
         return float(match.group(2)) if match else None
 
     def with_number(self, key: str, value: float) -> GraphNode:
-        """Return the node with another value of a scalar attribute, which is added where missing."""
+        """Return the node with a scalar attribute changed, or added where it is missing."""
         kind = 'i' if isinstance(value, int) else 'f'
         text, count = re.subn(
             _attribute_pattern(key), lambda m: f'{m.group(1)}{kind}: {value}', self.text)
@@ -118,8 +118,9 @@ def split(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> S
     classes = outputs[-1].number('num_classes') if outputs else None
     if len(outputs) != 2 or crop is None or classes is None:
         raise ModelError(
-            f'text graph {path}: is not that of a Mask R-CNN (it has {len(outputs)} DetectionOutput '
-            'nodes and no crop of the second; expected 2). Detectors without masks cannot be used')
+            f'text graph {path}: is not that of a Mask R-CNN (it has {len(outputs)} '
+            'DetectionOutput nodes; expected 2, and a crop of the second). Detectors without masks '
+            'cannot be used')
     first, last = outputs
     edited = {last.name: last.with_number('confidence_threshold', SCORE_FLOOR)}
     if proposals is not None:

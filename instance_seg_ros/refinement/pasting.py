@@ -22,8 +22,10 @@ def clip_rois(boxes: NDArray[np.float32], height: int, width: int) -> NDArray[np
     return np.concatenate([low, high - low], 1).astype(np.int32)
 
 
-def paste(coarse: NDArray[np.float32], box: NDArray[np.float32], origin: tuple[float, float],
-          step: tuple[float, float], size: tuple[int, int], *, outside: bool) -> NDArray[np.float32]:
+def paste(
+        coarse: NDArray[np.float32], box: NDArray[np.float32], origin: tuple[float, float],
+        step: tuple[float, float], size: tuple[int, int], *,
+        outside: bool) -> NDArray[np.float32]:
     """Sample a coarse mask that is stretched over a box on a grid of pixels, bilinearly.
 
     Two thin matrix products: exact to the sub-pixel, where cv2.resize needs whole boxes and
@@ -43,7 +45,7 @@ def paste(coarse: NDArray[np.float32], box: NDArray[np.float32], origin: tuple[f
     """
     columns = _weights(origin[0], step[0], size[1], box[0], box[2], coarse.shape[1], outside)
     rows = _weights(origin[1], step[1], size[0], box[1], box[3], coarse.shape[0], outside)
-    return rows @ coarse @ columns.T
+    return np.asarray(rows @ coarse @ columns.T, np.float32)
 
 
 def _weights(origin: float, step: float, count: int, low: float, high: float, cells: int,
@@ -54,5 +56,4 @@ def _weights(origin: float, step: float, count: int, low: float, high: float, ce
     inside = (centres >= low) & (centres <= high)
     grid = np.arange(cells, dtype=np.float32)
     weights = 1 - np.abs(position.clip(0, cells - 1)[:, None] - grid)
-    weights = weights.clip(0, None).astype(np.float32)
-    return weights if outside else weights * inside[:, None]
+    return (weights.clip(0) * (inside[:, None] | outside)).astype(np.float32)

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""A refiner without a network: smoothing that stops at the image's edges, about 1 ms an instance."""
+"""A refiner without a network: smoothing that stops at edges, about 1 ms an instance."""
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -12,11 +12,17 @@ from instance_seg_ros.refinement.pasting import paste
 
 CROP_SIDE = 128
 CONTEXT = 0.25  # of the box, on each side: an outline is often outside the box
-_LAMBDA, _SIGMA_COLOUR = 100.0, 8.0
+
+# Chosen on 150 COCO instances with simulated coarse masks, checked on 150 others: IoU .829 -> .834,
+# boundary IoU .534 -> .551. Half of those masks were as good as 15x15 cells can be (.864 -> .858),
+# half had leaks and gaps (.794 -> .811).
+_LAMBDA, _SIGMA_COLOUR = 10.0, 6.0
+_LEAST_CONFIDENCE = 0.02
+_CONFIDENCE_OUTSIDE = 0.2  # of the box: probably, but not surely, background
 
 
 class MaskSmoother:
-    """Fast global smoother (Min et al. 2014) of the coarse mask, guided by a small crop of the image.
+    """Fast global smoother (Min et al. 2014) of the coarse mask, guided by a crop of the image.
 
     Raises:
         RuntimeError: OpenCV lacks its contributed modules.
@@ -41,7 +47,7 @@ class MaskSmoother:
 
         Returns:
             Rois int32 (N, 4), x, y, width, height (they outgrow the boxes), and N probability
-            maps float32 of their sizes, one at a time: those of a large photo would fill the memory.
+            maps float32 of their sizes, one at a time: those of a large photo fill the memory.
 
         """
         rois = context_rois(boxes, image_bgr.shape[0], image_bgr.shape[1])
@@ -63,6 +69,13 @@ def _smooth(image: NDArray[np.uint8], roi: NDArray[np.int32], box: NDArray[np.fl
     scale = min(1.0, CROP_SIDE / max(w, h))
     size = max(1, round(h * scale)), max(1, round(w * scale))
     guide = cv2.resize(image[y:y + h, x:x + w], size[::-1], interpolation=cv2.INTER_AREA)
-    mask = paste(coarse, box, (x, y), (w / size[1], h / size[0]), size, outside=False)
-    smooth = cv2.ximgproc.fastGlobalSmootherFilter(guide, mask, _LAMBDA, _SIGMA_COLOUR)
+    step = w / size[1], h / size[0]
+    mask = paste(coarse, box, (x, y), step, size, outside=False)
+    inside = paste(np.ones_like(coarse), box, (x, y), step, size, outside=False)
+    # What is sure spreads to what is not, up to the next edge: the filter of mask times confidence
+    # over that of the confidence, as in OpenCV's DisparityWLSFilter.
+    sure = np.where(inside > 0, (2 * mask - 1) ** 2, _CONFIDENCE_OUTSIDE).clip(_LEAST_CONFIDENCE)
+    weighted = cv2.ximgproc.fastGlobalSmootherFilter(
+        guide, np.dstack([mask * sure, sure]).astype(np.float32), _LAMBDA, _SIGMA_COLOUR)
+    smooth = weighted[..., 0] / weighted[..., 1].clip(1e-6)
     return cv2.resize(smooth, (w, h), interpolation=cv2.INTER_LINEAR)

@@ -83,14 +83,16 @@ class TestSmoother:
         """What a mask head gives: a blurred mask of few cells, that has slipped a little."""
         x1, y1, x2, y2 = box
         step = (x2 - x1) / CELLS
-        to_cells = np.float32([[1 / step, 0, (shift - x1) / step], [0, 1 / step, -y1 / step]])
+        # Centres of cells and of pixels: both are half a unit from their first edge.
+        to_cells = np.float32([[1 / step, 0, (0.5 + shift - x1) / step - 0.5],
+                               [0, 1 / step, (0.5 - y1) / step - 0.5]])
         blurred = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), step / 2)
         return cv2.warpAffine(blurred, to_cells, (CELLS, CELLS))
 
     def iou(self, one: np.ndarray, other: np.ndarray) -> float:
         return np.logical_and(one, other).sum() / np.logical_or(one, other).sum()
 
-    @pytest.mark.parametrize('shift', [0, 6, -6])
+    @pytest.mark.parametrize('shift', [0, 4, -4])
     def test_a_leaking_mask_is_pulled_to_the_edges_of_the_image(
             self, scene: tuple[np.ndarray, np.ndarray], shift: float) -> None:
         image, mask = scene
@@ -105,8 +107,8 @@ class TestSmoother:
         x, y, w, h = rois[0].tolist()
         smooth = np.zeros_like(mask)
         smooth[y:y + h, x:x + w] = next(iter(alphas)) >= 0.5
-        assert self.iou(smooth, mask) > 0.96
-        assert self.iou(smooth, mask) > self.iou(plain, mask)
+        error, error_before = 1 - self.iou(smooth, mask), 1 - self.iou(plain, mask)
+        assert error < error_before / 2
 
     @pytest.mark.parametrize('box', [
         [0, 0, 320, 240], [-3, -3, 20, 20], [310, 230, 320, 240], [100, 100, 100.5, 100.5],
