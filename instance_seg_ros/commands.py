@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import glob
+import itertools
 import os
 import sys
 import time
@@ -259,10 +260,10 @@ def _run_frames(
 def _process_frames(
         options: argparse.Namespace, source: VideoSource, segmenter: Segmenter, sink: VideoSink,
         results: CocoResults, tally: Tally, window: Window | None, *, live: bool) -> None:
-    total = options.max_frames if live else min(
-        options.max_frames or sys.maxsize, source.frame_count or sys.maxsize)
+    known = [count for count in (options.max_frames, source.frame_count) if count is not None]
+    frames = itertools.islice(source, options.max_frames)
+    bar = tqdm(frames, unit='frame', total=min(known, default=None), disable=None)
     started = time.monotonic()
-    bar = tqdm(source, unit='frame', total=None if total == sys.maxsize else total, disable=None)
     for number, frame in enumerate(bar):
         instances = segmenter(frame)
         drawn = draw_instances(frame, instances, options.alpha)
@@ -272,8 +273,6 @@ def _process_frames(
         if options.json is not None:
             results.add(instances, number)
         if window is not None and not window.show(drawn):
-            break
-        if tally.frames == options.max_frames:
             break
     bar.close()
 
