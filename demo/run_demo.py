@@ -46,7 +46,8 @@ def script_command(name: str, *arguments: str) -> list[str]:
         sys.executable, str(HERE / name), *arguments, '--ros-args', '-r', f'__ns:={NAMESPACE}']
 
 
-def wait_for_recorder(recorder: 'subprocess.Popen[bytes]', others: 'list[subprocess.Popen[bytes]]') -> int:
+def wait_for_recorder(
+        recorder: 'subprocess.Popen[bytes]', others: 'list[subprocess.Popen[bytes]]') -> int:
     """Return the exit code of the recorder; 1 if another process ends before it."""
     while recorder.poll() is None:
         if any(process.poll() is not None for process in others):
