@@ -84,7 +84,7 @@ class Segmenter:
         model_path, text_graph_path, labels_path: a plain .pb/.pbtxt/labels trio in place of a
             manifest. Beside a given .pb, the other two default to the same name with .pbtxt and
             _labels.txt.
-        refiner: ``smooth`` (about 1 ms an instance), ``none`` (the plain resized mask), ``gan`` or
+        refiner: ``smooth`` (about 2 ms an instance), ``none`` (the plain resized mask), ``gan`` or
             the path of a refiner model (not part of this version), ``auto`` (the best that is
             installed).
         num_threads: threads of OpenCV, 0 for all cores. OpenCV has one such number for the process.
