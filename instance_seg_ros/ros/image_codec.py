@@ -2,7 +2,7 @@
 """
 sensor_msgs/Image to and from numpy arrays.
 
-The pixels are converted by cv_bridge where it is installed, else by the PyPI package
+The pixels are converted by cv_bridge where it is installed and works, else by the PyPI package
 rosbags-image. Both trust the message; here it is checked first.
 """
 import array
@@ -18,9 +18,17 @@ from instance_seg_ros.errors import ImageError
 
 try:
     from cv_bridge import CvBridge
-except ImportError:
+    # Loads its compiled part, which fails where it was built for another major version of numpy.
+    CvBridge().encoding_to_cvtype2('bgr8')
+except (ImportError, AttributeError, SystemError):
     CvBridge = None
-    from rosbags.image import image_to_cvimage
+    try:
+        from rosbags.image import image_to_cvimage
+    except ImportError as error:
+        raise ImportError(
+            'no image conversion: cv_bridge is missing or was built for another numpy, and its '
+            'replacement is missing. Install cv_bridge with ROS 2, or: pip install rosbags-image'
+        ) from error
 
 
 class _Layout(NamedTuple):
