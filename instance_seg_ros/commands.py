@@ -44,6 +44,8 @@ def run(options: argparse.Namespace) -> int:
         KeyboardInterrupt: ended by the user; what was found until then is written.
 
     """
+    # We say ourselves what is wrong with a file.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     commands = {'image': _run_images, 'video': _run_video, 'camera': _run_camera}
     try:
         _check_options(options)
@@ -147,7 +149,8 @@ class _ImageRun:
         """Write and show one result; return False once the user wants to end."""
         drawn = draw_instances(image, instances, self._options.alpha)
         _write_image(self._targets[path], drawn)
-        self._results.add(instances, image_id, path.name, coarse=self._options.coarse)
+        if self._options.json is not None:
+            self._results.add(instances, image_id, path.name, coarse=self._options.coarse)
         self._done += 1
         self._found += len(instances)
         return self._window is None or self._window.show(drawn, wait=last)

@@ -31,6 +31,6 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     except cv2.error as error:  # such as more pixels than OpenCV allows
         raise ImageError(f'{path}: OpenCV cannot read it ({" ".join(error.err.split())})') from None
     if image is None:
-        what = 'is not an image that OpenCV can read, or is damaged' if content.size else 'is empty'
-        raise ImageError(f'{path}: {what}. Expected one of {" ".join(SUFFIXES)}')
+        what = 'is damaged, or is no image that OpenCV can read' if content.size else 'is empty'
+        raise ImageError(f'{path}: {what}. Expected a PNG, JPEG, BMP, TIFF or WebP file')
     return image

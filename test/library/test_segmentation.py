@@ -168,7 +168,7 @@ def test_a_text_graph_that_is_not_there_is_named(files: Path) -> None:
 @pytest.mark.parametrize(('name', 'content', 'reason'), [
     ('missing.jpg', None, 'No such file'),
     ('empty.jpg', b'', 'is empty'),
-    ('text.png', b'this is no image', 'is not an image')])
+    ('text.png', b'this is no image', 'is no image')])
 def test_an_image_file_that_cannot_be_read_is_named(
         net: Segmenter, tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
     path = tmp_path / name
