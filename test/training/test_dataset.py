@@ -1,0 +1,133 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""COCO files as people export them, and as they get broken."""
+import logging
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from toy_data import ToyData
+
+from training.detector.dataset import DatasetError, hold_out, load_photos
+
+
+def load(data: ToyData, classes: tuple[str, ...] = ('box',)):
+    data.save()
+    return load_photos(data.annotations, data.images, classes)
+
+
+def test_boxes_masks_and_semantics(toy_data: ToyData) -> None:
+    photos = load(toy_data)
+    assert len(photos) == 8
+    annotation = photos[2].annotations[0]
+    np.testing.assert_array_equal(annotation.box, [22, 25, 62, 75])
+    assert coco_mask.area(annotation.rle) == 40 * 50
+    assert set(np.unique(photos[2].semantic)) == {0, 1}
+    assert photos[2].complete
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+def test_run_lengths(toy_data: ToyData, compressed: bool) -> None:
+    mask = np.zeros((96, 96), np.uint8, order='F')
+    mask[25:75, 20:60] = 1
+    if compressed:
+        rle = coco_mask.encode(mask)
+        rle['counts'] = rle['counts'].decode()
+    else:
+        flat = mask.ravel(order='F')
+        edges = np.flatnonzero(np.diff(flat)) + 1
+        rle = {'size': [96, 96], 'counts': np.diff([0, *edges, flat.size]).tolist()}
+    toy_data.content['annotations'][0]['segmentation'] = rle
+    assert coco_mask.area(load(toy_data)[0].annotations[0].rle) == 40 * 50
+
+
+@pytest.mark.parametrize('segmentation', [
+    [], [[1, 2, 3]], [[]], {'size': [5, 5], 'counts': 'xx'}, {'counts': [1]}, 'text'])
+def test_a_useless_mask_leaves_the_box(toy_data: ToyData, segmentation) -> None:
+    toy_data.content['annotations'][0]['segmentation'] = segmentation
+    annotation = load(toy_data)[0].annotations[0]
+    assert annotation.rle is None
+    np.testing.assert_array_equal(annotation.box, [20, 25, 60, 75])
+
+
+def test_a_self_crossing_polygon_is_a_mask(toy_data: ToyData) -> None:
+    toy_data.content['annotations'][0]['segmentation'] = [[20, 25, 60, 75, 60, 25, 20, 75]]
+    area = coco_mask.area(load(toy_data)[0].annotations[0].rle)
+    assert 500 < area < 1500
+
+
+def test_crowds_are_neither_object_nor_background(toy_data: ToyData) -> None:
+    toy_data.content['annotations'][0]['iscrowd'] = 1
+    photo = load(toy_data)[0]
+    assert photo.annotations[0].ignore
+    assert 255 in photo.semantic
+
+
+@pytest.mark.parametrize('bbox, expected', [
+    ([80, 80, 50, 50], [80, 80, 96, 96]), ([-10, -10, 30, 30], [0, 0, 20, 20])])
+def test_boxes_are_clipped(toy_data: ToyData, bbox: list, expected: list) -> None:
+    toy_data.content['annotations'][0]['bbox'] = bbox
+    np.testing.assert_array_equal(load(toy_data)[0].annotations[0].box, expected)
+
+
+@pytest.mark.parametrize('bbox', [[200, 200, 5, 5], [10, 10, 0, 5], [1, 2, 3], None,
+                                  [0, 0, float('nan'), 1]])
+def test_impossible_boxes_are_left_out_and_counted(
+        toy_data: ToyData, caplog: pytest.LogCaptureFixture, bbox) -> None:
+    toy_data.content['annotations'][0]['bbox'] = bbox
+    with caplog.at_level(logging.WARNING):
+        assert load(toy_data)[0].annotations == []
+    assert 'left out 1 boxes' in caplog.text
+
+
+def test_an_unknown_category_is_left_out_and_counted(
+        toy_data: ToyData, caplog: pytest.LogCaptureFixture) -> None:
+    toy_data.content['annotations'][0]['category_id'] = 1234
+    with caplog.at_level(logging.WARNING):
+        assert load(toy_data)[0].annotations == []
+    assert 'unknown category' in caplog.text
+
+
+def test_missing_images_are_counted_and_the_rest_is_used(
+        toy_data: ToyData, caplog: pytest.LogCaptureFixture) -> None:
+    (toy_data.images / '3.png').unlink()
+    with caplog.at_level(logging.WARNING):
+        assert len(load(toy_data)) == 7
+    assert 'left out 1 images' in caplog.text and str(toy_data.images) in caplog.text
+
+
+def test_no_image_at_all(toy_data: ToyData, tmp_path) -> None:
+    with pytest.raises(DatasetError, match='none of its 8 images'):
+        load_photos(toy_data.annotations, tmp_path, ['box'])
+
+
+def test_an_unknown_class_lists_close_ones(toy_data: ToyData) -> None:
+    with pytest.raises(DatasetError, match='no category "boxx". Did you mean box'):
+        load(toy_data, ('boxx',))
+
+
+@pytest.mark.parametrize('text, message', [
+    ('{"images": []}', 'lacks annotations, categories'), ('not json', 'cannot be read as JSON'),
+    ('[]', 'is no COCO annotation file')])
+def test_files_that_are_no_coco_files(toy_data: ToyData, text: str, message: str) -> None:
+    toy_data.annotations.write_text(text)
+    with pytest.raises(DatasetError, match=message):
+        load_photos(toy_data.annotations, toy_data.images, ['box'])
+
+
+def test_an_image_of_another_size(toy_data: ToyData) -> None:
+    toy_data.content['images'][0]['width'] = 50
+    with pytest.raises(DatasetError, match=r'0\.png: is 96x96 pixels'):
+        load(toy_data)[0].read()
+
+
+def test_only_complete_classes_make_background(toy_data: ToyData) -> None:
+    toy_data.content['images'][0]['complete_categories'] = [9]
+    toy_data.content['images'][1]['complete_categories'] = [7]
+    photos = load(toy_data)
+    assert [photo.complete for photo in photos[:3]] == [False, True, True]
+
+
+def test_hold_out_splits_by_image_id(toy_data: ToyData) -> None:
+    train, held = hold_out(load(toy_data), 4, 1)
+    assert [photo.image_id for photo in held] == [1, 5]
+    assert len(train) == 6
