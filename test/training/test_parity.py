@@ -64,6 +64,7 @@ def test_same_numbers(tmp_path: Path, photo: np.ndarray, name: str, size: tuple[
 
 def test_export_and_import_are_inverse(tmp_path: Path) -> None:
     arrays = random_arrays(SHIPPED, 5)
-    export_model(SHIPPED, MaskRcnnModule(SHIPPED, arrays).arrays(), ('person',), tmp_path / 'm', 320)
+    module = MaskRcnnModule(SHIPPED, arrays)
+    export_model(SHIPPED, module.arrays(), ('person',), tmp_path / 'm', 320)
     back = read_arrays(SHIPPED, tmp_path / 'm.pb')
     assert all(np.array_equal(arrays[name], back[name]) for name in arrays)
