@@ -94,6 +94,20 @@ class TestResults:
                 if found.class_ids[i] == found.class_ids[j]:
                     assert overlap(one, found.boxes[j]) <= 0.4 + 1e-4
 
+    def test_boxes_of_different_classes_may_overlap(
+            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        segmenter.update(nms_threshold=0.05, confidence_threshold=0.01)
+        found = segmenter(image, masks=False)
+        assert any(
+            overlap(found.boxes[i], found.boxes[j]) > 0.1
+            for i in range(len(found)) for j in range(i)
+            if found.class_ids[i] != found.class_ids[j])
+
+    def test_a_low_threshold_shows_low_scores(
+            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        segmenter.confidence_threshold = 0.01
+        assert segmenter(image, masks=False).scores.min() < 0.29  # the published graph's own limit
+
     def test_timings_are_those_of_the_last_frame(
             self, segmenter: Segmenter, image: np.ndarray) -> None:
         started = time.perf_counter()
