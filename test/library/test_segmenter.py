@@ -105,7 +105,7 @@ class TestResults:
 
     def test_a_low_threshold_shows_low_scores(
             self, segmenter: Segmenter, image: np.ndarray) -> None:
-        segmenter.confidence_threshold = 0.01
+        segmenter.update(confidence_threshold=0.01, nms_threshold=1.0)
         assert segmenter(image, masks=False).scores.min() < 0.29  # the published graph's own limit
 
     def test_timings_are_those_of_the_last_frame(
