@@ -39,11 +39,13 @@ setup(
     data_files=[(f'share/{NAME}/models', model_files())],
     python_requires='>=3.10',
     install_requires=[
-        'numpy',
-        'opencv-contrib-python>=4.10',
-        'pycocotools>=2.0.7',
-        'PyYAML',
-        'tqdm',
+        'numpy>=1.24,<3',  # arrays
+        # cv2.dnn runs the network, cv2.ximgproc smooths masks. With windows: a desktop has the
+        # libraries that they need; on a server install the -headless build instead.
+        'opencv-contrib-python>=4.10,<6',
+        'pycocotools>=2.0.7,<3',  # COCO's run-lengths
+        'PyYAML>=5.4,<7',  # manifests
+        'tqdm>=4.60,<5',  # progress bars
     ],
     entry_points={'console_scripts': [f'instance-seg = {NAME}.cli:main']},
     zip_safe=False,
