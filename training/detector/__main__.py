@@ -98,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument('--refiner', default='none', help='none: the plain masks')
     test.add_argument('--json', type=Path, help='write the figures there, too')
     export = commands.add_parser(
-        'export', help="write the model of a run's checkpoint", formatter_class=show
+        'export',
+        help="write the model of a run's checkpoint; with --data, its scores are adjusted on that",
+        formatter_class=show,
     )
     export.set_defaults(run=_export)
     export.add_argument('--run', dest='folder', type=Path, required=True, help='folder of the run')
@@ -114,21 +116,25 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         help='pixels, for the manifest; 0 is that of the last phase',
     )
+    _add_data(export, required=False)
     return parser
 
 
-def _add_data(parser: argparse.ArgumentParser) -> None:
+def _add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     parser.add_argument(
         '--data',
         nargs=2,
         action='append',
-        required=True,
+        required=required,
         metavar=('JSON', 'IMAGES'),
         type=Path,
         help='COCO annotation file and its image folder; may be given again',
     )
     parser.add_argument(
-        '--classes', nargs='+', required=True, help='category names, in the order of the class ids'
+        '--classes',
+        nargs='+',
+        required=required,
+        help='category names, in the order of the class ids',
     )
     parser.add_argument(
         '--hold-out',
@@ -247,9 +253,10 @@ def _model_arguments(model: str) -> dict[str, str]:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from training.detector.train import export_checkpoint
+    from training.detector.train import calibration_photos, export_checkpoint
 
-    manifest = export_checkpoint(options.folder, options.output, options.input_max_side)
+    photos = calibration_photos(_photos(options, held=False)) if options.data else []
+    manifest = export_checkpoint(options.folder, options.output, options.input_max_side, photos)
     print(f'wrote {manifest}')
 
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
-from instance_seg_ros import Segmenter
+from instance_seg_ros import Instances, Segmenter
 from training.detector.dataset import Annotation, Photo
 
 # Rows of COCOeval.stats.
@@ -104,7 +105,7 @@ def _measure(
     objects = [a for a in photo.annotations if not a.ignore]
     if not photo.annotations:
         results.false_counts[index] = len(sure)
-    results.hits[index] = (_hits(sure.boxes, sure.class_ids, objects), len(sure), len(objects))
+    results.hits[index] = (int(correct(sure, objects).sum()), len(sure), len(objects))
 
 
 def _truth(annotation: Annotation, index: int, identity: int) -> dict[str, Any]:
@@ -123,23 +124,31 @@ def _truth(annotation: Annotation, index: int, identity: int) -> dict[str, Any]:
     return entry
 
 
-def _hits(boxes: np.ndarray, class_ids: np.ndarray, objects: list[Annotation]) -> int:
-    """Detections, best first, that overlap an object of their class not yet taken by half or
-    more.
+def correct(found: Instances, objects: list[Annotation]) -> NDArray[np.bool_]:
+    """Tell which detections are right.
+
+    Args:
+        found: detections of an image, best first.
+        objects: what is in it; crowd regions left out.
+
+    Returns:
+        bool (N,): the detection overlaps an object of its class by half or more (IoU), and no
+        better detection has taken that object.
+
     """
     taken: set[int] = set()
-    for box, class_id in zip(boxes, class_ids, strict=True):
-        best = max(
-            (
-                (_iou(box, o.box), k)
-                for k, o in enumerate(objects)
-                if k not in taken and o.class_index == class_id
-            ),
-            default=(0.0, -1),
+    right = np.zeros(len(found), bool)
+    for i, (box, class_id) in enumerate(zip(found.boxes, found.class_ids, strict=True)):
+        candidates = (
+            (_iou(box, o.box), k)
+            for k, o in enumerate(objects)
+            if k not in taken and o.class_index == class_id
         )
-        if best[0] >= 0.5:
-            taken.add(best[1])
-    return len(taken)
+        overlap, best = max(candidates, default=(0.0, -1))
+        if overlap >= 0.5:
+            taken.add(best)
+            right[i] = True
+    return right
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:

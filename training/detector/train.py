@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from instance_seg_ros import Segmenter
 from training.detector.augment import Augmentation, Sampler
+from training.detector.calibrate import background_offset, with_offset
 from training.detector.dataset import Photo
 from training.detector.export import export_model
 from training.detector.loader import BatchMaker, BatchPlan, batches, to_device
@@ -117,6 +119,7 @@ class Trainer:
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
         self.average = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
+        self._calibration_photos = calibration_photos(photos)
         self.maker = BatchMaker(
             Sampler(photos, settings.augmentation), settings.batch_size, settings.seed
         )
@@ -168,7 +171,9 @@ class Trainer:
         finally:
             bar.close()
             self.save()
-        self.export(self.options.folder / 'model')
+        export_checkpoint(
+            self.options.folder, self.options.folder / 'model', photos=self._calibration_photos
+        )
 
     def _train_step(self, step: int, batch: Any) -> dict[str, float]:
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
@@ -318,20 +323,42 @@ def read_checkpoint(path: Path, device: str | torch.device = 'cpu') -> dict[str,
         ) from error
 
 
-def export_checkpoint(folder: Path, stem: Path, input_max_side: int = 0) -> Path:
-    """Write the model of a run's checkpoint and return its manifest."""
+def calibration_photos(photos: Sequence[Photo], most: int = 400) -> list[Photo]:
+    """Draw the photos that scores are adjusted on; the same ones each time."""
+    order = np.random.default_rng(0).permutation(len(photos))[:most]
+    return [photos[i] for i in order]
+
+
+def export_checkpoint(
+    folder: Path, stem: Path, input_max_side: int = 0, photos: Sequence[Photo] = ()
+) -> Path:
+    """Write the model of a run's checkpoint and return its manifest.
+
+    Args:
+        folder: of the run.
+        stem: path without ending, as for :func:`training.detector.export.export_model`.
+        input_max_side: pixels; 0 is that of the last phase of the training.
+        photos: those that its scores are adjusted on; none leaves them as they are.
+
+    """
     state = read_checkpoint(folder / CHECKPOINT)
     settings = json.loads(state['settings'])
     network = NetworkConfig.from_dict(settings['network'])
     module = MaskRcnnModule(network, initial_arrays(network, 0))
     module.load_state_dict(state['average'])
-    return export_model(
-        network,
-        module.arrays(),
-        tuple(settings['classes']),
-        stem,
-        input_max_side or settings['sizes'][-1][1],
-    )
+    arrays, classes = module.arrays(), tuple(settings['classes'])
+    side = input_max_side or settings['sizes'][-1][1]
+    manifest = export_model(network, arrays, classes, stem, side)
+    if photos:
+        segmenter = Segmenter(model=str(manifest), refiner='none', confidence_threshold=0.05)
+        try:
+            offset = background_offset(segmenter, photos)
+        except ValueError as error:
+            LOG.warning('the scores were not adjusted: %s', error)
+        else:
+            LOG.info('added %.2f to the logit of "background"', offset)
+            manifest = export_model(network, with_offset(arrays, offset), classes, stem, side)
+    return manifest
 
 
 def _check_settings(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
