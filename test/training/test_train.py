@@ -93,7 +93,9 @@ def test_a_shipped_model_is_a_start(toy_data: ToyData, tmp_path: Path) -> None:
 def test_export_from_a_checkpoint(toy_data: ToyData, tmp_path: Path) -> None:
     assert run(command(toy_data, tmp_path / 'run', '--steps', '2')).returncode == 0
     result = run([sys.executable, '-m', 'training.detector', 'export', '--run',
-                  str(tmp_path / 'run'), '--output', str(tmp_path / 'out' / 'mine')])
+                  str(tmp_path / 'run'), '--output', str(tmp_path / 'out' / 'mine'),
+                  '--data', str(toy_data.annotations), str(toy_data.images),
+                  '--classes', 'box', '--hold-out', '0:0'])
     assert result.returncode == 0, result.stderr
     assert (tmp_path / 'out' / 'mine.pb').read_bytes() == weights(tmp_path / 'run')
 
