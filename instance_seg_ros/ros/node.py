@@ -6,15 +6,17 @@ It is thin: image codec, Segmenter, messages. Inference runs in one thread on th
 that the executor never waits for it. What nobody subscribes to is neither computed nor published.
 """
 import signal
+import threading
 from dataclasses import dataclass
 from typing import Any
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Detection2DArray
 
@@ -29,6 +31,7 @@ from instance_seg_ros.segmenter import Segmenter
 
 NODE_NAME = 'instance_seg'
 WARNING_PERIOD = 5.0  # seconds
+STOP_PERIOD = 0.1  # seconds between looks at whether a signal has come
 # As REP 2003 asks of those who read sensors: a camera's publisher of either reliability matches,
 # and an image that is missed is not sent again. Only the newest one is of use.
 SENSOR_QOS = QoSProfile(
@@ -139,29 +142,29 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         Exit code: 0 after a signal, 1 where the node could not start.
     """
-    # rclpy ends spin() on both signals; without this, SIGINT would raise KeyboardInterrupt too.
-    signal.signal(signal.SIGINT, lambda number, frame: None)
-    rclpy.init(args=args)
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    # rclpy's own handlers take the context away at any moment: while the node is being made or is
+    # publishing, that raises anywhere, and now and then it deadlocks.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        return _run()
+        _run(stop)
     except (ModelError, ParameterException, ValueError) as error:
         rclpy.logging.get_logger(NODE_NAME).fatal(str(error))
         return 1
-    except Exception:
-        # A signal takes the context away at any moment, and everything that needs it raises.
-        if rclpy.ok():
-            raise
-        return 0
     finally:
         rclpy.try_shutdown()
-
-
-def _run() -> int:
-    node = InstanceSegNode()
-    try:
-        rclpy.spin(node)
-    except ExternalShutdownException:
-        pass  # the ordinary end
-    finally:
-        node.close()
     return 0
+
+
+def _run(stop: threading.Event) -> None:
+    node = InstanceSegNode()
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=STOP_PERIOD)
+    finally:
+        executor.shutdown()
+        node.close()

@@ -116,6 +116,12 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         help='pixels, for the manifest; 0 is that of the last phase',
     )
+    export.add_argument(
+        '--proposals',
+        type=int,
+        default=0,
+        help='regions that the first stage hands on; 0 is as trained',
+    )
     _add_data(export, required=False)
     return parser
 
@@ -256,7 +262,9 @@ def _export(options: argparse.Namespace) -> None:
     from training.detector.train import calibration_photos, export_checkpoint
 
     photos = calibration_photos(_photos(options, held=False)) if options.data else []
-    manifest = export_checkpoint(options.folder, options.output, options.input_max_side, photos)
+    manifest = export_checkpoint(
+        options.folder, options.output, options.input_max_side, options.proposals, photos
+    )
     print(f'wrote {manifest}')
 
 

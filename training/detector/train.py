@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -330,7 +330,11 @@ def calibration_photos(photos: Sequence[Photo], most: int = 400) -> list[Photo]:
 
 
 def export_checkpoint(
-    folder: Path, stem: Path, input_max_side: int = 0, photos: Sequence[Photo] = ()
+    folder: Path,
+    stem: Path,
+    input_max_side: int = 0,
+    proposals: int = 0,
+    photos: Sequence[Photo] = (),
 ) -> Path:
     """Write the model of a run's checkpoint and return its manifest.
 
@@ -338,12 +342,14 @@ def export_checkpoint(
         folder: of the run.
         stem: path without ending, as for :func:`training.detector.export.export_model`.
         input_max_side: pixels; 0 is that of the last phase of the training.
+        proposals: regions that the first stage hands on; 0 is as trained.
         photos: those that its scores are adjusted on; none leaves them as they are.
 
     """
     state = read_checkpoint(folder / CHECKPOINT)
     settings = json.loads(state['settings'])
     network = NetworkConfig.from_dict(settings['network'])
+    network = replace(network, proposals=proposals or network.proposals)
     module = MaskRcnnModule(network, initial_arrays(network, 0))
     module.load_state_dict(state['average'])
     arrays, classes = module.arrays(), tuple(settings['classes'])
