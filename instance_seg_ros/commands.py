@@ -44,8 +44,7 @@ def run(options: argparse.Namespace) -> int:
         KeyboardInterrupt: ended by the user; what was found until then is written.
 
     """
-    # We say ourselves what is wrong with a file.
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    _silence_opencv()
     commands = {'image': _run_images, 'video': _run_video, 'camera': _run_camera}
     try:
         _check_options(options)
@@ -56,6 +55,14 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(f'{error.filename}: {error.strerror}') from None
     except ImageError as error:
         raise CommandError(str(error)) from None
+
+
+def _silence_opencv() -> None:
+    """Leave it to this command to say what is wrong with a file."""
+    if hasattr(cv2, 'setLogLevel'):  # until OpenCV 4.12; then it moved to a module
+        cv2.setLogLevel(0)
+    else:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def _check_options(options: argparse.Namespace) -> None:
@@ -118,7 +125,7 @@ class _ImageRun:
                  segmenter: Segmenter, results: CocoResults, window: Window | None) -> None:
         self._options, self._targets, self._segmenter = options, targets, segmenter
         self._results, self._window = results, window
-        self._names = {path: str(target.relative_to(options.output))
+        self._names = {path: str(target.relative_to(options.output).with_name(path.name))
                        for path, target in targets.items()}
         self._table = ImageTable(self._names.values(), segmenter.class_names.values())
         self._done = self._skipped = self._found = 0
@@ -150,7 +157,8 @@ class _ImageRun:
         drawn = draw_instances(image, instances, self._options.alpha)
         _write_image(self._targets[path], drawn)
         if self._options.json is not None:
-            self._results.add(instances, image_id, path.name, coarse=self._options.coarse)
+            self._results.add(
+                instances, image_id, self._names[path], coarse=self._options.coarse)
         self._done += 1
         self._found += len(instances)
         return self._window is None or self._window.show(drawn, wait=last)

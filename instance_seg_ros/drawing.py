@@ -77,14 +77,15 @@ class _Drawing:
     Attributes:
         box: first and last pixel, x1, y1, x2, y2.
         contours: of the mask, as cv2.findContours gives them; empty without a mask.
-        text: of the label.
+        name, score: of the label.
         colour: of this instance.
         contrast: black or white, whatever stands out from the colour.
     """
 
     box: Rectangle
     contours: Sequence[NDArray[Any]]
-    text: str
+    name: str
+    score: str
     colour: Colour
     contrast: Colour
 
@@ -156,7 +157,11 @@ def _of_mapping(item: Mapping[str, Any], i: int, size: tuple[int, ...]) -> _Draw
             raise ImageError(
                 f'frame is {size[1]}x{size[0]} pixels, the mask of instance {i} has the shape '
                 f'{mask.shape}: expected {size}, the image that it was found in')
-        contours = _contours((mask > 0).astype(np.uint8), 0, 0)
+        if mask.dtype != np.uint8:
+            mask = (mask > 0).astype(np.uint8)
+        x, y, w, h = cv2.boundingRect(mask)  # contours of the whole image take several times longer
+        if w:
+            contours = _contours(mask[y:y + h, x:x + w], x, y)
     return _drawing(item['bbox'], contours, item['class_name'], item['confidence'], i, size)
 
 
@@ -174,7 +179,7 @@ def _drawing(box: Any, contours: Sequence[NDArray[Any]], name: str, score: float
     x2, y2 = _within(math.ceil(x2) - 1, x1, width - 1), _within(math.ceil(y2) - 1, y1, height - 1)
     colour = PALETTE[i % len(PALETTE)]
     return _Drawing(
-        (x1, y1, x2, y2), contours, f'{name} {score:.2f}', colour, _contrasting(colour))
+        (x1, y1, x2, y2), contours, name, f'{score:.2f}', colour, _contrasting(colour))
 
 
 def _contrasting(colour: Colour) -> Colour:
@@ -214,7 +219,8 @@ def _draw_lines(canvas: NDArray[np.uint8], drawing: _Drawing, style: _Style) -> 
 
 def _draw_labels(canvas: NDArray[np.uint8], drawings: list[_Drawing], style: _Style) -> None:
     height, width = canvas.shape[:2]
-    labels = [_Label.fitting(drawing.text, style.text, width, height) for drawing in drawings]
+    labels = [_Label.fitting(drawing.name, drawing.score, style.text, width, height)
+              for drawing in drawings]
     places = place_labels([drawing.box for drawing in drawings],
                           [label.size for label in labels], (height, width))
     # The best last: where labels cannot but overlap, it stays readable.
@@ -242,14 +248,17 @@ class _Label:
     baseline: int
 
     @classmethod
-    def fitting(cls, text: str, cap_height: float, width: int, height: int) -> _Label:
-        """Return the label, smaller and then shorter where it would not fit into the image."""
-        label = cls._of_size(text, cap_height)
+    def fitting(
+            cls, name: str, score: str, cap_height: float, width: int, height: int) -> _Label:
+        """Return the label, smaller and then with less of the name where it would not fit."""
+        label = cls._of_size(f'{name} {score}', cap_height)
         shrink = min(1.0, width / label.size[0], height / label.size[1])
         if shrink < 1:
-            label = cls._of_size(text, max(_SMALLEST_TEXT, cap_height * shrink * 0.95))
-        while label.size[0] > width and len(label.text) > 1:
-            label = cls._of_size(label.text[:-1], _SMALLEST_TEXT)
+            cap_height = max(_SMALLEST_TEXT, cap_height * shrink * 0.95)
+            label = cls._of_size(f'{name} {score}', cap_height)
+        while label.size[0] > width and name:
+            name = name[:-1].rstrip()
+            label = cls._of_size(f'{name} {score}'.lstrip(), cap_height)
         return label
 
     @classmethod

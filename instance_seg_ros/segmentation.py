@@ -12,7 +12,7 @@ Examples:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +135,8 @@ def run_instance_segmentation(
 
     Args:
         image_or_path: uint8 (H, W, 3), BGR as OpenCV reads it, or the path of an image file.
-        model_path: as load_model takes it, where there is no ``net``. The model stays loaded for
-            the next call.
+        model_path: as load_model takes it, where there is no ``net``. Each model is loaded once and
+            stays in memory for the next call.
         confidence_threshold: instances with a lower score are dropped, 0 to 1.
         nms_threshold: of two boxes of a class with a larger IoU the lower score is dropped, 0 to 1.
         net: what load_model returned; it keeps the two thresholds of this call.
@@ -158,7 +158,7 @@ def run_instance_segmentation(
     return image, [Instance(instance) for instance in segmenter(image)]
 
 
-@lru_cache(maxsize=1)
+@cache
 def _loaded(model_path: str) -> Segmenter:
     return load_model(model_path)
 

@@ -168,6 +168,15 @@ def test_files_named_by_numbers_keep_them_as_image_ids(photos: Path) -> None:
     assert {row['image_id'] for row in rows} == {139}
 
 
+def test_files_of_one_name_are_told_apart_in_the_json_file(photos: Path) -> None:
+    cv2.imwrite(str(photos / 'below' / 'astronaut.png'),
+                cv2.imread(str(photos / 'astronaut.png')))
+    done = run(photos.parent, 'image', 'photos/**/astronaut.png', *LOW, '--json', 'results.json')
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((photos.parent / 'results.json').read_text())
+    assert {row['file_name'] for row in rows} == {'astronaut.png', 'below/astronaut.png'}
+
+
 def test_unreadable_files_in_a_folder_are_skipped_and_told(photos: Path) -> None:
     half = (photos / 'astronaut.png').read_bytes()[:20_000]
     (photos / 'broken.png').write_bytes(half)

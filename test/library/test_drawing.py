@@ -161,10 +161,12 @@ def test_lines_and_text_suit_the_size_of_the_image(size: tuple[int, int]) -> Non
     assert 0.005 < share < (0.5 if max(size) < 100 else 0.1)
 
 
-def test_a_long_label_in_a_small_image_is_cut(photo: np.ndarray) -> None:
+def test_a_long_name_in_a_small_image_is_cut_and_the_confidence_stays(photo: np.ndarray) -> None:
     small = cv2.resize(photo, (64, 48))
     instances = ellipses((48, 64), [[10, 10, 50, 40]], 'a very long name of a class indeed')
-    assert draw_instances(small, instances).shape == small.shape
+    sure = draw_instances(small, instances)
+    instances.scores[0] = 0.11
+    assert changed(sure, draw_instances(small, instances)).any()
 
 
 @pytest.mark.parametrize('box', [[0, 0, 1, 1], [511, 511, 512, 512], [0, 0, 512, 512],

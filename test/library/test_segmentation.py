@@ -109,13 +109,19 @@ def test_the_thresholds_hold_for_the_call(net: Segmenter, photo: np.ndarray) -> 
 
 
 # ---- models
-def test_without_net_the_model_stays_loaded(files: Path, photo: np.ndarray) -> None:
-    weights = files / 'people.pb'
-    _, first = run_instance_segmentation(photo, weights, confidence_threshold=LOW)
+def test_without_net_each_model_stays_loaded(files: Path, photo: np.ndarray) -> None:
+    for name in ('people.pb', 'people.pbtxt', 'people_labels.txt'):
+        shutil.copy(files / name, files / name.replace('people', 'other'))
+    models = [files / 'people.pb', files / 'other.pb']
+
+    def boxes() -> list:
+        return [[item['bbox'] for item in run_instance_segmentation(photo, model, LOW)[1]]
+                for model in models]
+
+    first = boxes()
     for file in files.iterdir():
         file.unlink()
-    _, second = run_instance_segmentation(photo, weights, confidence_threshold=LOW)
-    assert [i['bbox'] for i in first] == [i['bbox'] for i in second]
+    assert boxes() == first
 
 
 def test_the_default_is_the_auto_rule(photo: np.ndarray) -> None:
