@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from random_models import REPOSITORY
@@ -31,8 +32,10 @@ def weights(folder: Path) -> bytes:
     return (folder / 'model.pb').read_bytes()
 
 
-def test_a_model_that_the_segmenter_takes(toy_data: ToyData, tmp_path: Path) -> None:
-    result = run(command(toy_data, tmp_path / 'run', '--steps', '51'))
+@pytest.mark.parametrize('optimizer', ['muon', 'adamw'])
+def test_a_model_that_the_segmenter_takes(
+        toy_data: ToyData, tmp_path: Path, optimizer: str) -> None:
+    result = run(command(toy_data, tmp_path / 'run', '--steps', '51', '--optimizer', optimizer))
     assert result.returncode == 0, result.stderr
     from instance_seg_ros import Segmenter
     segmenter = Segmenter(model=str(tmp_path / 'run' / 'model.yaml'), refiner='none')
@@ -115,7 +118,7 @@ def test_samples_follow_the_objects(toy_data: ToyData) -> None:
             x1, y1, x2, y2 = box.round().astype(int)
             inside = bright[y1 + 3:y2 - 3, x1 + 3:x2 - 3]
             assert inside.mean() > 0.95
-            half = bright[::2, ::2][mask > 200]
-            assert half.mean() > 0.9
+            around = cv2.dilate(bright.astype(np.uint8), np.ones((3, 3)))  # masks are half as fine
+            assert around[::2, ::2][mask > 200].mean() > 0.95
             seen += 1
     assert seen > 20

@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         help='longest side of the training images, phase by phase',
     )
     train.add_argument('--batch-size', type=int, default=8)
+    train.add_argument(
+        '--optimizer', choices=['muon', 'adamw'], default='muon', help='adamw: for all weights'
+    )
     train.add_argument('--learning-rate', type=float, default=1.5e-3)
     train.add_argument('--seed', type=int, default=0)
     train.add_argument('--init', type=Path, help='.pb of a model of the same network to start from')
@@ -203,6 +206,7 @@ def _train(options: argparse.Namespace) -> None:
         steps=options.steps,
         batch_size=options.batch_size,
         sizes=sizes,
+        optimizer=options.optimizer,
         learning_rate=options.learning_rate,
         seed=options.seed,
     )

@@ -26,6 +26,7 @@ from training.detector.dataset import Photo
 from training.detector.export import export_model
 from training.detector.loader import BatchMaker, BatchPlan, batches, to_device
 from training.detector.losses import LossSettings, SemanticHead, compute_losses
+from training.detector.optimizer import Muon, takes_muon
 from training.graph.network import FEATURES, NetworkConfig, describe
 from training.graph.random_model import random_arrays
 from training.graph.tensorflow_files import write_atomically
@@ -54,6 +55,7 @@ class Settings:
             machine.
         sizes: (share of the run, longest side in pixels) of each phase, in order.
         plain_share: last share of the run, without mosaics and pasted objects.
+        optimizer: 'muon' for kernels and matrices with AdamW for the rest, or 'adamw' for all.
     """
 
     network: NetworkConfig
@@ -64,6 +66,7 @@ class Settings:
     batch_size: int = 8
     sizes: tuple[tuple[float, int], ...] = ((0.65, 320), (0.35, 416))
     plain_share: float = 0.15
+    optimizer: str = 'muon'
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.02
     warmup_steps: int = 200
@@ -113,11 +116,7 @@ class Trainer:
         self.module = self._to_device(MaskRcnnModule(settings.network, arrays))
         channels = next(n.channels for n in describe(settings.network) if n.name == FEATURES)
         self.head = self._to_device(SemanticHead(channels, len(settings.categories)))
-        groups = [
-            *parameter_groups(self.module, settings.weight_decay),
-            {'params': list(self.head.parameters()), 'weight_decay': 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate)
+        self.optimizers = _make_optimizers(self.module, self.head, settings)
         self.average = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
         self._calibration_photos = calibration_photos(photos)
         self.maker = BatchMaker(
@@ -177,8 +176,10 @@ class Trainer:
 
     def _train_step(self, step: int, batch: Any) -> dict[str, float]:
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + step)
-        for group in self.optimizer.param_groups:
-            group['lr'] = self._learning_rate()
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group['lr'] = self._learning_rate()
         with self._precision():
             losses = compute_losses(
                 self.module,
@@ -193,10 +194,10 @@ class Trainer:
                 f'the loss is not finite at step {step}: lower --learning-rate '
                 f'(now {self.settings.learning_rate}) and start in a new folder'
             )
-        self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.gradient_norm)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self._update_average(step)
         return {name: float(value.detach()) for name, value in losses.items()}
 
@@ -254,7 +255,7 @@ class Trainer:
             'module': self.module.state_dict(),
             'head': self.head.state_dict(),
             'average': self.average,
-            'optimizer': self.optimizer.state_dict(),
+            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
         }
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -267,7 +268,8 @@ class Trainer:
         _check_settings(path, json.loads(state['settings']), json.loads(self.settings.to_json()))
         self.module.load_state_dict(state['module'])
         self.head.load_state_dict(state['head'])
-        self.optimizer.load_state_dict(state['optimizer'])
+        for optimizer, stored in zip(self.optimizers, state['optimizers'], strict=True):
+            optimizer.load_state_dict(stored)
         self.average = state['average']
         self.step, self.elapsed = state['step'], state['elapsed']
         LOG.info('resumed %s at step %d', path, self.step)
@@ -289,6 +291,29 @@ class Trainer:
             stem,
             input_max_side=self.settings.sizes[-1][1],
         )
+
+
+def _make_optimizers(
+    module: MaskRcnnModule, head: SemanticHead, settings: Settings
+) -> list[torch.optim.Optimizer]:
+    groups = [
+        *parameter_groups(module, settings.weight_decay),
+        {'params': list(head.parameters()), 'weight_decay': 0.0},
+    ]
+    if settings.optimizer == 'adamw':
+        return [torch.optim.AdamW(groups, lr=settings.learning_rate)]
+
+    def parts(muon: bool) -> list[dict[str, Any]]:
+        chosen = [
+            group | {'params': [p for p in group['params'] if takes_muon(p) == muon]}
+            for group in groups
+        ]
+        return [group for group in chosen if group['params']]
+
+    return [
+        Muon(parts(True), lr=settings.learning_rate),
+        torch.optim.AdamW(parts(False), lr=settings.learning_rate),
+    ]
 
 
 def initial_arrays(config: NetworkConfig, seed: int) -> dict[str, np.ndarray]:
