@@ -75,6 +75,25 @@ def _check_number(name: str, value: Any, low: float, high: float, kind: type) ->
         raise ValueError(f'{name} is {value!r}: expected {noun} from {low} to {high}{also}')
 
 
+@dataclass(frozen=True)
+class PreparedUpdate:
+    """What :meth:`Segmenter.prepare` has checked and loaded; a frame uses exactly one of these.
+
+    Attributes:
+        settings: the new settings.
+        class_ids: ids of the classes to keep; empty keeps all.
+        refiner: name of the refiner in use.
+        asked_refiner: the refiner's name as it was given, such as ``auto``.
+        refine: the refiner; None for the plain resized mask.
+    """
+
+    settings: Settings
+    class_ids: frozenset[int]
+    refiner: str
+    asked_refiner: str
+    refine: Refiner | None
+
+
 class Segmenter:
     """Loads a model once, then turns images into :class:`Instances`.
 
@@ -108,7 +127,7 @@ class Segmenter:
             num_threads: int = 0, **settings: Any) -> None:
         self._lock = threading.Lock()
         _check_number('num_threads', num_threads, 0, 1024, int)
-        self._settings = Settings(**_known(settings))
+        checked = Settings(**_known(settings))
         if num_threads:
             cv2.setNumThreads(num_threads)
         own = any(str(path) for path in (model_path, text_graph_path, labels_path))
@@ -120,8 +139,8 @@ class Segmenter:
         self._detector = MaskRcnn(
             self.manifest.weights, self.manifest.text_graph, self.manifest.proposals)
         self._names = read_labels(self.manifest.labels, self._detector.num_classes)
-        self._class_ids = ids_of(self._settings.classes, self._names)
-        self.refiner, self._refine = _make_refiner(refiner)
+        self._current = PreparedUpdate(
+            checked, ids_of(checked.classes, self._names), *_make_refiner(refiner))
         self.timings: dict[str, float] = {}
         _log_model(model, self.manifest.name, self.refiner)
 
@@ -138,19 +157,42 @@ class Segmenter:
     @property
     def settings(self) -> Settings:
         """What the next frame is segmented with."""
-        return self._settings
+        return self._current.settings
 
-    def update(self, **settings: Any) -> None:
+    @property
+    def refiner(self) -> str:
+        """Name of the refiner in use."""
+        return self._current.refiner
+
+    def update(self, *, refiner: str | None = None, **settings: Any) -> None:
         """Change some settings from the next frame on: all of them, or, with an error, none.
+
+        It does not wait for a frame that another thread is segmenting.
+
+        Args:
+            refiner: as for the constructor; None keeps the one in use.
+            settings: the fields of :class:`Settings` that change, by name.
 
         Raises:
             ValueError: an unknown setting, a value out of range, or an unknown class.
+            ModelError: the refiner cannot be loaded.
 
         """
-        changed = replace(self._settings, **_known(settings))
+        self.apply(self.prepare(refiner=refiner, **settings))
+
+    def prepare(self, *, refiner: str | None = None, **settings: Any) -> PreparedUpdate:
+        """Do all of :meth:`update` that may fail, and change nothing yet; see there."""
+        current = self._current
+        changed = replace(current.settings, **_known(settings))
         class_ids = ids_of(changed.classes, self._names)
-        with self._lock:
-            self._settings, self._class_ids = changed, class_ids
+        if refiner is None or refiner == current.asked_refiner:
+            return replace(current, settings=changed, class_ids=class_ids)
+        return PreparedUpdate(changed, class_ids, *_make_refiner(refiner))
+
+    def apply(self, update: PreparedUpdate) -> None:
+        """Use what :meth:`prepare` returned, from the next frame on."""
+        # One reference: a frame sees all of it or nothing.
+        self._current = update
 
     def __call__(self, image_bgr: NDArray[np.uint8], *, masks: bool = True) -> Instances:
         """Segment one image.
@@ -174,22 +216,23 @@ class Segmenter:
             return self._segment(image_bgr, masks)
 
     def _segment(self, image: NDArray[np.uint8], masks: bool) -> Instances:
+        current = self._current
         height, width = image.shape[:2]
         started = time.perf_counter()
-        detections = self._detector.detect(self._scaled(image))
+        detections = self._detector.detect(self._scaled(image, current.settings))
         boxes = detections.boxes(height, width)
-        keep = self._select(detections, boxes)
+        keep = self._select(detections, boxes, current)
         detected = time.perf_counter()
         coarse = self._detector.masks(detections, keep) if masks else None
         masked = time.perf_counter()
-        instances = self._assemble(image, detections, boxes, keep, coarse)
+        instances = self._assemble(image, detections, boxes, keep, coarse, current)
         refined = time.perf_counter()
         self.timings = {'detect': 1e3 * (detected - started), 'masks': 1e3 * (masked - detected),
                         'refine': 1e3 * (refined - masked)}
         return instances
 
-    def _scaled(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        limit = self._settings.input_max_side or self.manifest.input_max_side
+    def _scaled(self, image: NDArray[np.uint8], settings: Settings) -> NDArray[np.uint8]:
+        limit = settings.input_max_side or self.manifest.input_max_side
         height, width = image.shape[:2]
         scale = limit / max(height, width)
         if scale >= 1:
@@ -197,12 +240,12 @@ class Segmenter:
         size = max(round(width * scale), MIN_SIDE), max(round(height * scale), MIN_SIDE)
         return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
-    def _select(
-            self, detections: Detections, boxes: NDArray[np.float32]) -> NDArray[np.intp]:
+    def _select(self, detections: Detections, boxes: NDArray[np.float32],
+                current: PreparedUpdate) -> NDArray[np.intp]:
         """Positions of the detections that survive threshold, class filter and NMS, best first."""
-        settings = self._settings
+        settings = current.settings
         usable = detections.scores >= settings.confidence_threshold
-        usable &= np.isin(detections.class_ids, list(self._class_ids or self._names))
+        usable &= np.isin(detections.class_ids, list(current.class_ids or self._names))
         candidates = np.flatnonzero(usable)
         if len(candidates) == 0:
             return candidates
@@ -215,28 +258,31 @@ class Segmenter:
 
     def _assemble(
             self, image: NDArray[np.uint8], detections: Detections, boxes: NDArray[np.float32],
-            keep: NDArray[np.intp], coarse: NDArray[np.float32] | None) -> Instances:
+            keep: NDArray[np.intp], coarse: NDArray[np.float32] | None,
+            current: PreparedUpdate) -> Instances:
         height, width = image.shape[:2]
         boxes = boxes[keep]
         class_ids = detections.class_ids[keep]
-        refine = coarse is not None and self._refine is not None
+        refine = coarse is not None and current.refine is not None
         masks: list[NDArray[np.uint8]] | None = None
         if coarse is None:
             rois = clip_rois(boxes, height, width)
-        elif self._refine is not None:
-            rois, alphas = self._refine(image, boxes, coarse)
-            masks = [self._threshold(alpha) for alpha in alphas]
+        elif current.refine is not None:
+            rois, alphas = current.refine(image, boxes, coarse)
+            masks = [_binary(alpha, current.settings) for alpha in alphas]
         else:
             rois = clip_rois(boxes, height, width)
-            masks = [self._threshold(paste(mask, box, (x, y), (1, 1), (h, w), outside=True))
-                     for mask, box, (x, y, w, h) in zip(coarse, boxes, rois.tolist(), strict=True)]
+            pasted = (paste(mask, box, (x, y), (1, 1), (h, w), outside=True)
+                      for mask, box, (x, y, w, h) in zip(coarse, boxes, rois.tolist(), strict=True))
+            masks = [_binary(alpha, current.settings) for alpha in pasted]
         return Instances(
             boxes=boxes, scores=detections.scores[keep], class_ids=class_ids,
             class_names=[self._names[int(i)] for i in class_ids], rois=rois, masks=masks,
             refined=np.full(len(keep), refine), image_size=(height, width), coarse=coarse)
 
-    def _threshold(self, alpha: NDArray[np.float32]) -> NDArray[np.uint8]:
-        return (alpha >= self._settings.mask_threshold).astype(np.uint8)
+
+def _binary(alpha: NDArray[np.float32], settings: Settings) -> NDArray[np.uint8]:
+    return (alpha >= settings.mask_threshold).astype(np.uint8)
 
 
 def _setting(name: str) -> property:
@@ -286,12 +332,13 @@ def _known(settings: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
-def _make_refiner(name: str) -> tuple[str, Refiner | None]:
+def _make_refiner(name: str) -> tuple[str, str, Refiner | None]:
+    """Return the name of the refiner in use, the name that was asked for, and the refiner."""
     if name in ('auto', 'smooth'):
         from instance_seg_ros.refinement.smoother import MaskSmoother
-        return 'smooth', MaskSmoother()
+        return 'smooth', name, MaskSmoother()
     if name == 'none':
-        return 'none', None
+        return 'none', name, None
     raise ModelError(
         f'refiner {name!r}: the learned refiner is not part of this version. Expected smooth, none '
         'or auto')

@@ -215,6 +215,28 @@ class TestSettings:
         segmenter.update(confidence_threshold=0.9, classes=['sheep'])
         assert (segmenter.confidence_threshold, segmenter.classes) == (0.9, ('sheep',))
 
+    def test_the_refiner_changes_with_the_settings_or_not_at_all(
+            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        before = segmenter.settings, segmenter.refiner
+        with pytest.raises(ValueError):
+            segmenter.update(refiner='none', nms_threshold=2)
+        with pytest.raises(ModelError):
+            segmenter.update(refiner='/nowhere/refiner.onnx', nms_threshold=0.3)
+        assert (segmenter.settings, segmenter.refiner) == before
+        for refiner, refined in (('none', False), ('smooth', True)):
+            segmenter.update(refiner=refiner, nms_threshold=0.3)
+            assert (segmenter.refiner, segmenter.nms_threshold) == (refiner, 0.3)
+            found = segmenter(image).refined
+            assert len(found) > 0 and (found == refined).all()
+
+    def test_what_is_prepared_changes_nothing_until_it_is_applied(
+            self, segmenter: Segmenter) -> None:
+        before = segmenter.settings
+        prepared = segmenter.prepare(confidence_threshold=0.9)
+        assert segmenter.settings == before
+        segmenter.apply(prepared)
+        assert segmenter.confidence_threshold == 0.9
+
     @pytest.mark.parametrize('name, value, problem', [
         ('confidence_threshold', 1.5, 'is 1.5: expected a number from 0 to 1'),
         ('confidence_threshold', float('nan'), 'is nan'),
