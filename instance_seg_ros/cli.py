@@ -14,6 +14,7 @@ from typing import Any
 
 from instance_seg_ros import __version__
 from instance_seg_ros.commands import CommandError, run
+from instance_seg_ros.models import EXACT
 from instance_seg_ros.segmenter import Settings
 
 # What shells report after Ctrl-C, and for a program whose reader has gone.
@@ -114,6 +115,9 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--refiner', default='auto', metavar='NAME',
                        help='what sharpens the masks: smooth, none, the path of a refiner model, '
                             'or auto, the best that is installed (%(default)s)')
+    group.add_argument('--speed-preset', default=EXACT, metavar='NAME',
+                       help='exact, balanced or fast: fewer proposals and a smaller input '
+                            '(%(default)s)')
     group.add_argument('--num-threads', type=int, default=0, metavar='N',
                        help='0 for all cores (%(default)s)')
 

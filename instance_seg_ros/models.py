@@ -16,8 +16,28 @@ SHIPPED_MODEL = 'person_mask_rcnn'
 SEARCH_PATH_VARIABLE = 'INSTANCE_SEG_ROS_MODELS'
 DEFAULT_INPUT_MAX_SIDE = 1365  # of the published pipeline config
 
+EXACT = 'exact'
+
 _FILES = ('weights', 'text_graph', 'labels')
-_OPTIONAL = ('input_max_side', 'proposals', 'sha256', 'sha1', 'licence', 'card', 'description')
+_NUMBERS = ('input_max_side', 'proposals')
+_OPTIONAL = (*_NUMBERS, 'presets', 'sha256', 'sha1', 'licence', 'card', 'description')
+
+
+@dataclass(frozen=True)
+class SpeedPreset:
+    """Time saved at the price of accuracy.
+
+    Attributes:
+        input_max_side: longest side in pixels that images are scaled down to.
+        proposals: regions that the first stage hands on.
+    """
+
+    input_max_side: int
+    proposals: int
+
+
+# Of models that name none of their own: for the published graph, 100 proposals at 1365 pixels.
+DEFAULT_PRESETS = {'balanced': SpeedPreset(800, 40), 'fast': SpeedPreset(640, 25)}
 
 
 @dataclass(frozen=True)
@@ -30,6 +50,7 @@ class ModelManifest:
         digests: file role to (algorithm, hexadecimal digest) on record.
         input_max_side: longest side in pixels that images are scaled down to.
         proposals: regions that the first stage hands on, None for the text graph's own number.
+        presets: by name, what to run it with where speed counts more.
         description, licence, card: for people.
     """
 
@@ -40,6 +61,7 @@ class ModelManifest:
     digests: dict[str, tuple[str, str]] = field(default_factory=dict)
     input_max_side: int = DEFAULT_INPUT_MAX_SIDE
     proposals: int | None = None
+    presets: dict[str, SpeedPreset] = field(default_factory=lambda: dict(DEFAULT_PRESETS))
     description: str = ''
     licence: str = ''
     card: str = ''
@@ -47,6 +69,22 @@ class ModelManifest:
     def missing_files(self) -> list[Path]:
         """Return the files that are not there."""
         return [path for path in (self.weights, self.text_graph, self.labels) if not path.is_file()]
+
+    def at_speed(self, preset: str) -> ModelManifest:
+        """Return the manifest with the sizes of a preset; ``exact`` changes nothing.
+
+        Raises:
+            ValueError: no such preset.
+
+        """
+        if preset == EXACT:
+            return self
+        if preset not in self.presets:
+            raise ValueError(f'speed_preset is {preset!r}: model {self.name!r} knows '
+                             f'{", ".join((EXACT, *self.presets))}')
+        chosen = self.presets[preset]
+        return replace(self, input_max_side=min(chosen.input_max_side, self.input_max_side),
+                       proposals=min(chosen.proposals, self.proposals or chosen.proposals))
 
     def check_digests(self) -> None:
         """Compare every file with the digest on record.
@@ -164,19 +202,33 @@ def read_manifest(path: Path) -> ModelManifest:
 def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
     digests = {role: (algorithm, digest) for algorithm in ('sha1', 'sha256')
                for role, digest in _digests(path, algorithm, content.get(algorithm, {})).items()}
-    numbers: dict[str, Any] = {}
-    for key in ('input_max_side', 'proposals'):
-        value = content.get(key)
-        if value is not None and not (type(value) is int and value > 0):
-            raise ModelError(
-                f'manifest {path}: {key} is {value!r}, expected a whole number above 0')
-        if value is not None:
-            numbers[key] = value
+    options: dict[str, Any] = _numbers(path, content)
+    if 'presets' in content:
+        options['presets'] = _presets(path, content['presets'])
     texts: dict[str, Any] = {
         key: str(content.get(key, '')) for key in ('description', 'licence', 'card')}
     files = [_find_file(path.parent, content[key]) for key in _FILES]
     return ModelManifest(
-        content['name'], files[0], files[1], files[2], digests, **numbers, **texts)
+        content['name'], files[0], files[1], files[2], digests, **options, **texts)
+
+
+def _numbers(path: Path, content: dict[str, Any], of: str = '') -> dict[str, int]:
+    numbers = {key: content[key] for key in _NUMBERS if content.get(key) is not None}
+    for key, value in numbers.items():
+        if type(value) is not int or value <= 0:
+            raise ModelError(
+                f'manifest {path}: {of}{key} is {value!r}, expected a whole number above 0')
+    return numbers
+
+
+def _presets(path: Path, value: Any) -> dict[str, SpeedPreset]:
+    valid = isinstance(value, dict) and all(
+        isinstance(preset, dict) and set(preset) == set(_NUMBERS) for preset in value.values())
+    if not valid:
+        raise ModelError(f'manifest {path}: presets is {value!r}, expected a mapping of names to '
+                         f'{" and ".join(_NUMBERS)}')
+    return {str(name): SpeedPreset(**_numbers(path, preset, f'presets: {name}: '))
+            for name, preset in value.items()}
 
 
 def _digests(path: Path, algorithm: str, value: Any) -> dict[str, str]:

@@ -19,7 +19,7 @@ from instance_seg_ros.detection.mask_rcnn import read_weights
 from instance_seg_ros.errors import ImageError, ModelError
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.labels import ids_of, read_labels
-from instance_seg_ros.models import SHIPPED_MODEL, find_model, from_files
+from instance_seg_ros.models import EXACT, SHIPPED_MODEL, find_model, from_files
 from instance_seg_ros.refinement.pasting import clip_rois, paste
 
 LOG = logging.getLogger(__name__)
@@ -106,6 +106,8 @@ class Segmenter:
         refiner: ``smooth`` (about 2 ms an instance), ``none`` (the plain resized mask), ``gan`` or
             the path of a refiner model (not part of this version), ``auto`` (the best that is
             installed).
+        speed_preset: ``exact``, or ``balanced`` or ``fast``: fewer proposals and a smaller input.
+            A setting of ``input_max_side`` goes before the preset's.
         num_threads: threads of OpenCV, 0 for all cores. OpenCV has one such number for the process.
         settings: the fields of :class:`Settings`, by name; each is also a property that can be set
             between frames.
@@ -124,15 +126,16 @@ class Segmenter:
     def __init__(
             self, *, model: str = 'auto', model_path: str | Path = '',
             text_graph_path: str | Path = '', labels_path: str | Path = '', refiner: str = 'auto',
-            num_threads: int = 0, **settings: Any) -> None:
+            speed_preset: str = EXACT, num_threads: int = 0, **settings: Any) -> None:
         self._lock = threading.Lock()
         _check_number('num_threads', num_threads, 0, 1024, int)
         checked = Settings(**_known(settings))
         if num_threads:
             cv2.setNumThreads(num_threads)
         own = any(str(path) for path in (model_path, text_graph_path, labels_path))
-        self.manifest = find_model(model) if not own else from_files(
+        manifest = find_model(model) if not own else from_files(
             str(model_path), str(text_graph_path), str(labels_path), model)
+        self.manifest = manifest.at_speed(speed_preset)
         # First what has a clearer name than a wrong digest: a web page, a git-LFS pointer ...
         read_weights(self.manifest.weights)
         self.manifest.check_digests()

@@ -54,7 +54,7 @@ class MaskRcnn:
     Args:
         weights: frozen graph (.pb).
         text_graph: OpenCV text graph (.pbtxt) of the same model.
-        proposals: regions that the first stage hands on; None keeps the graph's own number.
+        proposals: regions that the first stage hands on, if the graph's own number is larger.
 
     Raises:
         ModelError: a file is missing, broken or of another model. A first forward through both

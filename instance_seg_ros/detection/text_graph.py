@@ -2,6 +2,7 @@
 """OpenCV text graphs of Mask R-CNN: reading, editing and splitting them as text."""
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,7 @@ def split(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> S
     Args:
         nodes: the text graph.
         path: its file, for messages.
-        proposals: regions that the first stage hands on; None keeps the graph's own number.
+        proposals: regions that the first stage hands on, if the graph's own number is larger.
 
     Raises:
         ModelError: the graph is not that of a Mask R-CNN.
@@ -123,7 +124,7 @@ def split(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> S
             'cannot be used')
     first, last = outputs
     edited = {last.name: last.with_number('confidence_threshold', SCORE_FLOOR)}
-    if proposals is not None:
+    if proposals is not None and proposals < (first.number('keep_top_k') or math.inf):
         edited[first.name] = first.with_number('keep_top_k', proposals)
     features, detections = nodes[crop].inputs[:2]
     seam = [_PLACEHOLDER.format(name=name) for name in (features, detections)]

@@ -119,6 +119,10 @@ class TestManifests:
         ({'input_max_side': 0}, 'input_max_side is 0, expected a whole number above 0'),
         ({'input_max_side': True}, 'input_max_side is True'),
         ({'proposals': 'many'}, "proposals is 'many'"),
+        ({'presets': ['fast']}, r"presets is \['fast'\], expected a mapping of names"),
+        ({'presets': {'fast': {'proposals': 5}}}, 'presets is .*input_max_side and proposals'),
+        ({'presets': {'fast': {'proposals': 0, 'input_max_side': 96}}},
+         'presets: fast: proposals is 0, expected a whole number above 0'),
         ({'sha256': 'abc'}, "sha256 is 'abc', expected a mapping"),
         ({'sha256': {'weight': 'abc'}}, '.*expected a mapping of weights, text_graph, labels'),
     ])
@@ -143,10 +147,22 @@ class TestManifests:
             find_model(str(tmp_path / 'nowhere.yaml'))
 
     def test_input_size_and_proposals_are_read(self, folder: Path) -> None:
-        path = edit(folder, input_max_side=320, proposals=50, sha256=None)
+        path = edit(folder, input_max_side=320, proposals=7, sha256=None)
         manifest = find_model(str(path))
-        assert (manifest.input_max_side, manifest.proposals) == (320, 50)
+        assert (manifest.input_max_side, manifest.proposals) == (320, 7)
         Segmenter(model=str(path))  # and the graph with its changed number of proposals loads
+
+    def test_a_speed_preset_lowers_input_size_and_proposals(self, folder: Path) -> None:
+        path = edit(folder, input_max_side=320, proposals=12, presets={
+            'fast': {'input_max_side': 160, 'proposals': 5},
+            'more': {'input_max_side': 640, 'proposals': 50}})
+        manifest = find_model(str(path))
+        fast, more = manifest.at_speed('fast'), manifest.at_speed('more')
+        assert (fast.input_max_side, fast.proposals) == (160, 5)
+        assert (more.input_max_side, more.proposals) == (320, 12)
+        assert manifest.at_speed('exact') == manifest
+        with pytest.raises(ValueError, match="speed_preset is 'warp': .*exact, fast, more"):
+            manifest.at_speed('warp')
 
 
 def spoil(path: Path) -> None:

@@ -152,6 +152,24 @@ class TestLargeImages:
         free.input_max_side = 320
         assert len(free(image)) != len(limited(image))
 
+    def test_a_speed_preset_is_a_smaller_input_with_fewer_proposals(
+            self, small_model: Path, image: np.ndarray, tmp_path: Path) -> None:
+        manifest = small_model.read_text().replace('model', str(small_model.with_name('model')))
+        path = tmp_path / 'own.yaml'
+        path.write_text(manifest + 'presets: {fast: {input_max_side: 160, proposals: 6}}\n')
+        exact, fast = (Segmenter(model=str(path), refiner='none', speed_preset=preset,
+                                 confidence_threshold=0.02, nms_threshold=1.0)
+                       for preset in ('exact', 'fast'))
+        assert 0 < len(fast(image)) < len(exact(image))
+        # The same can be had by hand, and the setting goes before the preset.
+        fast.input_max_side = 320
+        path.write_text(manifest + 'proposals: 6\n')
+        by_hand = Segmenter(model=str(path), refiner='none', confidence_threshold=0.02,
+                            nms_threshold=1.0)
+        assert_same(fast(image), by_hand(image))
+        with pytest.raises(ValueError, match="speed_preset is 'warp'"):
+            Segmenter(model=str(path), speed_preset='warp')
+
     def test_48_megapixels_take_seconds_not_minutes(self, segmenter: Segmenter) -> None:
         image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
         image = cv2.resize(image, (8000, 6000))

@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     test.add_argument('--input-max-side', type=int, default=0, help="pixels; 0 is the model's own")
     test.add_argument('--refiner', default='none', help='none: the plain masks')
+    test.add_argument('--speed-preset', default='exact', help='exact, balanced or fast')
     test.add_argument('--json', type=Path, help='write the figures there, too')
     export = commands.add_parser(
         'export',
@@ -239,6 +240,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     segmenter = Segmenter(
         **_model_arguments(options.model),
         refiner=options.refiner,
+        speed_preset=options.speed_preset,
         confidence_threshold=0.05,
         input_max_side=options.input_max_side,
     )

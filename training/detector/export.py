@@ -13,6 +13,9 @@ import yaml
 from training.graph.network import NetworkConfig
 from training.graph.tensorflow_files import write_atomically, write_model
 
+# Shares of the input's side and of the proposals; docs/performance.md has what they cost and gain.
+_PRESETS = {'balanced': (0.8, 0.7), 'fast': (0.6, 0.5)}
+
 
 def export_model(
     network: NetworkConfig,
@@ -55,11 +58,23 @@ def export_model(
                 key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in paths.items()
             },
             'input_max_side': input_max_side,
+            'proposals': network.proposals,
+            'presets': _presets(input_max_side, network.proposals),
         }
     )
     path = _beside(stem, '.yaml')
     write_atomically(path, yaml.safe_dump(manifest, sort_keys=False).encode())
     return path
+
+
+def _presets(side: int, proposals: int) -> dict[str, dict[str, int]]:
+    return {
+        name: {
+            'input_max_side': max(round(side * of_side / 32) * 32, 64),
+            'proposals': max(round(proposals * of_proposals), 1),
+        }
+        for name, (of_side, of_proposals) in _PRESETS.items()
+    }
 
 
 def _beside(stem: Path, ending: str) -> Path:
