@@ -6,6 +6,7 @@ from typing import Any
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from instance_seg_ros.models import EXACT
 from instance_seg_ros.ros.messages import MASK_ENCODINGS
 
 
@@ -79,6 +80,9 @@ PARAMETERS = (
         'input_max_side', 0,
         'Larger images are scaled down to this longer side before detection, in pixels; 0: as the '
         'model recommends', (0, 16384)),
+    NodeParameter(
+        'speed_preset', EXACT,
+        'exact, or balanced or fast: fewer proposals and a smaller input, as the model says'),
     NodeParameter('num_threads', 0, 'Threads for inference; 0: all cores', (0, 1024)),
     NodeParameter(
         'mask_encoding', 'mono8',

@@ -1,0 +1,244 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""The node in its own process over DDS, in the words of ros2_benchmark.
+
+Images are sent at a fixed rate, as a camera does, and the results received; then one at a time, to
+see what the node adds to the Segmenter's own time for the same image.
+"""
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from library import COCO_LABELS, FullSizeModel, Run, photo
+from numpy.typing import NDArray
+from timing import Spread
+
+# Before DDS starts, here and in the node's process.
+os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
+os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
+
+import rclpy  # noqa: E402
+from ament_index_python.packages import get_package_prefix  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.qos import qos_profile_sensor_data  # noqa: E402
+from rclpy.serialization import serialize_message  # noqa: E402
+from sensor_msgs.msg import Image  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+from vision_msgs.msg import Detection2DArray  # noqa: E402
+
+from instance_seg_ros import Segmenter  # noqa: E402
+from instance_seg_ros.msg import InstanceMaskArray  # noqa: E402
+from instance_seg_ros.ros.image_codec import to_message  # noqa: E402
+
+TOPICS: dict[str, Any] = {'detections': Detection2DArray, 'instance_masks': InstanceMaskArray}
+LOST_AFTER = 10.0  # seconds
+START_UP = 60.0
+
+
+class NodeProcess:
+    """The real node in a process of its own, and what that process uses."""
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        script = Path(get_package_prefix('instance_seg_ros'), 'lib', 'instance_seg_ros')
+        options = [word for name, value in parameters.items()
+                   for word in ('-p', f'{name}:={value}')]
+        self._process = subprocess.Popen(
+            [str(script / 'instance_seg_node'), '--ros-args', *options])
+        self._usage = psutil.Process(self._process.pid)
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time so far."""
+        used = self._usage.cpu_times()
+        return used.user + used.system
+
+    def memory(self) -> float:
+        """Return the resident memory, MB."""
+        return self._usage.memory_info().rss / 1e6
+
+    def peak_memory(self) -> float:
+        """Return the largest resident memory so far, MB."""
+        status = Path(f'/proc/{self._process.pid}/status').read_text()
+        return next(float(line.split()[1]) * 1024 / 1e6 for line in status.splitlines()
+                    if line.startswith('VmHWM'))
+
+    def close(self) -> None:
+        """End it as Ctrl-C does."""
+        self._process.send_signal(signal.SIGINT)
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+class Client:
+    """Sends images to the node and notes when which result arrives."""
+
+    def __init__(self) -> None:
+        self._node = rclpy.create_node('benchmark')
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self._node)
+        self._publisher = self._node.create_publisher(Image, 'image', qos_profile_sensor_data)
+        self.received: dict[str, dict[int, float]] = {topic: {} for topic in TOPICS}
+        self.sizes: dict[str, int] = {}
+        for topic, message_type in TOPICS.items():
+            self._node.create_subscription(
+                message_type, f'instance_seg/{topic}',
+                lambda message, topic=topic: self._note(topic, message), 5)
+        self._number = 0
+
+    def _note(self, topic: str, message: Any) -> None:
+        self.received[topic][message.header.stamp.sec] = time.perf_counter()
+        self.sizes[topic] = len(serialize_message(message))
+
+    def send(self, image: NDArray[np.uint8]) -> tuple[int, float]:
+        """Publish an image; return its number, which its results carry, and when it was sent."""
+        self._number += 1
+        header = Header(frame_id='camera')
+        header.stamp.sec = self._number
+        message = to_message(image, 'bgr8', header)
+        self.sizes['image'] = len(message.data)
+        sent = time.perf_counter()
+        self._publisher.publish(message)
+        return self._number, sent
+
+    def complete(self, number: int) -> float | None:
+        """Return when the last of an image's results arrived; None where one is missing."""
+        times = [arrived.get(number) for arrived in self.received.values()]
+        return None if None in times else max(time for time in times if time is not None)
+
+    def spin_until(self, deadline: float) -> None:
+        """Receive until then."""
+        while (left := deadline - time.perf_counter()) > 0:
+            self._executor.spin_once(timeout_sec=left)
+
+    def ask(self, image: NDArray[np.uint8], patience: float = LOST_AFTER) -> float | None:
+        """Send one image and wait for its results; return the milliseconds, None where lost."""
+        number, sent = self.send(image)
+        while (arrived := self.complete(number)) is None:
+            self._executor.spin_once(timeout_sec=0.5)
+            if time.perf_counter() - sent > patience:
+                return None
+        return 1e3 * (arrived - sent)
+
+    def wait_for_node(self, image: NDArray[np.uint8]) -> None:
+        """Send images until the first is answered."""
+        deadline = time.perf_counter() + START_UP
+        while self.ask(image, 2.0) is None:
+            if time.perf_counter() > deadline:
+                raise RuntimeError(f'the node did not answer within {START_UP:.0f} s')
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._node.destroy_node()
+
+
+@contextlib.contextmanager
+def _running(parameters: Mapping[str, Any]) -> Iterator[tuple[NodeProcess, Client]]:
+    rclpy.init()
+    process, client = NodeProcess(parameters), Client()
+    try:
+        yield process, client
+    finally:
+        client.close()
+        process.close()
+        rclpy.try_shutdown()
+
+
+def play(image: NDArray[np.uint8], rate: float, frames: int, parameters: Mapping[str, Any]
+         ) -> dict[str, Any]:
+    """Send ``frames`` images at ``rate`` Hz to a node and return what ros2_benchmark reports."""
+    with _running(parameters) as (process, client):
+        client.wait_for_node(image)
+        steady, cpu, started = process.memory(), process.cpu_seconds(), time.perf_counter()
+        sent = {}
+        for frame in range(frames):
+            client.spin_until(started + frame / rate)
+            number, moment = client.send(image)
+            sent[number] = moment
+        client.spin_until(time.perf_counter() + min(LOST_AFTER, 3.0))
+        wall = time.perf_counter() - started
+        cpu = (process.cpu_seconds() - cpu) / wall
+        arrived = {n: t for n in sent if (t := client.complete(n)) is not None}
+        figures = _figures(sent, arrived)
+        return figures | {
+            'input_rate_hz': rate, 'cpu_percent_of_a_core': 100 * cpu,
+            'memory_start_mb': steady, 'memory_end_mb': process.memory(),
+            'memory_peak_mb': process.peak_memory(), 'bytes_per_message': dict(client.sizes)}
+
+
+def _figures(sent: Mapping[int, float], arrived: Mapping[int, float]) -> dict[str, Any]:
+    if len(arrived) < 3:
+        raise RuntimeError(f'only {len(arrived)} of {len(sent)} images were answered')
+    latencies = np.array([1e3 * (arrived[n] - sent[n]) for n in arrived])
+    intervals = 1e3 * np.diff(sorted(arrived.values()))
+    jitter = np.abs(np.diff(intervals))
+    return {
+        'mean_frame_rate_hz': 1e3 / float(intervals.mean()),
+        'sent_frames': len(sent), 'missed_frames': len(sent) - len(arrived),
+        'first_sent_to_received_ms': float(latencies[0]),
+        'last_sent_to_received_ms': float(latencies[-1]),
+        'mean_sent_to_received_ms': float(latencies.mean()),
+        'max_jitter_ms': float(jitter.max()), 'mean_jitter_ms': float(jitter.mean()),
+        'std_jitter_ms': float(jitter.std())}
+
+
+def added_latency(image: NDArray[np.uint8], repeats: int, parameters: Mapping[str, Any]
+                  ) -> dict[str, Any]:
+    """Measure the node and the Segmenter alone, in turns, with one image under way at a time."""
+    ours = {name: value for name, value in parameters.items() if name != 'mask_encoding'}
+    segmenter = Segmenter(**ours)
+    through: list[float] = []
+    alone: list[float] = []
+    with _running(parameters) as (_, client):
+        client.wait_for_node(image)
+        segmenter(image)
+        while len(through) < repeats:
+            latency = client.ask(image)
+            if latency is None:
+                continue
+            started = time.perf_counter()
+            segmenter(image)
+            alone.append(1e3 * (time.perf_counter() - started))
+            through.append(latency)
+    node, library = np.array(through), np.array(alone)
+    return {'through_node_ms': asdict(Spread.of(node)), 'segmenter_ms': asdict(Spread.of(library)),
+            'added_ms': asdict(Spread.of(node - library))}
+
+
+def measure_node(
+        sizes: Sequence[tuple[int, int]], rate: float, frames: int, repeats: int, count: int = 10
+        ) -> Iterator[dict[str, Any]]:
+    """Yield a record for each model and size of image; masks go as run-lengths.
+
+    Args:
+        sizes: (width, height) of the images.
+        rate: of the images sent, Hz.
+        frames: so many are sent.
+        repeats: of the measurement one by one.
+        count: instances that about survive.
+
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        model = FullSizeModel(Path(folder))
+        full: dict[str, Any] = {
+            'model_path': str(model.weights), 'text_graph_path': str(model.text_graph),
+            'labels_path': str(COCO_LABELS)}
+        models = {'person_mask_rcnn': {'model': 'person_mask_rcnn'}, 'full size': full}
+        for name, files in models.items():
+            for width, height in sizes:
+                image = photo(width, height)
+                threshold = Run(Segmenter(**files), image, count).confidence_threshold
+                parameters = {**files, 'confidence_threshold': threshold, 'mask_encoding': 'rle'}
+                yield {'model': name, 'width': width, 'height': height,
+                       **play(image, rate, frames, parameters),
+                       **added_latency(image, repeats, parameters)}

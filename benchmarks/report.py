@@ -1,0 +1,146 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Measured figures as lines, Markdown tables and plots."""
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use('Agg')
+
+from matplotlib import pyplot  # noqa: E402
+
+Record = dict[str, Any]
+
+_GRAY, _COLOURS = '#888888', ('#0072b2', '#d55e00', '#009e73', '#cc79a7')
+
+
+def library_line(record: Record) -> str:
+    """Return one record of the library as a line for a terminal."""
+    time, ratio = record['milliseconds'], record['times_as_fast']
+    return (f'{record["width"]:5}x{record["height"]:<5} {record["threads"]} threads  '
+            f'{record["contender"]:28} {record["instances"]:3} instances '
+            f'{time["median"]:9.1f} ms  {ratio["median"]:6.2f} x as fast '
+            f'({ratio["low"]:.2f}-{ratio["high"]:.2f})')
+
+
+def node_line(record: Record) -> str:
+    """Return one record of the node as a line for a terminal."""
+    return (f'{record["width"]:5}x{record["height"]:<5} {record["model"]:18} '
+            f'{record["mean_frame_rate_hz"]:6.2f} Hz, {record["missed_frames"]} of '
+            f'{record["sent_frames"]} missed, added '
+            f'{record["added_ms"]["median"]:.1f} ms, peak {record["memory_peak_mb"]:.0f} MB')
+
+
+def write(results: Record, folder: Path) -> None:
+    """Write report.md and its plots."""
+    parts = ['## Machine', _table(('', ''), results['machine'].items())]
+    if results.get('library'):
+        parts += _library_part(results, folder)
+    if results.get('node'):
+        parts += ['## Node', _node_table(results['node'])]
+    (folder / 'report.md').write_text('\n\n'.join(parts) + '\n')
+
+
+def _library_part(results: Record, folder: Path) -> list[str]:
+    records = results['library']
+    same = 'are the same bits' if results['same_detections'] else 'DIFFER'
+    parts = [
+        '## Library',
+        f'Medians of {results["repeats"]} interleaved repeats (quartiles in brackets). Boxes, '
+        f'scores and mask probabilities of the naive script and of the exact preset {same}.']
+    for threads in sorted({record['threads'] for record in records}):
+        chosen = [record for record in records if record['threads'] == threads]
+        name = f'library_{threads}_threads.png'
+        _plot(chosen, folder / name)
+        parts += [f'### {threads} thread{"s" * (threads > 1)}', f'![]({name})', _tables(chosen)]
+    return parts
+
+
+def _tables(records: Sequence[Record]) -> str:
+    sizes = _sizes(records)
+    names = list(dict.fromkeys(record['contender'] for record in records))
+    cells = {(record['contender'], record['width'], record['height']): record
+             for record in records}
+    rows = []
+    for name in names:
+        row = [name]
+        for size in sizes:
+            record = cells[(name, *size)]
+            ratio = record['times_as_fast']
+            row.append(f'{record["milliseconds"]["median"]:.0f} ms, {ratio["median"]:.2f}x '
+                       f'({ratio["low"]:.2f}-{ratio["high"]:.2f})')
+        rows.append(row)
+    return _table(['', *(f'{width}x{height}' for width, height in sizes)], rows)
+
+
+# In the words of ros2_benchmark.
+_NODE_ROWS = {
+    'mean frame rate, Hz': ('mean_frame_rate_hz', 2),
+    'frames sent': ('sent_frames', 0), 'missed frames': ('missed_frames', 0),
+    'first sent to received latency, ms': ('first_sent_to_received_ms', 1),
+    'last sent to received latency, ms': ('last_sent_to_received_ms', 1),
+    'mean sent to received latency, ms': ('mean_sent_to_received_ms', 1),
+    'max jitter, ms': ('max_jitter_ms', 1), 'mean jitter, ms': ('mean_jitter_ms', 1),
+    'standard deviation of jitter, ms': ('std_jitter_ms', 1),
+    'processor, % of a core': ('cpu_percent_of_a_core', 0),
+    'memory after the first frame, MB': ('memory_start_mb', 0),
+    'memory at the end, MB': ('memory_end_mb', 0), 'peak memory, MB': ('memory_peak_mb', 0)}
+
+
+def _node_table(records: Sequence[Record]) -> str:
+    rows = [[name, *(f'{record[key]:.{digits}f}' for record in records)]
+            for name, (key, digits) in _NODE_ROWS.items()]
+    rows += [[f'bytes per message, {topic}',
+              *(str(record['bytes_per_message'][topic]) for record in records)]
+             for topic in records[0]['bytes_per_message']]
+    names = {'through_node_ms': 'one at a time: through the node, ms',
+             'segmenter_ms': 'one at a time: Segmenter alone, ms',
+             'added_ms': 'one at a time: added by the node, ms'}
+    rows += [[name, *(_spread(record[key]) for record in records)] for key, name in names.items()]
+    return _table(['', *(f'{record["model"]}, {record["width"]}x{record["height"]}, '
+                         f'{record["input_rate_hz"]:.0f} Hz' for record in records)], rows)
+
+
+def _spread(value: Record) -> str:
+    return f'{value["median"]:.1f} ({value["low"]:.1f}-{value["high"]:.1f})'
+
+
+def _plot(records: Sequence[Record], path: Path) -> None:
+    """Draw times as fast as the naive script: a group of bars for each size of image."""
+    sizes = _sizes(records)
+    figure, all_axes = pyplot.subplots(
+        1, len(sizes), figsize=(3.4 * len(sizes), 4.6), sharey=True, layout='constrained')
+    for axes, size in zip(all_axes if len(sizes) > 1 else [all_axes], sizes, strict=True):
+        shown = [record for record in records if (record['width'], record['height']) == size][::-1]
+        ratio = [record['times_as_fast'] for record in shown]
+        medians = [value['median'] for value in ratio]
+        spread = [[value['median'] - value['low'] for value in ratio],
+                  [value['high'] - value['median'] for value in ratio]]
+        axes.barh([record['contender'] for record in shown], medians, xerr=spread,
+                  color=[_colour(record['contender']) for record in shown], ecolor='#333333')
+        axes.set_xscale('log')
+        axes.set_xticks([1, 2, 4, 8, 16, 32], ['1', '2', '4', '8', '16', '32'])
+        axes.minorticks_off()
+        axes.grid(axis='x', alpha=0.3)
+        axes.set_title(f'{size[0]}x{size[1]}')
+        axes.set_xlabel('times as fast as the naive script')
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def _colour(contender: str) -> str:
+    kinds = ('plain', 'refiner', 'boxes', 'person')
+    known = next((i for i, kind in enumerate(kinds) if contender.startswith(kind)), None)
+    return _GRAY if known is None else _COLOURS[known]
+
+
+def _sizes(records: Sequence[Record]) -> list[tuple[int, int]]:
+    return list(dict.fromkeys((record['width'], record['height']) for record in records))
+
+
+def _table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    lines = [head, ['---'] * len(head), *rows]
+    return '\n'.join('| ' + ' | '.join(cells) + ' |' for cells in lines)

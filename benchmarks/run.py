@@ -1,0 +1,61 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Measure the library and the node; `make bench` calls it. See docs/performance.md."""
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import report
+import this_machine
+from library import measure_library, same_detections
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--output', type=Path, default=Path('benchmark_output'), metavar='FOLDER',
+                        help='where results.json, the report and its plots go (%(default)s)')
+    parser.add_argument('--parts', nargs='+', choices=['library', 'node'],
+                        default=['library', 'node'])
+    parser.add_argument('--sizes', nargs='+', type=_size, metavar='WxH',
+                        default=[(640, 480), (800, 600), (1280, 720), (1920, 1080)])
+    parser.add_argument('--counts', nargs='+', type=int, default=[1, 5, 10, 20],
+                        help='instances that survive (%(default)s)')
+    parser.add_argument('--threads', nargs='+', type=int, default=[1, 2, 4], help='(%(default)s)')
+    parser.add_argument('--node-sizes', nargs='+', type=_size, metavar='WxH',
+                        default=[(640, 480), (1280, 720)])
+    parser.add_argument('--rate', type=float, default=30.0, metavar='HZ',
+                        help='of the images sent to the node (%(default)s)')
+    parser.add_argument('--frames', type=int, default=150, help='sent to the node (%(default)s)')
+    parser.add_argument('--repeats', type=int, default=5, help='of everything (%(default)s)')
+    arguments = parser.parse_args()
+    results: dict[str, Any] = {
+        'machine': this_machine.describe(), 'repeats': arguments.repeats}
+    if 'library' in arguments.parts:
+        results |= {'same_detections': same_detections(), 'library': []}
+        for record in measure_library(
+                arguments.sizes, arguments.counts, arguments.threads, arguments.repeats):
+            results['library'].append(record)
+            print(report.library_line(record), flush=True)
+    if 'node' in arguments.parts:
+        from node import measure_node  # needs ROS
+
+        results['node'] = []
+        for record in measure_node(arguments.node_sizes, arguments.rate, arguments.frames,
+                                   4 * arguments.repeats):
+            results['node'].append(record)
+            print(report.node_line(record), flush=True)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
+    report.write(results, arguments.output)
+    print(f'written to {arguments.output}')
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition('x')
+    return int(width), int(height)
+
+
+if __name__ == '__main__':
+    main()
