@@ -276,8 +276,9 @@ def _process_frames(
     frames = itertools.islice(source, options.max_frames)
     bar = tqdm(frames, unit='frame', total=min(known, default=None), disable=None)
     started = time.monotonic()
-    for number, frame in enumerate(bar):
-        instances = segmenter(frame)
+    # A live image is answered at once; a file's next frame can be in the network already.
+    segmented = ((frame, segmenter(frame)) for frame in bar) if live else segmenter.stream(bar)
+    for number, (frame, instances) in enumerate(segmented):
         drawn = draw_instances(frame, instances, options.alpha)
         # A camera's video plays as fast as things happened, whatever the segmenter's speed.
         sink.write(drawn, time.monotonic() - started if live else None)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -94,8 +95,33 @@ class PreparedUpdate:
     refine: Refiner | None
 
 
+@dataclass(frozen=True)
+class Detected:
+    """An image half way through: :meth:`Segmenter.detect` returns it for :meth:`Segmenter.finish`.
+
+    Attributes:
+        image: uint8 (H, W, 3), BGR, as it was given.
+        detections: all that the box network found.
+        boxes: float32 (N, 4) of the detections, x1, y1, x2, y2 in pixels of the image.
+        keep: positions of those that survive threshold, class filter and NMS, best first.
+        masks: whether they are to get masks.
+        update: what the image is segmented with.
+        milliseconds: that this stage took.
+    """
+
+    image: NDArray[np.uint8]
+    detections: Detections
+    boxes: NDArray[np.float32]
+    keep: NDArray[np.intp]
+    masks: bool
+    update: PreparedUpdate
+    milliseconds: float
+
+
 class Segmenter:
     """Loads a model once, then turns images into :class:`Instances`.
+
+    Threads may share it.
 
     Args:
         model: ``auto`` (the COCO model where it is installed, else the shipped person model), a
@@ -109,6 +135,9 @@ class Segmenter:
         speed_preset: ``exact``, or ``balanced`` or ``fast``: fewer proposals and a smaller input.
             A setting of ``input_max_side`` goes before the preset's.
         num_threads: threads of OpenCV, 0 for all cores. OpenCV has one such number for the process.
+        parallel_nets: so many images can be in the box network at a time. More than 1 gives more
+            frames per second on several cores, each of them later, and takes the memory of another
+            network.
         settings: the fields of :class:`Settings`, by name; each is also a property that can be set
             between frames.
 
@@ -126,9 +155,10 @@ class Segmenter:
     def __init__(
             self, *, model: str = 'auto', model_path: str | Path = '',
             text_graph_path: str | Path = '', labels_path: str | Path = '', refiner: str = 'auto',
-            speed_preset: str = EXACT, num_threads: int = 0, **settings: Any) -> None:
-        self._lock = threading.Lock()
+            speed_preset: str = EXACT, num_threads: int = 0, parallel_nets: int = 1,
+            **settings: Any) -> None:
         _check_number('num_threads', num_threads, 0, 1024, int)
+        _check_number('parallel_nets', parallel_nets, 1, 16, int)
         checked = Settings(**_known(settings))
         if num_threads:
             cv2.setNumThreads(num_threads)
@@ -140,7 +170,9 @@ class Segmenter:
         read_weights(self.manifest.weights)
         self.manifest.check_digests()
         self._detector = MaskRcnn(
-            self.manifest.weights, self.manifest.text_graph, self.manifest.proposals)
+            self.manifest.weights, self.manifest.text_graph, self.manifest.proposals,
+            parallel_nets)
+        self._parallel_nets = parallel_nets
         self._names = read_labels(self.manifest.labels, self._detector.num_classes)
         self._current = PreparedUpdate(
             checked, ids_of(checked.classes, self._names), *_make_refiner(refiner))
@@ -200,8 +232,6 @@ class Segmenter:
     def __call__(self, image_bgr: NDArray[np.uint8], *, masks: bool = True) -> Instances:
         """Segment one image.
 
-        One call runs at a time; calls from other threads wait.
-
         Args:
             image_bgr: uint8 (H, W, 3), BGR as OpenCV reads it; at least 34 pixels a side.
             masks: False skips the mask stage: boxes only, for about a third of the time.
@@ -214,25 +244,84 @@ class Segmenter:
             ImageError: not such an image.
 
         """
-        check_image(image_bgr)
-        with self._lock:
-            return self._segment(image_bgr, masks)
+        return self.finish(self.detect(image_bgr, masks=masks))
 
-    def _segment(self, image: NDArray[np.uint8], masks: bool) -> Instances:
-        current = self._current
-        height, width = image.shape[:2]
+    def detect(self, image_bgr: NDArray[np.uint8], *, masks: bool = True) -> Detected:
+        """Do the first half of a call: find boxes.
+
+        A second thread can meanwhile :meth:`finish` the image before.
+
+        Args:
+            image_bgr: as for a call; it must stay as it is until it is finished.
+            masks: whether the second half is to compute masks.
+
+        Returns:
+            What :meth:`finish` takes.
+
+        Raises:
+            ImageError: not such an image.
+
+        """
+        check_image(image_bgr)
+        update = self._current
         started = time.perf_counter()
-        detections = self._detector.detect(self._scaled(image, current.settings))
-        boxes = detections.boxes(height, width)
-        keep = self._select(detections, boxes, current)
-        detected = time.perf_counter()
-        coarse = self._detector.masks(detections, keep) if masks else None
+        detections = self._detector.detect(self._scaled(image_bgr, update.settings))
+        boxes = detections.boxes(*image_bgr.shape[:2])
+        keep = self._select(detections, boxes, update)
+        return Detected(image_bgr, detections, boxes, keep, masks, update,
+                        1e3 * (time.perf_counter() - started))
+
+    def finish(self, detected: Detected) -> Instances:
+        """Do the second half of a call: masks, sharpened where there is a refiner.
+
+        Returns:
+            The instances, in pixels of the image. ``timings`` then holds the milliseconds of each
+            stage.
+
+        """
+        started = time.perf_counter()
+        coarse = (self._detector.masks(detected.detections, detected.keep) if detected.masks
+                  else None)
         masked = time.perf_counter()
-        instances = self._assemble(image, detections, boxes, keep, coarse, current)
-        refined = time.perf_counter()
-        self.timings = {'detect': 1e3 * (detected - started), 'masks': 1e3 * (masked - detected),
-                        'refine': 1e3 * (refined - masked)}
+        instances = self._assemble(detected, coarse)
+        self.timings = {'detect': detected.milliseconds, 'masks': 1e3 * (masked - started),
+                        'refine': 1e3 * (time.perf_counter() - masked)}
         return instances
+
+    def stream(self, images: Iterable[NDArray[np.uint8]], *, masks: bool = True
+               ) -> Iterator[tuple[NDArray[np.uint8], Instances]]:
+        """Segment images that do not have to be answered at once, such as those of a video.
+
+        While one is finished, and while the caller uses it, the next ``parallel_nets`` are in the
+        box network.
+
+        Args:
+            images: each as for a call; it is taken so many images early, and must stay as it is.
+            masks: as for a call.
+
+        Yields:
+            Every image with its instances, in their order.
+
+        Raises:
+            ImageError: not such an image.
+
+        """
+        under_way: deque[tuple[NDArray[np.uint8], Future[Detected]]] = deque()
+        with ThreadPoolExecutor(self._parallel_nets, 'detect') as threads:
+            try:
+                for image in images:
+                    under_way.append((image, threads.submit(self.detect, image, masks=masks)))
+                    if len(under_way) > self._parallel_nets:
+                        yield self._next_of(under_way)
+                while under_way:
+                    yield self._next_of(under_way)
+            finally:
+                threads.shutdown(cancel_futures=True)
+
+    def _next_of(self, under_way: deque[tuple[NDArray[np.uint8], Future[Detected]]]
+                 ) -> tuple[NDArray[np.uint8], Instances]:
+        image, detected = under_way.popleft()
+        return image, self.finish(detected.result())
 
     def _scaled(self, image: NDArray[np.uint8], settings: Settings) -> NDArray[np.uint8]:
         limit = settings.input_max_side or self.manifest.input_max_side
@@ -260,12 +349,11 @@ class Segmenter:
         return np.sort(candidates[np.asarray(kept, np.intp)])[:settings.max_instances]
 
     def _assemble(
-            self, image: NDArray[np.uint8], detections: Detections, boxes: NDArray[np.float32],
-            keep: NDArray[np.intp], coarse: NDArray[np.float32] | None,
-            current: PreparedUpdate) -> Instances:
+            self, detected: Detected, coarse: NDArray[np.float32] | None) -> Instances:
+        image, current, keep = detected.image, detected.update, detected.keep
         height, width = image.shape[:2]
-        boxes = boxes[keep]
-        class_ids = detections.class_ids[keep]
+        boxes = detected.boxes[keep]
+        class_ids = detected.detections.class_ids[keep]
         refine = coarse is not None and current.refine is not None
         masks: list[NDArray[np.uint8]] | None = None
         if coarse is None:
@@ -279,7 +367,7 @@ class Segmenter:
                       for mask, box, (x, y, w, h) in zip(coarse, boxes, rois.tolist(), strict=True))
             masks = [_binary(alpha, current.settings) for alpha in pasted]
         return Instances(
-            boxes=boxes, scores=detections.scores[keep], class_ids=class_ids,
+            boxes=boxes, scores=detected.detections.scores[keep], class_ids=class_ids,
             class_names=[self._names[int(i)] for i in class_ids], rois=rois, masks=masks,
             refined=np.full(len(keep), refine), image_size=(height, width), coarse=coarse)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import queue
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,12 +52,15 @@ class Detections:
 
 
 class MaskRcnn:
-    """The network, split in two; each part must only ever run in one thread at a time.
+    """The network, split in two. Threads may share it: a call waits until a net is free.
+
+    One net in two threads at a time would abort the process.
 
     Args:
         weights: frozen graph (.pb).
         text_graph: OpenCV text graph (.pbtxt) of the same model.
         proposals: regions that the first stage hands on, if the graph's own number is larger.
+        parallel_nets: so many images can be in :meth:`detect` at a time, each in a net of its own.
 
     Raises:
         ModelError: a file is missing, broken or of another model. A first forward through both
@@ -62,15 +68,20 @@ class MaskRcnn:
 
     """
 
-    def __init__(self, weights: Path, text_graph: Path, proposals: int | None = None) -> None:
+    def __init__(self, weights: Path, text_graph: Path, proposals: int | None = None,
+                 parallel_nets: int = 1) -> None:
         self._weights, self._text_graph = weights, text_graph
         nodes = read_text_graph(text_graph)
         self._graph = split(nodes, text_graph, proposals)
         payload = read_weights(weights)
-        self._box_net = self._load(payload, self._graph.boxes)
+        self._free_box_nets: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._mask_net = self._load(payload, self._graph.masks)
+        self._mask_net_in_use = threading.Lock()
         self.num_classes = self._graph.num_classes
-        self.mask_size = self._warm_up()
+        for _ in range(parallel_nets):
+            box_net = self._load(payload, self._graph.boxes)
+            self.mask_size = self._warm_up(box_net)
+            self._free_box_nets.put(box_net)
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> Detections:
         """Find boxes in an image.
@@ -80,8 +91,11 @@ class MaskRcnn:
 
         """
         blob = cv2.dnn.blobFromImage(image_bgr, swapRB=True, crop=False)
-        self._box_net.setInput(blob)
-        rows, features = self._box_net.forward([self._graph.detections, self._graph.features])
+        box_net = self._free_box_nets.get()
+        try:
+            rows, features = self._forward_boxes(box_net, blob)
+        finally:
+            self._free_box_nets.put(box_net)
         rows = rows.reshape(-1, _ROW)
         # cv2.dnn pads the output to its full number of rows: with zeros, or, where the first stage
         # found too few regions, with boxes of no area that do have a score.
@@ -102,8 +116,14 @@ class MaskRcnn:
         if len(keep) == 0:
             return np.zeros((0, self.mask_size, self.mask_size), np.float32)
         rows = np.ascontiguousarray(detections.rows[keep])
-        masks = self._forward_masks(detections.features, rows)
+        with self._mask_net_in_use:
+            masks = self._forward_masks(detections.features, rows)
         return masks[np.arange(len(keep)), detections.class_ids[keep]]
+
+    def _forward_boxes(
+            self, box_net: Any, blob: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
+        box_net.setInput(blob)
+        return box_net.forward([self._graph.detections, self._graph.features])
 
     def _forward_masks(
             self, features: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -123,16 +143,14 @@ class MaskRcnn:
         except cv2.error as error:
             raise self._mismatch(error.err or str(error)) from None
 
-    def _warm_up(self) -> int:
+    def _warm_up(self, box_net: Any) -> int:
         """Run both parts once; return the side of a mask."""
         height, width = _WARM_UP_SIZE
         image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         row = np.array([[0, 0, 1, 0.25, 0.25, 0.75, 0.75]], np.float32)
         try:
             blob = cv2.dnn.blobFromImage(image, swapRB=True, crop=False)
-            self._box_net.setInput(blob)
-            rows, features = self._box_net.forward(
-                [self._graph.detections, self._graph.features])
+            rows, features = self._forward_boxes(box_net, blob)
             masks = self._forward_masks(features, row)
         except cv2.error as error:
             raise self._mismatch(error.err or str(error)) from None

@@ -268,6 +268,7 @@ class TestSettings:
         ('classes', None, 'is None: expected a list of names'),
         ('classes', [1, 2], r'is \(1, 2\): expected a list of names'),
         ('num_threads', -1, 'is -1'),
+        ('parallel_nets', 0, 'is 0'),
     ])
     def test_a_value_out_of_range_names_itself(
             self, small_model: Path, name: str, value: object, problem: str) -> None:
@@ -343,14 +344,17 @@ def run_python(code: str, *arguments: str) -> str:
     return done.stdout
 
 
-def test_threads_that_share_a_segmenter_get_correct_results(small_model: Path) -> None:
-    # Without the lock cv2.dnn ends the whole process, so this is one of its own.
+@pytest.mark.parametrize('parallel_nets', [1, 2])
+def test_threads_that_share_a_segmenter_get_correct_results(
+        small_model: Path, parallel_nets: int) -> None:
+    # One net in two threads would end the whole process, so this is one of its own.
     output = run_python("""
 import sys, threading
 import numpy as np
 from instance_seg_ros import Segmenter
 
-segmenter = Segmenter(model=sys.argv[1], refiner='smooth', confidence_threshold=0.3)
+segmenter = Segmenter(model=sys.argv[1], refiner='smooth', confidence_threshold=0.3,
+                      parallel_nets=int(sys.argv[2]))
 images = [np.random.default_rng(i).integers(0, 256, (200 + 40 * i, 300, 3), np.uint8)
           for i in range(3)]
 expected = [segmenter(image).label_image() for image in images]
@@ -369,8 +373,48 @@ for _ in range(20):
 for thread in threads:
     thread.join()
 print('wrong', wrong, sum(int(e.max()) for e in expected) > 0)
-""", str(small_model))
+""", str(small_model), str(parallel_nets))
     assert output == 'wrong [] True\n'
+
+
+class TestStream:
+    @pytest.mark.parametrize('parallel_nets', [1, 2])
+    def test_every_image_with_its_result_in_order(
+            self, small_model: Path, parallel_nets: int) -> None:
+        segmenter = Segmenter(
+            model=str(small_model), confidence_threshold=0.3, parallel_nets=parallel_nets)
+        images = [np.random.default_rng(i).integers(0, 256, (100 + 20 * i, 150, 3), np.uint8)
+                  for i in range(5)]
+        streamed = list(segmenter.stream(iter(images)))
+        assert len(streamed) == 5
+        for image, (same_image, found) in zip(images, streamed, strict=True):
+            assert same_image is image
+            assert_same(found, segmenter(image))
+
+    def test_the_next_image_is_taken_while_one_is_in_use(
+            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        taken = []
+
+        def images():
+            for number in range(4):
+                taken.append(number)
+                yield image
+
+        stream = segmenter.stream(images())
+        next(stream)
+        assert taken == [0, 1]
+        stream.close()
+        assert taken == [0, 1]
+
+    def test_a_bad_image_is_told_in_its_turn(
+            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        stream = segmenter.stream([image, image[:, :, 0], image])
+        next(stream)
+        with pytest.raises(ImageError, match=r'expected \(H, W, 3\)'):
+            next(stream)
+
+    def test_nothing_of_no_images(self, segmenter: Segmenter) -> None:
+        assert list(segmenter.stream([])) == []
 
 
 def test_importing_the_package_imports_nothing_large() -> None:
