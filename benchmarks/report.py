@@ -34,11 +34,20 @@ def node_line(record: Record) -> str:
             f'{record["added_ms"]["median"]:.1f} ms, peak {record["memory_peak_mb"]:.0f} MB')
 
 
+def stages_line(record: Record) -> str:
+    """Return one record of the stages as a line for a terminal."""
+    network, around = (sum(record[part].values()) for part in ('network', 'around'))
+    return (f'{record["width"]:5}x{record["height"]:<5} network {network:.0f} ms, all around it '
+            f'{around:.1f} ms: {around / (network + around):.2%} of the frame')
+
+
 def write(results: Record, folder: Path) -> None:
     """Write report.md and its plots."""
     parts = ['## Machine', _table(('', ''), results['machine'].items())]
     if results.get('library'):
         parts += _library_part(results, folder)
+    if results.get('stages'):
+        parts += _stages_part(results['stages'])
     if results.get('node'):
         parts += ['## Node', _node_table(results['node'])]
     (folder / 'report.md').write_text('\n\n'.join(parts) + '\n')
@@ -74,6 +83,21 @@ def _tables(records: Sequence[Record]) -> str:
                        f'({ratio["low"]:.2f}-{ratio["high"]:.2f})')
         rows.append(row)
     return _table(['', *(f'{width}x{height}' for width, height in sizes)], rows)
+
+
+def _stages_part(records: Sequence[Record]) -> list[str]:
+    parts = ['## Where the time of a frame goes', 'With one thread, and everything subscribed to.']
+    for record in records:
+        total = sum(sum(record[part].values()) for part in ('network', 'around'))
+        rows = [[name, f'{milliseconds:.2f}', f'{milliseconds / total:.2%}']
+                for name, milliseconds in [*record['network'].items(), *record['around'].items()]]
+        around = sum(record['around'].values())
+        rows.append(['**all that is not the network**', f'{around:.2f}', f'{around / total:.2%}'])
+        slowest = ', '.join(f'`{name}` {milliseconds:.0f} ms'
+                            for name, milliseconds in record['slowest_layers'].items())
+        parts += [f'{record["width"]}x{record["height"]}, {record["instances"]} instances:',
+                  _table(('stage', 'ms', 'of the frame'), rows), f'Slowest layers: {slowest}.']
+    return parts
 
 
 # In the words of ros2_benchmark.

@@ -7,17 +7,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import report
 import this_machine
 from library import measure_library, same_detections
+
+PARTS = ['library', 'stages', 'node']
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--output', type=Path, default=Path('benchmark_output'), metavar='FOLDER',
                         help='where results.json, the report and its plots go (%(default)s)')
-    parser.add_argument('--parts', nargs='+', choices=['library', 'node'],
-                        default=['library', 'node'])
+    parser.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS)
     parser.add_argument('--sizes', nargs='+', type=_size, metavar='WxH',
                         default=[(640, 480), (800, 600), (1280, 720), (1920, 1080)])
     parser.add_argument('--counts', nargs='+', type=int, default=[1, 5, 10, 20],
@@ -38,6 +40,14 @@ def main() -> None:
                 arguments.sizes, arguments.counts, arguments.threads, arguments.repeats):
             results['library'].append(record)
             print(report.library_line(record), flush=True)
+    if 'stages' in arguments.parts:
+        from stages import measure_stages  # needs ROS's messages
+
+        cv2.setNumThreads(1)
+        results['stages'] = [measure_stages(width, height, 10, arguments.repeats)
+                             for width, height in arguments.node_sizes]
+        for record in results['stages']:
+            print(report.stages_line(record), flush=True)
     if 'node' in arguments.parts:
         from node import measure_node  # needs ROS
 

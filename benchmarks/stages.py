@@ -1,0 +1,123 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Where the time of a frame goes, from the image message to the results as bytes.
+
+The network runs on a photo, with random weights of the published size. What random weights detect
+are specks, so masks, drawing and messages are timed with as many ellipses of the size of people.
+"""
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from library import FullSizeModel, Run, photo
+from numpy.typing import NDArray
+from rclpy.serialization import deserialize_message, serialize_message
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
+from timing import Spread, measure
+
+from instance_seg_ros import Instances, draw_instances
+from instance_seg_ros.refinement.pasting import clip_rois, paste
+from instance_seg_ros.ros.image_codec import to_bgr8, to_message
+from instance_seg_ros.ros.messages import to_detections, to_instance_masks, to_label_image
+
+# Of the published graph's layers, by the start of the name; the first that fits.
+_NETWORK_STAGES = {
+    'mask stage': ('SecondStageFeatureExtractor_1', 'SecondStageBoxPredictor_1', 'CropAndResize_1',
+                   'MaxPool2D_1', 'detection_masks'),
+    'box stage': ('SecondStage', 'CropAndResize', 'MaxPool2D', 'detection_out_final'),
+    'backbone': ('FirstStageFeatureExtractor',),
+    'region proposals': ('',),
+}
+
+
+def measure_stages(width: int, height: int, count: int, repeats: int) -> dict[str, Any]:
+    """Return milliseconds by stage: ``network`` from cv2.dnn's own clock, ``around`` from ours."""
+    image = photo(width, height)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(FullSizeModel(Path(folder)).segmenter(refiner='none'), image, count)
+        found = len(run())
+        layers = _layers(run, repeats)
+    network: dict[str, float] = defaultdict(float)
+    for name, milliseconds in layers.items():
+        network[_stage_of(name)] += milliseconds
+    slowest = sorted(layers.items(), key=lambda item: -item[1])[:5]
+    around = measure(_around(image, count), 4 * repeats)
+    return {'width': width, 'height': height, 'instances': found, 'network': dict(network),
+            'slowest_layers': dict(slowest),
+            'around': {name: Spread.of(times).median for name, times in around.items()}}
+
+
+def _layers(run: Run, repeats: int) -> dict[str, float]:
+    """Return the median milliseconds of every layer of both nets."""
+    detector = run.segmenter._detector
+    box_net = detector._free_box_nets.get()
+    detector._free_box_nets.put(box_net)
+    times = []
+    for _ in range(repeats):
+        run()
+        times.append(np.concatenate([_profile(net) for net in (box_net, detector._mask_net)]))
+    names = [*box_net.getLayerNames(), *detector._mask_net.getLayerNames()]
+    return dict(zip(names, np.median(times, 0).tolist(), strict=True))
+
+
+def _profile(net: Any) -> NDArray[np.float64]:
+    ticks = np.asarray(net.getPerfProfile()[1], np.float64).ravel()
+    return 1e3 * ticks / cv2.getTickFrequency()
+
+
+def _stage_of(layer: str) -> str:
+    return next(stage for stage, starts in _NETWORK_STAGES.items() if layer.startswith(starts))
+
+
+def _around(image: NDArray[np.uint8], count: int) -> dict[str, Callable[[], object]]:
+    """Return all that is not the network, as the node does it."""
+    header = Header(frame_id='camera')
+    message = to_message(image, 'bgr8', header)
+    received = serialize_message(message)
+    instances = people(image.shape[0], image.shape[1], count)
+    drawn = draw_instances(image, instances)
+    return {
+        'read the image message': lambda: deserialize_message(received, Image),
+        'convert it to BGR': lambda: to_bgr8(message),
+        'paste and threshold masks': lambda: _pasted(instances),
+        'detections message': lambda: serialize_message(to_detections(instances, header)),
+        'masks message, rle': lambda: serialize_message(
+            to_instance_masks(instances, header, 'rle')),
+        'draw the debug image': lambda: draw_instances(image, instances),
+        'debug image message': lambda: serialize_message(to_message(drawn, 'bgr8', header)),
+        'label image message': lambda: serialize_message(to_label_image(instances, header)),
+    }
+
+
+def people(height: int, width: int, count: int) -> Instances:
+    """Return instances of the size of people in front of a camera, with ragged outlines."""
+    random = np.random.default_rng(0)
+    tall = random.uniform(0.3, 0.8, count) * height
+    centre = np.stack([random.uniform(0.1, 0.9, count) * width,
+                       height - tall / 2 - random.uniform(0, 0.2, count) * height], 1)
+    half = np.stack([0.2 * tall, 0.5 * tall], 1)
+    boxes = np.concatenate([centre - half, centre + half], 1).clip(
+        0, (width, height, width, height)).astype(np.float32)
+    y, x = np.mgrid[0:15, 0:15]
+    blob = 1.3 - np.hypot((x - 7) / 6, (y - 7) / 7)
+    coarse = (blob + random.normal(0, 0.15, (count, 15, 15))).clip(0, 1).astype(np.float32)
+    instances = Instances(
+        boxes=boxes, scores=np.linspace(0.9, 0.5, count, dtype=np.float32),
+        class_ids=np.zeros(count, np.int32), class_names=['person'] * count,
+        rois=clip_rois(boxes, height, width), masks=None, refined=np.zeros(count, bool),
+        image_size=(height, width), coarse=coarse)
+    instances.masks = _pasted(instances)
+    return instances
+
+
+def _pasted(instances: Instances) -> list[NDArray[np.uint8]]:
+    assert instances.coarse is not None
+    return [(paste(mask, box, (x, y), (1, 1), (h, w), outside=True) >= 0.5).astype(np.uint8)
+            for mask, box, (x, y, w, h) in zip(
+                instances.coarse, instances.boxes, instances.rois.tolist(), strict=True)]
