@@ -43,6 +43,7 @@ from instance_seg_ros.ros.image_codec import to_message  # noqa: E402
 TOPICS: dict[str, Any] = {'detections': Detection2DArray, 'instance_masks': InstanceMaskArray}
 LOST_AFTER = 10.0  # seconds
 START_UP = 60.0
+SMALL_SIZES = ((160, 120), (200, 150), (128, 160), (240, 180))
 
 
 class NodeProcess:
@@ -213,6 +214,28 @@ def added_latency(image: NDArray[np.uint8], repeats: int, parameters: Mapping[st
     node, library = np.array(through), np.array(alone)
     return {'through_node_ms': asdict(Spread.of(node)), 'segmenter_ms': asdict(Spread.of(library)),
             'added_ms': asdict(Spread.of(node - library))}
+
+
+def measure_growth(frames: int) -> dict[str, Any]:
+    """Send many small images of changing size, one at a time, and watch the node's memory.
+
+    The first tenth is not counted: memory that is reused from then on.
+    """
+    images = [photo(*size) for size in SMALL_SIZES]
+    samples = []
+    with _running({'model': 'person_mask_rcnn', 'confidence_threshold': 0.1}) as (process, client):
+        client.wait_for_node(images[0])
+        lost = 0
+        for frame in range(frames):
+            lost += client.ask(images[frame % len(images)]) is None
+            if frame % max(1, frames // 100) == 0:
+                samples.append(process.memory())
+    counted = samples[len(samples) // 10:]
+    fifth = max(1, len(counted) // 5)
+    before, after = np.median(counted[:fifth]), np.median(counted[-fifth:])
+    return {'frames': frames, 'lost_frames': lost, 'memory_mb': samples,
+            'before_mb': float(before), 'after_mb': float(after),
+            'growth': float(after / before - 1)}
 
 
 def measure_node(

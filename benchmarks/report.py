@@ -41,6 +41,13 @@ def stages_line(record: Record) -> str:
             f'{around:.1f} ms: {around / (network + around):.2%} of the frame')
 
 
+def growth_line(record: Record) -> str:
+    """Return how the node's memory grew as a line."""
+    return (f'{record["frames"]} frames of changing size, {record["lost_frames"]} lost: '
+            f'{record["before_mb"]:.1f} MB, then {record["after_mb"]:.1f} MB, '
+            f'{record["growth"]:+.2%}')
+
+
 def write(results: Record, folder: Path) -> None:
     """Write report.md and its plots."""
     parts = ['## Machine', _table(('', ''), results['machine'].items())]
@@ -50,6 +57,8 @@ def write(results: Record, folder: Path) -> None:
         parts += _stages_part(results['stages'])
     if results.get('node'):
         parts += ['## Node', _node_table(results['node'])]
+    if results.get('growth'):
+        parts += ['## Memory of the node over many frames', growth_line(results['growth'])]
     (folder / 'report.md').write_text('\n\n'.join(parts) + '\n')
 
 

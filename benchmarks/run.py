@@ -12,7 +12,7 @@ import report
 import this_machine
 from library import measure_library, same_detections
 
-PARTS = ['library', 'stages', 'node']
+PARTS = ['library', 'stages', 'node', 'growth']
 
 
 def main() -> None:
@@ -30,6 +30,8 @@ def main() -> None:
     parser.add_argument('--rate', type=float, default=30.0, metavar='HZ',
                         help='of the images sent to the node (%(default)s)')
     parser.add_argument('--frames', type=int, default=150, help='sent to the node (%(default)s)')
+    parser.add_argument('--growth-frames', type=int, default=10_000, metavar='FRAMES',
+                        help='sent to see whether the memory of the node grows (%(default)s)')
     parser.add_argument('--repeats', type=int, default=5, help='of everything (%(default)s)')
     arguments = parser.parse_args()
     results: dict[str, Any] = {
@@ -56,6 +58,11 @@ def main() -> None:
                                    4 * arguments.repeats):
             results['node'].append(record)
             print(report.node_line(record), flush=True)
+    if 'growth' in arguments.parts:
+        from node import measure_growth  # needs ROS
+
+        results['growth'] = measure_growth(arguments.growth_frames)
+        print(report.growth_line(results['growth']), flush=True)
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
     report.write(results, arguments.output)
