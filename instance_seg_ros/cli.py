@@ -74,6 +74,9 @@ def make_parser() -> argparse.ArgumentParser:
                        help="with --json: also the mask head's own probabilities, as coarse_mask")
     video = _command(commands, 'video', 'a video file')
     video.add_argument('source', metavar='PATH')
+    video.add_argument('--parallel-nets', type=_count, metavar='N',
+                       help='frames in the network at a time: more per second on several cores, '
+                            'for the memory of another network (%(default)s)')
     camera = _command(commands, 'camera', 'a camera; Ctrl-C, or q in the window, ends it')
     camera.add_argument('source', nargs='?', default='0', metavar='INDEX',
                         help='number, device or URL of the camera (%(default)s)')
@@ -88,6 +91,7 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     _add_output_options(parser)
     _add_model_options(parser)
     _add_settings(parser)
+    parser.set_defaults(parallel_nets=1)
     return parser
 
 

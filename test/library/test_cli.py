@@ -219,6 +219,14 @@ def test_a_video_keeps_its_frame_rate_and_length(video: Path) -> None:
     assert table[1].split()[2] == str(len({row['image_id'] for row in rows}))
 
 
+def test_parallel_nets_change_nothing_in_the_results(video: Path) -> None:
+    one, two = (video.parent / name for name in ('one.json', 'two.json'))
+    assert run(video.parent, 'video', video.name, *LOW, '--json', one).returncode == 0
+    done = run(video.parent, 'video', video.name, *LOW, '--json', two, '--parallel-nets', '2')
+    assert done.returncode == 0, done.stderr
+    assert json.loads(one.read_text()) and two.read_text() == one.read_text()
+
+
 def test_max_frames_ends_a_video_early(video: Path) -> None:
     done = run(video.parent, 'video', video.name, '--max-frames', '3')
     assert done.returncode == 0, done.stderr
