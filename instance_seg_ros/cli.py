@@ -15,6 +15,7 @@ from typing import Any
 from instance_seg_ros import __version__
 from instance_seg_ros.commands import CommandError, run
 from instance_seg_ros.models import EXACT
+from instance_seg_ros.refinement.refiner import CPU
 from instance_seg_ros.segmenter import Settings
 
 # What shells report after Ctrl-C, and for a program whose reader has gone.
@@ -117,8 +118,11 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--labels-path', default='', metavar='FILE',
                        help='its class names; default: the _labels.txt beside it')
     group.add_argument('--refiner', default='auto', metavar='NAME',
-                       help='what sharpens the masks: smooth, none, the path of a refiner model, '
-                            'or auto, the best that is installed (%(default)s)')
+                       help='what sharpens the masks: gan, the path of such a network (.onnx), '
+                            'smooth, none, or auto, the best that is installed (%(default)s)')
+    group.add_argument('--refine-providers', type=_names, default=(CPU,), metavar='NAME,NAME',
+                       help="onnxruntime's execution providers for the refiner, the preferred one "
+                            f'first ({CPU})')
     group.add_argument('--speed-preset', default=EXACT, metavar='NAME',
                        help='exact, balanced or fast: fewer proposals and a smaller input '
                             '(%(default)s)')
@@ -142,6 +146,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     add('max_instances', int, 'N', 'at most so many an image, best scores first')
     add('input_max_side', int, 'PIXELS', 'larger images are scaled down to this longer side for '
                                          "the network; 0 is the model's own")
+    add('refine_passes', int, 'N', 'at most so many passes of a refiner network')
+    add('refine_budget_ms', float, 'MS', 'time of a refiner network for an image; where it is '
+                                         'short, smooth does the rest; 0 is without end')
     group.add_argument('--classes', type=_names, default=(), metavar='NAME,NAME',
                        help='names to keep (all)')
 

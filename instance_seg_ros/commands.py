@@ -85,8 +85,9 @@ def _make_segmenter(options: argparse.Namespace) -> Segmenter:
         return Segmenter(
             model=options.model, model_path=options.model_path,
             text_graph_path=options.text_graph_path, labels_path=options.labels_path,
-            refiner=options.refiner, speed_preset=options.speed_preset,
-            num_threads=options.num_threads, parallel_nets=options.parallel_nets, **settings)
+            refiner=options.refiner, refine_providers=options.refine_providers,
+            speed_preset=options.speed_preset, num_threads=options.num_threads,
+            parallel_nets=options.parallel_nets, **settings)
     except (RuntimeError, ValueError) as error:  # ModelError is a RuntimeError
         raise CommandError(str(error)) from None
 

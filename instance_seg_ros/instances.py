@@ -22,7 +22,8 @@ class Instances:
         rois: int32 (N, 4), x, y, width, height in whole pixels, inside the image.
         masks: N arrays uint8 (height, width) of the roi, 0 or 1; None where the mask stage did not
             run.
-        refined: bool (N,), whether a refiner sharpened the mask.
+        refined: bool (N,), whether the refiner in use sharpened the mask. With a learned one it is
+            False where the time budget left the mask to the smoother.
         image_size: (height, width) of the source image.
         coarse: float32 (N, M, M), the mask head's raw probabilities over each box; None without
             masks.

@@ -13,6 +13,7 @@ from instance_seg_ros.errors import ModelError
 
 COCO_MODEL = 'mask_rcnn_inception_v2_coco'
 SHIPPED_MODEL = 'person_mask_rcnn'
+SHIPPED_REFINER = 'mask_refiner.onnx'
 SEARCH_PATH_VARIABLE = 'INSTANCE_SEG_ROS_MODELS'
 DEFAULT_INPUT_MAX_SIDE = 1365  # of the published pipeline config
 
@@ -149,6 +150,34 @@ def from_files(weights: str, text_graph: str, labels: str, model: str = 'auto') 
         digests = {role: d for role, d in base.digests.items() if role not in changed}
         given = replace(base, digests=digests, **changed)  # type: ignore[arg-type]
     return _complete(given)
+
+
+def find_refiner() -> Path | None:
+    """Return the mask refiner that is installed, None where there is none."""
+    found = (folder / SHIPPED_REFINER for folder in model_folders())
+    return next((path for path in found if path.is_file()), None)
+
+
+def check_recorded_digest(path: Path) -> None:
+    """Compare a file with ``<name>.sha256`` beside it, as ``sha256sum`` writes it, if there is one.
+
+    Raises:
+        ModelError: the file differs, or the record cannot be read.
+
+    """
+    record = path.with_name(f'{path.name}.sha256')
+    if not record.is_file():
+        return
+    words = record.read_text(encoding='utf-8', errors='replace').split()
+    if len(words) != 2 or len(words[0]) != 64:
+        raise ModelError(f'{record}: expected a line of sha256sum: 64 hexadecimal digits and a '
+                         'file name')
+    actual = hashlib.sha256(path.read_bytes()).hexdigest()
+    if actual != words[0].lower():
+        raise ModelError(
+            f'{path}: its SHA256 is {actual}, {record.name} has {words[0]} on record. The file is '
+            'damaged or another one: install it again, or remove the record if you changed the '
+            'file on purpose')
 
 
 def model_folders() -> Iterator[Path]:

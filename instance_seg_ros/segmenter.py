@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,23 +17,17 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.detection import Detections, MaskRcnn
 from instance_seg_ros.detection.mask_rcnn import read_weights
-from instance_seg_ros.errors import ImageError, ModelError
+from instance_seg_ros.errors import ImageError
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.labels import ids_of, read_labels
 from instance_seg_ros.models import EXACT, SHIPPED_MODEL, find_model, from_files
 from instance_seg_ros.refinement.pasting import clip_rois, paste
+from instance_seg_ros.refinement.refiner import CPU
+from instance_seg_ros.refiners import Refiner, make_refiner
 
 LOG = logging.getLogger(__name__)
 
 MIN_SIDE = 34  # smaller images are accepted by the network and answered with junk
-
-
-class Refiner(Protocol):
-    """Sharpens masks; see MaskSmoother for the arguments and results."""
-
-    def __call__(self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32],
-                 coarse: NDArray[np.float32]
-                 ) -> tuple[NDArray[np.int32], Iterable[NDArray[np.float32]]]: ...
 
 
 @dataclass(frozen=True)
@@ -48,6 +42,11 @@ class Settings:
         max_instances: at most so many, best scores first.
         input_max_side: larger images are scaled down to this longer side, pixels; 0 is the model's
             own.
+        refine_passes: at most so many passes of a learned refiner. Each is finer than the one
+            before, and those after the first are for large instances only.
+        refine_budget_ms: time of a learned refiner for all instances of a frame, milliseconds; 0
+            is without end. Where it is short, instances get fewer passes, and then ``smooth``; the
+            best scores come first, and ``Instances.refined`` tells.
     """
 
     confidence_threshold: float = 0.5
@@ -56,6 +55,8 @@ class Settings:
     classes: tuple[str, ...] = ()
     max_instances: int = 100
     input_max_side: int = 0
+    refine_passes: int = 2
+    refine_budget_ms: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges; raises ValueError with the name, the value and what was expected."""
@@ -64,6 +65,8 @@ class Settings:
         _check_number('max_instances', self.max_instances, 1, 10_000, int)
         if self.input_max_side != 0:
             _check_number('input_max_side', self.input_max_side, MIN_SIDE, 16_384, int)
+        _check_number('refine_passes', self.refine_passes, 1, 8, int)
+        _check_number('refine_budget_ms', self.refine_budget_ms, 0, 60_000, float)
         if not isinstance(self.classes, tuple) or not all(isinstance(n, str) for n in self.classes):
             raise ValueError(f'classes is {self.classes!r}: expected a list of names')
 
@@ -129,12 +132,14 @@ class Segmenter:
         model_path, text_graph_path, labels_path: a plain .pb/.pbtxt/labels trio in place of a
             manifest. Beside a given .pb, the other two default to the same name with .pbtxt and
             _labels.txt.
-        refiner: ``smooth`` (about 2 ms an instance), ``none`` (the plain resized mask), ``gan`` or
-            the path of a refiner model (not part of this version), ``auto`` (the best that is
-            installed).
+        refiner: ``gan`` (a network in onnxruntime), the path of such a network, ``smooth`` (about
+            2 ms an instance), ``none`` (the plain resized mask), ``auto`` (``gan`` where it and
+            onnxruntime are installed, else ``smooth``).
+        refine_providers: onnxruntime's execution providers, the preferred one first.
         speed_preset: ``exact``, or ``balanced`` or ``fast``: fewer proposals and a smaller input.
             A setting of ``input_max_side`` goes before the preset's.
-        num_threads: threads of OpenCV, 0 for all cores. OpenCV has one such number for the process.
+        num_threads: threads of OpenCV and of onnxruntime, 0 for all cores. OpenCV has one such
+            number for the process.
         parallel_nets: so many images can be in the box network at a time. More than 1 gives more
             frames per second on several cores, each of them later, and takes the memory of another
             network.
@@ -155,8 +160,8 @@ class Segmenter:
     def __init__(
             self, *, model: str = 'auto', model_path: str | Path = '',
             text_graph_path: str | Path = '', labels_path: str | Path = '', refiner: str = 'auto',
-            speed_preset: str = EXACT, num_threads: int = 0, parallel_nets: int = 1,
-            **settings: Any) -> None:
+            refine_providers: Sequence[str] = (CPU,), speed_preset: str = EXACT,
+            num_threads: int = 0, parallel_nets: int = 1, **settings: Any) -> None:
         _check_number('num_threads', num_threads, 0, 1024, int)
         _check_number('parallel_nets', parallel_nets, 1, 16, int)
         checked = Settings(**_known(settings))
@@ -173,9 +178,10 @@ class Segmenter:
             self.manifest.weights, self.manifest.text_graph, self.manifest.proposals,
             parallel_nets)
         self._parallel_nets = parallel_nets
+        self._num_threads, self._refine_providers = num_threads, refine_providers
         self._names = read_labels(self.manifest.labels, self._detector.num_classes)
-        self._current = PreparedUpdate(
-            checked, ids_of(checked.classes, self._names), *_make_refiner(refiner))
+        self._current = self._with_refiner(
+            refiner, checked, ids_of(checked.classes, self._names))
         self.timings: dict[str, float] = {}
         _log_model(model, self.manifest.name, self.refiner)
 
@@ -222,7 +228,12 @@ class Segmenter:
         class_ids = ids_of(changed.classes, self._names)
         if refiner is None or refiner == current.asked_refiner:
             return replace(current, settings=changed, class_ids=class_ids)
-        return PreparedUpdate(changed, class_ids, *_make_refiner(refiner))
+        return self._with_refiner(refiner, changed, class_ids)
+
+    def _with_refiner(self, asked: str, settings: Settings, class_ids: frozenset[int]
+                      ) -> PreparedUpdate:
+        name, refine = make_refiner(asked, self._num_threads, self._refine_providers)
+        return PreparedUpdate(settings, class_ids, name, asked, refine)
 
     def apply(self, update: PreparedUpdate) -> None:
         """Use what :meth:`prepare` returned, from the next frame on."""
@@ -354,12 +365,15 @@ class Segmenter:
         height, width = image.shape[:2]
         boxes = detected.boxes[keep]
         class_ids = detected.detections.class_ids[keep]
-        refine = coarse is not None and current.refine is not None
+        refined = np.full(len(keep), False)
         masks: list[NDArray[np.uint8]] | None = None
         if coarse is None:
             rois = clip_rois(boxes, height, width)
         elif current.refine is not None:
-            rois, alphas = current.refine(image, boxes, coarse)
+            settings = current.settings
+            rois, alphas, refined = current.refine.refine(
+                image, boxes, coarse, passes=settings.refine_passes,
+                budget_ms=settings.refine_budget_ms)
             masks = [_binary(alpha, current.settings) for alpha in alphas]
         else:
             rois = clip_rois(boxes, height, width)
@@ -369,7 +383,7 @@ class Segmenter:
         return Instances(
             boxes=boxes, scores=detected.detections.scores[keep], class_ids=class_ids,
             class_names=[self._names[int(i)] for i in class_ids], rois=rois, masks=masks,
-            refined=np.full(len(keep), refine), image_size=(height, width), coarse=coarse)
+            refined=refined, image_size=(height, width), coarse=coarse)
 
 
 def _binary(alpha: NDArray[np.float32], settings: Settings) -> NDArray[np.uint8]:
@@ -421,18 +435,6 @@ def _known(settings: dict[str, Any]) -> dict[str, Any]:
     if isinstance(classes, Iterable) and not isinstance(classes, str):
         settings = settings | {'classes': tuple(classes)}
     return settings
-
-
-def _make_refiner(name: str) -> tuple[str, str, Refiner | None]:
-    """Return the name of the refiner in use, the name that was asked for, and the refiner."""
-    if name in ('auto', 'smooth'):
-        from instance_seg_ros.refinement.smoother import MaskSmoother
-        return 'smooth', name, MaskSmoother()
-    if name == 'none':
-        return 'none', name, None
-    raise ModelError(
-        f'refiner {name!r}: the learned refiner is not part of this version. Expected smooth, none '
-        'or auto')
 
 
 def _log_model(asked: str, name: str, refiner: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -19,6 +20,21 @@ CONTEXT = 0.25  # of the box, on each side: an outline is often outside the box
 _LAMBDA, _SIGMA_COLOUR = 10.0, 6.0
 _LEAST_CONFIDENCE = 0.02
 _CONFIDENCE_OUTSIDE = 0.2  # of the box: probably, but not surely, background
+
+
+class Refined(NamedTuple):
+    """What a refiner returns.
+
+    Attributes:
+        rois: int32 (N, 4), x, y, width, height inside the image; they outgrow the boxes.
+        alphas: N probability maps float32 (height, width) of the rois, one at a time: those of a
+            large photo fill the memory.
+        refined: bool (N,), whether the refiner sharpened the mask.
+    """
+
+    rois: NDArray[np.int32]
+    alphas: Iterator[NDArray[np.float32]]
+    refined: NDArray[np.bool_]
 
 
 class MaskSmoother:
@@ -50,21 +66,51 @@ class MaskSmoother:
             maps float32 of their sizes, one at a time: those of a large photo fill the memory.
 
         """
+        refined = self.refine(image_bgr, boxes, coarse)
+        return refined.rois, refined.alphas
+
+    def refine(self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32],
+               coarse: NDArray[np.float32], *, passes: int = 1, budget_ms: float = 0.0) -> Refined:
+        """Sharpen masks as a call does; there is one pass, as fast as it can be."""
         rois = context_rois(boxes, image_bgr.shape[0], image_bgr.shape[1])
-        return rois, (_smooth(image_bgr, roi, box, mask)
-                      for roi, box, mask in zip(rois, boxes, coarse, strict=True))
+        alphas = (smooth(image_bgr, roi, box, mask)
+                  for roi, box, mask in zip(rois, boxes, coarse, strict=True))
+        return Refined(rois, alphas, np.full(len(rois), True))
 
 
-def context_rois(boxes: NDArray[np.float32], height: int, width: int) -> NDArray[np.int32]:
-    """Return each box with its context, cut to the image: int32 (N, 4), x, y, width, height."""
-    margins = CONTEXT * (boxes[:, 2:] - boxes[:, :2])
+def context_rois(boxes: NDArray[np.float32], height: int, width: int, context: float = CONTEXT
+                 ) -> NDArray[np.int32]:
+    """Return each box with its context, cut to the image.
+
+    Args:
+        boxes: float32 (N, 4), x1, y1, x2, y2 in pixels.
+        height, width: of the image.
+        context: on each side, as a share of the box.
+
+    Returns:
+        int32 (N, 4), x, y, width, height, at least 1 x 1.
+
+    """
+    margins = context * (boxes[:, 2:] - boxes[:, :2])
     low = np.floor(boxes[:, :2] - margins).clip(0, (width - 1, height - 1))
     high = np.ceil(boxes[:, 2:] + margins).clip(low + 1, (width, height))
     return np.concatenate([low, high - low], 1).astype(np.int32)
 
 
-def _smooth(image: NDArray[np.uint8], roi: NDArray[np.int32], box: NDArray[np.float32],
-            coarse: NDArray[np.float32]) -> NDArray[np.float32]:
+def smooth(image: NDArray[np.uint8], roi: NDArray[np.int32], box: NDArray[np.float32],
+           coarse: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Sharpen the mask of one instance.
+
+    Args:
+        image: uint8 (H, W, 3).
+        roi: x, y, width, height of the box with its context, inside the image.
+        box: x1, y1, x2, y2 in pixels.
+        coarse: float32 (M, M), probabilities over the box.
+
+    Returns:
+        float32 (height, width) of the roi, probabilities.
+
+    """
     x, y, w, h = (int(v) for v in roi)
     scale = min(1.0, CROP_SIDE / max(w, h))
     size = max(1, round(h * scale)), max(1, round(w * scale))

@@ -1,0 +1,374 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""The learned refiner: a network in onnxruntime that corrects coarse masks, coarse to fine.
+
+Trained adversarially by training/refiner; docs/models.md describes the files that it takes.
+"""
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.errors import ImageError, ModelError
+from instance_seg_ros.refinement.pasting import paste
+from instance_seg_ros.refinement.smoother import (
+    CONTEXT,
+    MaskSmoother,
+    Refined,
+    context_rois,
+    smooth,
+)
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+CPU = 'CPUExecutionProvider'
+PASSES = (128, 256)
+MULTIPLE = 16  # of the sides of what the network takes
+
+# A finer pass adds nothing where the box's longer side is less than this much of the pass before:
+# 96 pixels after a pass at 128 (docs/models.md).
+_WORTH_A_FINER_PASS = 0.75
+_SMOOTHER_MS = 2.0  # put by for every instance that may be left to the smoother
+_CHANNELS = {'image': 3, 'coarse': 1}
+_TOLERANCE = 1e-3  # of a probability
+
+
+@dataclass(frozen=True)
+class RefinerTraits:
+    """What a model file says of itself.
+
+    Attributes:
+        context: of the box on each side, as a share of it.
+        passes: sides in pixels that a ROI is scaled to, one pass after the other.
+        threshold: probability from which on a pixel belongs to the object.
+        version: for people.
+    """
+
+    context: float = CONTEXT
+    passes: tuple[int, ...] = PASSES
+    threshold: float = 0.5
+    version: str = ''
+
+
+class MaskRefiner:
+    """Corrects coarse masks by a network, in one or more passes of growing resolution.
+
+    Threads may share it.
+
+    Args:
+        path: of the ONNX file. Inputs ``image`` float32 (n, 3, h, w), RGB, 0 to 1, and ``coarse``
+            float32 (n, 1, h, w); output ``alpha`` float32 (n, 1, h, w), the last two
+            probabilities; n, h and w free. See :class:`RefinerTraits` for its metadata.
+        num_threads: of onnxruntime, 0 for all cores.
+        providers: onnxruntime's execution providers, the preferred one first.
+
+    Attributes:
+        traits: what the file says of itself.
+        providers: the execution providers in use.
+
+    Raises:
+        ModelError: onnxruntime is not installed, a provider is not in it, or the file is missing
+            or is not such a model.
+        RuntimeError: OpenCV lacks its contributed modules, that the smoother needs.
+
+    Examples:
+        >>> refiner = MaskRefiner('models/mask_refiner.onnx', num_threads=2)
+        >>> rois, alphas = refiner(image, instances.boxes, instances.coarse)
+
+    """
+
+    def __init__(self, path: str | Path, *, num_threads: int = 0,
+                 providers: Sequence[str] = (CPU,)) -> None:
+        self._smoother = MaskSmoother()
+        self._name = f'refiner {path}'
+        self._session = _open(Path(path).expanduser(), self._name, num_threads, providers)
+        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
+        _check_interface(self._session, self._name)
+        self.traits = _read_traits(self._session, self._name)
+        # Expected time of a pass by its side; it follows what the machine does.
+        self._milliseconds = {side: self._probe(side) for side in self.traits.passes}
+
+    def __call__(self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32],
+                 coarse: NDArray[np.float32]
+                 ) -> tuple[NDArray[np.int32], Iterator[NDArray[np.float32]]]:
+        """Sharpen masks with all passes; see :meth:`refine`.
+
+        Returns:
+            Rois int32 (N, 4), x, y, width, height (they outgrow the boxes), and N probability
+            maps float32 of their sizes, one at a time.
+
+        """
+        refined = self.refine(image_bgr, boxes, coarse)
+        return refined.rois, refined.alphas
+
+    def refine(self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32],
+               coarse: NDArray[np.float32], *, passes: int = 0, budget_ms: float = 0.0) -> Refined:
+        """Sharpen masks, the first ones first where time is short.
+
+        Args:
+            image_bgr: uint8 (H, W, 3), at least one pixel.
+            boxes: float32 (N, 4), x1, y1, x2, y2 in pixels, best first. They may lie partly or all
+                outside the image.
+            coarse: float32 (N, S, S), probabilities over each box; any S.
+            passes: at most so many; 0 for all that the model has. The finer ones are only for
+                boxes that are large enough.
+            budget_ms: time for all instances together; 0 is without end. Every instance gets the
+                first pass before one gets the second; what there is no time for is left to the
+                smoother.
+
+        Returns:
+            Rois, probabilities, and whether the network sharpened them: False where it was left
+            to the smoother, and where the mask is left as it is, because the box is empty or
+            outside the image or the coarse mask is not finite.
+
+        Raises:
+            ImageError: not such an image.
+            ValueError: boxes or coarse masks of another shape, boxes that are not finite, or
+                coarse masks that are not from 0 to 1.
+
+        """
+        deadline = time.perf_counter() + 1e-3 * budget_ms if budget_ms else float('inf')
+        _check_image(image_bgr)
+        boxes, coarse = _checked(boxes, coarse)
+        height, width = image_bgr.shape[:2]
+        rois = context_rois(boxes, height, width, self.traits.context)
+        usable = _usable(boxes, coarse, height, width)
+        sharp = self._run_passes(
+            image_bgr, boxes, coarse, rois, usable, passes or len(self.traits.passes), deadline)
+
+        def alpha(i: int) -> NDArray[np.float32]:
+            x, y, w, h = (int(v) for v in rois[i])
+            if i in sharp:
+                return cv2.resize(self._centred(sharp[i]), (w, h), interpolation=cv2.INTER_LINEAR)
+            if usable[i]:
+                return smooth(image_bgr, rois[i], boxes[i], coarse[i])
+            return paste(np.nan_to_num(coarse[i]), boxes[i], (x, y), (1, 1), (h, w), outside=False)
+
+        count = len(boxes)
+        return Refined(rois, (alpha(i) for i in range(count)),
+                       np.array([i in sharp for i in range(count)], bool))
+
+    def _run_passes(
+            self, image: NDArray[np.uint8], boxes: NDArray[np.float32],
+            coarse: NDArray[np.float32], rois: NDArray[np.int32], usable: NDArray[np.bool_],
+            passes: int, deadline: float) -> dict[int, NDArray[np.float32]]:
+        """Return the last pass's square result of every row that there was time for."""
+        sharp: dict[int, NDArray[np.float32]] = {}
+        rows = np.flatnonzero(usable).tolist()
+        for number, side in enumerate(self.traits.passes[:passes]):
+            if number:
+                before = self.traits.passes[number - 1]
+                longer = (boxes[:, 2:] - boxes[:, :2]).max(1)
+                rows = [i for i in rows
+                        if i in sharp and longer[i] > _WORTH_A_FINER_PASS * before]
+            for i in rows:
+                left_over = np.count_nonzero(usable) - len(sharp)
+                if not self._fits(side, deadline - 1e-3 * _SMOOTHER_MS * left_over):
+                    return sharp
+                x, y, w, h = (int(v) for v in rois[i])
+                guess = (
+                    cv2.resize(sharp[i], (side, side), interpolation=cv2.INTER_LINEAR)
+                    if number else paste(coarse[i], boxes[i], (x, y), (w / side, h / side),
+                                         (side, side), outside=False))
+                sharp[i] = self._timed_pass(resized(image[y:y + h, x:x + w], side), guess)
+        return sharp
+
+    def _fits(self, side: int, deadline: float) -> bool:
+        if time.perf_counter() + 1e-3 * self._milliseconds[side] <= deadline:
+            return True
+        # It is tried again some day: the machine may have been busy when it was so slow.
+        self._milliseconds[side] *= 0.99
+        return False
+
+    def _timed_pass(self, image: NDArray[np.uint8], coarse: NDArray[np.float32]
+                    ) -> NDArray[np.float32]:
+        started = time.perf_counter()
+        alpha = self._pass(image, coarse)
+        expected = self._milliseconds[len(coarse)]
+        # One hiccup of the machine does not count for more than twice the time.
+        taken = min(1e3 * (time.perf_counter() - started), 2 * expected)
+        self._milliseconds[len(coarse)] = expected + 0.2 * (taken - expected)
+        return alpha
+
+    def _pass(self, image: NDArray[np.uint8], coarse: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run the network on a square BGR image and mask; return a mask of that size."""
+        rgb = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)[None], np.float32)
+        rgb /= np.float32(255)
+        (alpha,) = self._session.run(['alpha'], {'image': rgb, 'coarse': coarse[None, None]})
+        return alpha[0, 0]
+
+    def _centred(self, alpha: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Move the odds so that the model's own threshold is at 0.5, where users expect it."""
+        threshold = np.float32(self.traits.threshold)
+        if threshold == 0.5:
+            return alpha
+        inside = alpha * (1 - threshold)
+        return np.asarray(inside / (inside + (1 - alpha) * threshold), np.float32)
+
+    def _probe(self, side: int) -> float:
+        """Run the network once for its results and once for the milliseconds that it takes."""
+        image = np.full((side, side, 3), 128, np.uint8)
+        coarse = np.full((side, side), 0.5, np.float32)
+        feed = {'image': np.full((1, 3, side, side), 0.5, np.float32), 'coarse': coarse[None, None]}
+        try:
+            (alpha,) = self._session.run(['alpha'], feed)
+        except Exception as error:  # onnxruntime's own classes have no base of their own
+            raise ModelError(f'{self._name}: fails at {side}x{side} pixels: {_line(error)}. '
+                             'Expected free n, h and w') from None
+        fits = alpha.shape == (1, 1, side, side) and alpha.dtype == np.float32
+        if not fits or not (np.isfinite(alpha).all() and 0 <= alpha.min() <= alpha.max() <= 1):
+            raise ModelError(
+                f'{self._name}: alpha is {alpha.dtype} {alpha.shape} from {alpha.min():.3g} to '
+                f'{alpha.max():.3g}: expected float32 (1, 1, {side}, {side}), probabilities')
+        started = time.perf_counter()
+        self._pass(image, coarse)
+        return 1e3 * (time.perf_counter() - started)
+
+
+def resized(array: NDArray[Any], side: int) -> NDArray[Any]:
+    """Resize an image or a mask to (side, side), without moiré; as the network was trained."""
+    shrinks = max(array.shape[:2]) > side
+    flag = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(array, (side, side), interpolation=flag)
+
+
+# ---- the model file
+def _open(path: Path, name: str, num_threads: int, providers: Sequence[str]
+          ) -> onnxruntime.InferenceSession:
+    try:
+        import onnxruntime  # only those who use a learned refiner need it
+    except ImportError as error:
+        raise ModelError(
+            f'{name}: needs onnxruntime, which cannot be imported ({error}). '
+            'pip install onnxruntime, or choose refiner smooth') from None
+    _check_providers(providers, onnxruntime.get_available_providers())
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f'{name}: {error.strerror}. Expected an ONNX file') from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.log_severity_level = 3  # errors: they are told by exceptions
+    # Threads that wait busily for the next pass would take the cores from OpenCV.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    try:
+        return onnxruntime.InferenceSession(payload, options, providers=list(providers))
+    except Exception as error:  # onnxruntime's own classes have no base of their own
+        raise ModelError(f'{name}: onnxruntime cannot load it: {_line(error)}. Expected an ONNX '
+                         'file; is it a web page or a git-LFS pointer?') from None
+
+
+def _check_providers(wanted: Sequence[str], available: Sequence[str]) -> None:
+    if isinstance(wanted, str) or not wanted:
+        raise ValueError(f'execution providers: {wanted!r}: expected a list of names')
+    for provider in wanted:
+        if provider not in available:
+            raise ModelError(
+                f'execution provider {provider!r}: this onnxruntime has only '
+                f'{", ".join(available)}; onnxruntime-gpu has CUDAExecutionProvider')
+
+
+def _check_interface(session: onnxruntime.InferenceSession, name: str) -> None:
+    inputs = {i.name: i for i in session.get_inputs()}
+    outputs = {o.name: o for o in session.get_outputs()}
+    if set(inputs) != set(_CHANNELS) or 'alpha' not in outputs:
+        raise ModelError(
+            f'{name}: has the inputs {", ".join(inputs)} and the outputs {", ".join(outputs)}: '
+            'expected image and coarse, and alpha. This is not a mask refiner')
+    for key, value in {**inputs, 'alpha': outputs['alpha']}.items():
+        channels = _CHANNELS.get(key, 1)
+        shape = value.shape
+        fits = len(shape) == 4 and (isinstance(shape[1], str | None) or shape[1] == channels)
+        if value.type != 'tensor(float)' or not fits:
+            raise ModelError(f'{name}: {key} is {value.type} of the shape {shape}: expected '
+                             f'tensor(float) [n, {channels}, h, w]')
+
+
+def _read_traits(session: onnxruntime.InferenceSession, name: str) -> RefinerTraits:
+    given = session.get_modelmeta().custom_metadata_map
+    readers: dict[str, Any] = {
+        'context': _context, 'passes': _passes, 'threshold': _threshold, 'version': str}
+    traits = {}
+    for key, read in readers.items():
+        if key in given:
+            try:
+                traits[key] = read(given[key])
+            except ValueError as error:
+                raise ModelError(f'{name}: its metadata says {key} {given[key]!r}: expected '
+                                 f'{error}') from None
+    return RefinerTraits(**traits)
+
+
+def _context(text: str) -> float:
+    return _between(text, 0, 2)
+
+
+def _threshold(text: str) -> float:
+    return _between(text, 0.01, 0.99)
+
+
+def _between(text: str, low: float, high: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float('nan')
+    if not low <= value <= high:
+        raise ValueError(f'a number from {low} to {high}')
+    return value
+
+
+def _passes(text: str) -> tuple[int, ...]:
+    sides = text.split(',')
+    valid = all(side.strip().isdecimal() and 0 < int(side) <= 2048 and int(side) % MULTIPLE == 0
+                for side in sides)
+    if not valid:
+        raise ValueError(f'sides in pixels, such as 128,256, each a multiple of {MULTIPLE}')
+    return tuple(int(side) for side in sides)
+
+
+def _line(error: Exception) -> str:
+    return ' '.join(str(error).split())[:300]
+
+
+# ---- what a call gets
+def _check_image(image: NDArray[np.uint8]) -> None:
+    shape: tuple[int, ...] = getattr(image, 'shape', ())
+    dtype = getattr(image, 'dtype', None)
+    if len(shape) != 3 or shape[2] != 3 or dtype != np.uint8 or 0 in shape:
+        raise ImageError(f'image is {dtype} of the shape {shape}: expected uint8 (H, W, 3), BGR; '
+                         'a grayscale image by cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)')
+
+
+def _checked(boxes: NDArray[np.float32], coarse: NDArray[np.float32]
+             ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    boxes, coarse = np.asarray(boxes, np.float32), np.asarray(coarse, np.float32)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f'boxes has the shape {boxes.shape}: expected (N, 4)')
+    square = coarse.ndim == 3 and coarse.shape[1] == coarse.shape[2] > 0
+    if not square or len(coarse) != len(boxes):
+        raise ValueError(
+            f'coarse has the shape {coarse.shape}: expected ({len(boxes)}, S, S), one square mask '
+            'for every box')
+    if not np.isfinite(boxes).all():
+        row = int(np.flatnonzero(~np.isfinite(boxes).all(1))[0])
+        raise ValueError(f'boxes: row {row} is {boxes[row].tolist()}: expected pixels')
+    finite = coarse[np.isfinite(coarse)]
+    if finite.size and not -_TOLERANCE <= finite.min() <= finite.max() <= 1 + _TOLERANCE:
+        raise ValueError(f'coarse ranges from {finite.min():.3g} to {finite.max():.3g}: expected '
+                         'probabilities, 0 to 1')
+    return boxes, np.where(np.isfinite(coarse), coarse, np.float32('nan')).clip(0, 1)
+
+
+def _usable(boxes: NDArray[np.float32], coarse: NDArray[np.float32], height: int, width: int
+            ) -> NDArray[np.bool_]:
+    """Whether there is something of an object to see: bool (N,)."""
+    area = (boxes[:, 2:] > boxes[:, :2]).all(1)
+    inside = (boxes[:, :2] < (width, height)).all(1) & (boxes[:, 2:] > 0).all(1)
+    return np.asarray(area & inside & np.isfinite(coarse).all((1, 2)))

@@ -1,0 +1,72 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Refiners by name."""
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.errors import ModelError
+from instance_seg_ros.models import SEARCH_PATH_VARIABLE, check_recorded_digest, find_refiner
+from instance_seg_ros.refinement.refiner import CPU, MaskRefiner
+from instance_seg_ros.refinement.smoother import MaskSmoother, Refined
+
+SMOOTH, NONE, GAN, AUTO = 'smooth', 'none', 'gan', 'auto'
+
+
+class Refiner(Protocol):
+    """Sharpens masks; see MaskRefiner for the arguments."""
+
+    def refine(self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32],
+               coarse: NDArray[np.float32], *, passes: int, budget_ms: float) -> Refined:
+        """Return rois, probabilities, and which of them are refined."""
+
+
+def make_refiner(name: str, num_threads: int = 0, providers: Sequence[str] = (CPU,)
+                 ) -> tuple[str, Refiner | None]:
+    """Load a refiner.
+
+    Args:
+        name: ``smooth``, ``none``, ``gan`` (the network that ships with the package), ``auto``
+            (``gan`` where it and onnxruntime are installed, else ``smooth``), or the path of an
+            ONNX file.
+        num_threads: of the network, 0 for all cores.
+        providers: onnxruntime's execution providers, the preferred one first.
+
+    Returns:
+        The name of the refiner in use, and the refiner; None for the plain resized mask.
+
+    Raises:
+        ModelError: no such refiner, or its file is missing or cannot be used.
+        RuntimeError: OpenCV lacks its contributed modules.
+        ValueError: the providers are no list of names.
+
+    """
+    if name == NONE:
+        return NONE, None
+    shipped = find_refiner()
+    if name == AUTO:
+        has_runtime = importlib.util.find_spec('onnxruntime') is not None
+        name = GAN if shipped is not None and has_runtime else SMOOTH
+    if name == SMOOTH:
+        return SMOOTH, MaskSmoother()
+    if name != GAN:
+        return name, MaskRefiner(_path(name), num_threads=num_threads, providers=providers)
+    if shipped is None:
+        raise ModelError(
+            f'refiner {name!r}: mask_refiner.onnx is in no folder of models. Install the package '
+            f'again, add the folder to {SEARCH_PATH_VARIABLE}, or choose smooth, none or auto')
+    check_recorded_digest(shipped)
+    return GAN, MaskRefiner(shipped, num_threads=num_threads, providers=providers)
+
+
+def _path(name: str) -> Path:
+    path = Path(name).expanduser()
+    if path.is_file() or path.suffix == '.onnx':
+        return path
+    raise ModelError(f'refiner {name!r}: expected auto, gan, smooth, none or the path of an ONNX '
+                     'file')
