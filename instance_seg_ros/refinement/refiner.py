@@ -66,6 +66,7 @@ class MaskRefiner:
         path: of the ONNX file. Inputs ``image`` float32 (n, 3, h, w), RGB, 0 to 1, and ``coarse``
             float32 (n, 1, h, w); output ``alpha`` float32 (n, 1, h, w), the last two
             probabilities; n, h and w free. See :class:`RefinerTraits` for its metadata.
+        passes: at most so many where a call does not say; 0 for all that the model has.
         num_threads: of onnxruntime, 0 for all cores.
         providers: onnxruntime's execution providers, the preferred one first.
 
@@ -84,9 +85,10 @@ class MaskRefiner:
 
     """
 
-    def __init__(self, path: str | Path, *, num_threads: int = 0,
+    def __init__(self, path: str | Path, *, passes: int = 0, num_threads: int = 0,
                  providers: Sequence[str] = (CPU,)) -> None:
-        self._smoother = MaskSmoother()
+        MaskSmoother()  # what there is no time for is left to it: without it, an error now
+        self._passes = passes
         self._name = f'refiner {path}'
         self._session = _open(Path(path).expanduser(), self._name, num_threads, providers)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
@@ -98,7 +100,7 @@ class MaskRefiner:
     def __call__(self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32],
                  coarse: NDArray[np.float32]
                  ) -> tuple[NDArray[np.int32], Iterator[NDArray[np.float32]]]:
-        """Sharpen masks with all passes; see :meth:`refine`.
+        """Sharpen masks without a time budget; see :meth:`refine`.
 
         Returns:
             Rois int32 (N, 4), x, y, width, height (they outgrow the boxes), and N probability
@@ -117,8 +119,8 @@ class MaskRefiner:
             boxes: float32 (N, 4), x1, y1, x2, y2 in pixels, best first. They may lie partly or all
                 outside the image.
             coarse: float32 (N, S, S), probabilities over each box; any S.
-            passes: at most so many; 0 for all that the model has. The finer ones are only for
-                boxes that are large enough.
+            passes: at most so many; 0 is the constructor's. The finer ones are only for boxes that
+                are large enough.
             budget_ms: time for all instances together; 0 is without end. Every instance gets the
                 first pass before one gets the second; what there is no time for is left to the
                 smoother.
@@ -141,7 +143,8 @@ class MaskRefiner:
         rois = context_rois(boxes, height, width, self.traits.context)
         usable = _usable(boxes, coarse, height, width)
         sharp = self._run_passes(
-            image_bgr, boxes, coarse, rois, usable, passes or len(self.traits.passes), deadline)
+            image_bgr, boxes, coarse, rois, usable,
+            passes or self._passes or len(self.traits.passes), deadline)
 
         def alpha(i: int) -> NDArray[np.float32]:
             x, y, w, h = (int(v) for v in rois[i])
@@ -243,16 +246,16 @@ def resized(array: NDArray[Any], side: int) -> NDArray[Any]:
 def _open(path: Path, name: str, num_threads: int, providers: Sequence[str]
           ) -> onnxruntime.InferenceSession:
     try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f'{name}: {error.strerror}. Expected an ONNX file') from None
+    try:
         import onnxruntime  # only those who use a learned refiner need it
     except ImportError as error:
         raise ModelError(
             f'{name}: needs onnxruntime, which cannot be imported ({error}). '
             'pip install onnxruntime, or choose refiner smooth') from None
     _check_providers(providers, onnxruntime.get_available_providers())
-    try:
-        payload = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f'{name}: {error.strerror}. Expected an ONNX file') from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.log_severity_level = 3  # errors: they are told by exceptions

@@ -203,6 +203,22 @@ def test_the_settings_reach_the_segmenter(photos: Path) -> None:
                  '--refiner', 'none', '--num-threads', '1') == every
 
 
+def test_the_refiner_and_its_settings_reach_the_segmenter(photos: Path) -> None:
+    tiny = pytest.importorskip('tiny_refiners')
+    tiny.counting(photos / 'counting.onnx', 0.25)  # each pass adds that much, everywhere
+
+    def area(*arguments: str) -> int:
+        done = run(photos, 'image', 'astronaut.png', '--json', 'found.json', *LOW,
+                   '--mask-threshold', '0.45', *arguments)
+        assert done.returncode == 0, done.stderr
+        found = json.loads((photos / 'found.json').read_text())
+        return sum(int(coco_mask.area(instance['segmentation'])) for instance in found)
+
+    network = ['--refiner', 'counting.onnx', '--refine-providers', 'CPUExecutionProvider']
+    assert area(*network) > area(*network, '--refine-passes', '1') > area('--refiner', 'smooth')
+    assert area(*network, '--refine-budget-ms', '0.001') == area('--refiner', 'smooth')
+
+
 # ---- videos
 def test_a_video_keeps_its_frame_rate_and_length(video: Path) -> None:
     done = run(video.parent, 'video', video.name, *LOW, '--json', 'results.json')
@@ -283,6 +299,8 @@ def test_the_video_of_a_camera_plays_as_fast_as_things_happened(video: Path) -> 
     (['image', 'photo.png', '--model', 'yolo'], "model 'yolo': not found"),
     (['image', 'photo.png', '--model-path', 'nowhere.pb'], 'nowhere.pb.* missing'),
     (['image', 'photo.png', '--refiner', 'magic'], "refiner 'magic'"),
+    (['image', 'photo.png', '--refiner', 'nowhere.onnx'], 'refiner nowhere.onnx: No such file'),
+    (['image', 'photo.png', '--refine-passes', '0'], 'refine_passes is 0'),
     (['video', 'nowhere.mp4'], 'nowhere.mp4: no such file'),
     (['video', 'text.png'], 'text.png: OpenCV can read no frame'),
     (['video', 'text.mp4'], 'text.mp4: OpenCV can read no frame'),

@@ -117,6 +117,11 @@ class TestPasses:
             (alpha,) = counting.refine(image, boxes, coarse, passes=passes).alphas
             np.testing.assert_allclose(alpha, value, atol=1e-5)
 
+    def test_fewer_can_be_the_default(self, folder: Path, image: np.ndarray) -> None:
+        refiner = MaskRefiner(tiny.counting(folder / 'one.onnx', 0.25), passes=1)
+        _, alpha = only(refiner(image, boxes_of([0, 0, 320, 240]), NO_COARSE))
+        np.testing.assert_allclose(alpha, 0.25, atol=1e-5)
+
     def test_they_are_those_of_the_model(self, folder: Path, image: np.ndarray) -> None:
         refiner = MaskRefiner(tiny.counting(folder / 'three.onnx', 0.25, metadata={
             'passes': '32, 64,128', 'context': '0', 'version': 'x1'}))
