@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import json
 import logging
@@ -20,17 +19,18 @@ import torch
 from tqdm import tqdm
 
 from instance_seg_ros import Segmenter
+from training.curve import Curve
 from training.detector.augment import Augmentation, Sampler
 from training.detector.calibrate import background_offset, with_offset
 from training.detector.dataset import Photo
 from training.detector.export import export_model
 from training.detector.loader import BatchMaker, BatchPlan, batches, to_device
 from training.detector.losses import LossSettings, SemanticHead, compute_losses
-from training.detector.optimizer import Muon, takes_muon
 from training.graph.network import FEATURES, NetworkConfig, describe
 from training.graph.random_model import random_arrays
 from training.graph.tensorflow_files import write_atomically
 from training.graph.torch_module import MaskRcnnModule, parameter_groups
+from training.optimizer import Muon, takes_muon
 
 LOG = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Trainer:
         )
         self.step = 0
         self.elapsed = 0.0
-        self._curve = _Curve(options.folder / _CURVE)
+        self._curve = Curve(options.folder / _CURVE)
         options.folder.mkdir(parents=True, exist_ok=True)
         if (options.folder / CHECKPOINT).exists():
             self._load()
@@ -404,34 +404,3 @@ def _check_settings(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) 
             f'{path}: is a checkpoint of other settings ({details}). Resume it with the options '
             'that it was started with, or choose another --output'
         )
-
-
-class _Curve:
-    """Losses over time as CSV, averaged over 50 steps a line."""
-
-    def __init__(self, path: Path, every: int = 50) -> None:
-        self.path, self.every = path, every
-        self.rows: list[dict[str, float]] = []
-        self.pending: list[dict[str, float]] = []
-
-    def add(
-        self, step: int, elapsed: float, learning_rate: float, losses: dict[str, float]
-    ) -> None:
-        self.pending.append(losses)
-        if step % self.every == 0:
-            means = {k: sum(x[k] for x in self.pending) / len(self.pending) for k in losses}
-            self.rows.append(
-                {'step': step, 'minutes': elapsed / 60, 'learning_rate': learning_rate} | means
-            )
-            self.pending.clear()
-
-    def flush(self) -> None:
-        if not self.rows:
-            return
-        new = not self.path.exists()
-        with self.path.open('a', newline='') as file:
-            writer = csv.DictWriter(file, list(self.rows[0]))
-            if new:
-                writer.writeheader()
-            writer.writerows({k: f'{v:.6g}' for k, v in row.items()} for row in self.rows)
-        self.rows.clear()
