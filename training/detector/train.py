@@ -30,6 +30,7 @@ from training.graph.network import FEATURES, NetworkConfig, describe
 from training.graph.random_model import random_arrays
 from training.graph.tensorflow_files import write_atomically
 from training.graph.torch_module import MaskRcnnModule, parameter_groups
+from training.interrupt import noted_interrupt
 from training.optimizer import Muon, takes_muon
 
 LOG = logging.getLogger(__name__)
@@ -148,25 +149,27 @@ class Trainer:
         saved = snapped = started = time.monotonic()
         base, seen = self.elapsed, 0
         try:
-            for step, batch in batches(self.maker, self._plans, self.options.workers):
-                losses = self._train_step(step, batch)
-                now = time.monotonic()
-                self.elapsed, seen = base + now - started, seen + self.settings.batch_size
-                self.step = step + 1
-                self._curve.add(self.step, self.elapsed, self._learning_rate(), losses)
-                bar.n = int(1000 * min(self.progress(), 1.0))
-                bar.set_postfix_str(
-                    f'{seen / (now - started):.1f} images/s, loss {sum(losses.values()):.2f}'
-                )
-                if now - saved > 60 * self.options.checkpoint_minutes:
-                    saved = now
-                    self.save()
-                if (
-                    self.options.snapshot_minutes
-                    and now - snapped > 60 * self.options.snapshot_minutes
-                ):
-                    snapped = now
-                    self.export(self.options.folder / f'snapshot_{self.elapsed / 60:04.0f}')
+            with noted_interrupt() as interrupt:
+                for step, batch in batches(self.maker, self._plans, self.options.workers):
+                    losses = self._train_step(step, batch)
+                    now = time.monotonic()
+                    self.elapsed, seen = base + now - started, seen + self.settings.batch_size
+                    self.step = step + 1
+                    self._curve.add(self.step, self.elapsed, self._learning_rate(), losses)
+                    bar.n = int(1000 * min(self.progress(), 1.0))
+                    bar.set_postfix_str(
+                        f'{seen / (now - started):.1f} images/s, loss {sum(losses.values()):.2f}'
+                    )
+                    if now - saved > 60 * self.options.checkpoint_minutes:
+                        saved = now
+                        self.save()
+                    if (
+                        self.options.snapshot_minutes
+                        and now - snapped > 60 * self.options.snapshot_minutes
+                    ):
+                        snapped = now
+                        self.export(self.options.folder / f'snapshot_{self.elapsed / 60:04.0f}')
+                    interrupt.check()
         finally:
             bar.close()
             self.save()

@@ -88,7 +88,13 @@ def _to_onnx(generator: nn.Module) -> onnx.ModelProto:
             verbose=False,
         )
     assert program is not None
-    return program.model_proto
+    model = program.model_proto
+    # Where each node comes from: paths of this machine, and others in each run.
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input,
+                 *model.graph.output, *model.graph.initializer, model.graph):  # fmt: skip
+        del part.metadata_props[:]
+        part.doc_string = ''
+    return model
 
 
 def _difference(generator: nn.Module, payload: bytes) -> float:

@@ -19,6 +19,8 @@ from training.refiner.simulate import FAMILIES, simulate
 
 PASSES = (128, 256)  # pixels a side: the second pass refines the result of the first
 
+_DETECTED_SHARE = 0.5  # of the samples of an object that a detector has found
+
 
 @dataclass
 class Batch:
@@ -69,24 +71,32 @@ def sample(
     crop: Crop, side: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Return image (S, S, 3) RGB 0 to 1, coarse mask (S, S) and true mask (S, S)."""
-    image, mask, others = crop.image, crop.mask, crop.others
+    box, coarse = _coarse_mask(crop, rng)
+    roi = context_rois(box[None], *crop.mask.shape)[0]
+    x, y, w, h = (int(v) for v in roi)
+    window = slice(y, y + h), slice(x, x + w)
+    parts = (
+        _recoloured(resized(crop.image[window], side), rng),
+        paste(coarse, box, (x, y), (w / side, h / side), (side, side), outside=False),
+        resized(crop.mask[window].astype(np.float32), side),
+    )
     if rng.random() < 0.5:
-        image, mask, others = (
-            np.ascontiguousarray(a[:, ::-1]) for a in (image, mask, others)
-        )  # fmt: skip
+        return parts
+    mirrored = [np.ascontiguousarray(part[:, ::-1]) for part in parts]
+    return mirrored[0], mirrored[1], mirrored[2]
+
+
+def _coarse_mask(
+    crop: Crop, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return a real detector's box and coarse mask where there is one, mostly simulated ones."""
+    if crop.detected and rng.random() < _DETECTED_SHARE:
+        return crop.detected[rng.integers(len(crop.detected))]
     names = list(FAMILIES)
     # Half of the samples are what a mask head usually gives; few have two errors at once.
     family = 'soft' if rng.random() < 0.35 else names[rng.integers(len(names))]
     second = names[rng.integers(len(names))] if rng.random() < 0.2 else ''
-    box, coarse = simulate(family, image, mask, others, rng, second)
-    roi = context_rois(box[None], *image.shape[:2])[0]
-    x, y, w, h = (int(v) for v in roi)
-    window = slice(y, y + h), slice(x, x + w)
-    return (
-        _recoloured(resized(image[window], side), rng),
-        paste(coarse, box, (x, y), (w / side, h / side), (side, side), outside=False),
-        resized(mask[window].astype(np.float32), side),
-    )
+    return simulate(family, crop.image, crop.mask, crop.others, rng, second)
 
 
 def resized(array: NDArray, side: int) -> NDArray:

@@ -59,7 +59,7 @@ def compare(mask: Mask, truth: Mask, diagonal: float) -> Scores:
     x, y, w, h = cv2.boundingRect(both)
     mask, truth = mask[y : y + h, x : x + w], truth[y : y + h, x : x + w]
     width = max(1, round(BOUNDARY_SHARE * diagonal))
-    clutter = np.count_nonzero((mask == 1) & (truth == 0)) / max(1, np.count_nonzero(truth))
+    clutter = int(np.count_nonzero((mask == 1) & (truth == 0))) / max(1, cv2.countNonZero(truth))
     return Scores(
         _iou(mask, truth),
         _iou(_band(mask, width), _band(truth, width)),
@@ -70,8 +70,8 @@ def compare(mask: Mask, truth: Mask, diagonal: float) -> Scores:
 
 
 def _iou(a: Mask, b: Mask) -> float:
-    union = np.count_nonzero(a | b)
-    return np.count_nonzero(a & b) / union if union else 1.0
+    union = int(np.count_nonzero(a | b))
+    return int(np.count_nonzero(a & b)) / union if union else 1.0
 
 
 def _band(mask: Mask, width: int) -> Mask:

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from training.curve import Curve
 from training.graph.tensorflow_files import write_atomically
+from training.interrupt import noted_interrupt
 from training.optimizer import Muon, takes_muon
 from training.refiner.crops import Crop
 from training.refiner.loader import PASSES, Batch, BatchMaker, batches
@@ -146,21 +147,23 @@ class Trainer:
         base, seen = self.elapsed, 0
         last = _ENDLESS if self.settings.minutes else self.settings.steps
         try:
-            for step, batch in batches(self.maker, self.step, last, self.options.workers):
-                if self.progress() >= 1:
-                    break
-                losses = self._train_step(step, batch)
-                now = time.monotonic()
-                self.elapsed, seen = base + now - started, seen + self.settings.batch_size
-                self.step = step + 1
-                self._curve.add(self.step, self.elapsed, self._rate(), losses)
-                bar.n = int(1000 * min(self.progress(), 1.0))
-                bar.set_postfix_str(
-                    f'{seen / (now - started):.1f} objects/s, loss {losses["mask"]:.3f}'
-                )
-                if now - saved > 60 * self.options.checkpoint_minutes:
-                    saved = now
-                    self.save()
+            with noted_interrupt() as interrupt:
+                for step, batch in batches(self.maker, self.step, last, self.options.workers):
+                    if self.progress() >= 1:
+                        break
+                    losses = self._train_step(step, batch)
+                    now = time.monotonic()
+                    self.elapsed, seen = base + now - started, seen + self.settings.batch_size
+                    self.step = step + 1
+                    self._curve.add(self.step, self.elapsed, self._rate(), losses)
+                    bar.n = int(1000 * min(self.progress(), 1.0))
+                    bar.set_postfix_str(
+                        f'{seen / (now - started):.1f} objects/s, loss {losses["mask"]:.3f}'
+                    )
+                    if now - saved > 60 * self.options.checkpoint_minutes:
+                        saved = now
+                        self.save()
+                    interrupt.check()
         finally:
             bar.close()
             self.save()
