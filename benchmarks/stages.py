@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 from library import FullSizeModel, Run, photo
 from numpy.typing import NDArray
+from people import pasted, people
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from timing import Spread, measure
 
-from instance_seg_ros import Instances, draw_instances
-from instance_seg_ros.refinement.pasting import clip_rois, paste
+from instance_seg_ros import draw_instances
 from instance_seg_ros.ros.image_codec import to_bgr8, to_message
 from instance_seg_ros.ros.messages import to_detections, to_instance_masks, to_label_image
 
@@ -85,7 +85,7 @@ def _around(image: NDArray[np.uint8], count: int) -> dict[str, Callable[[], obje
     return {
         'read the image message': lambda: deserialize_message(received, Image),
         'convert it to BGR': lambda: to_bgr8(message),
-        'paste and threshold masks': lambda: _pasted(instances),
+        'paste and threshold masks': lambda: pasted(instances),
         'detections message': lambda: serialize_message(to_detections(instances, header)),
         'masks message, rle': lambda: serialize_message(
             to_instance_masks(instances, header, 'rle')),
@@ -93,31 +93,3 @@ def _around(image: NDArray[np.uint8], count: int) -> dict[str, Callable[[], obje
         'debug image message': lambda: serialize_message(to_message(drawn, 'bgr8', header)),
         'label image message': lambda: serialize_message(to_label_image(instances, header)),
     }
-
-
-def people(height: int, width: int, count: int) -> Instances:
-    """Return instances of the size of people in front of a camera, with ragged outlines."""
-    random = np.random.default_rng(0)
-    tall = random.uniform(0.3, 0.8, count) * height
-    centre = np.stack([random.uniform(0.1, 0.9, count) * width,
-                       height - tall / 2 - random.uniform(0, 0.2, count) * height], 1)
-    half = np.stack([0.2 * tall, 0.5 * tall], 1)
-    boxes = np.concatenate([centre - half, centre + half], 1).clip(
-        0, (width, height, width, height)).astype(np.float32)
-    y, x = np.mgrid[0:15, 0:15]
-    blob = 1.3 - np.hypot((x - 7) / 6, (y - 7) / 7)
-    coarse = (blob + random.normal(0, 0.15, (count, 15, 15))).clip(0, 1).astype(np.float32)
-    instances = Instances(
-        boxes=boxes, scores=np.linspace(0.9, 0.5, count, dtype=np.float32),
-        class_ids=np.zeros(count, np.int32), class_names=['person'] * count,
-        rois=clip_rois(boxes, height, width), masks=None, refined=np.zeros(count, bool),
-        image_size=(height, width), coarse=coarse)
-    instances.masks = _pasted(instances)
-    return instances
-
-
-def _pasted(instances: Instances) -> list[NDArray[np.uint8]]:
-    assert instances.coarse is not None
-    return [(paste(mask, box, (x, y), (1, 1), (h, w), outside=True) >= 0.5).astype(np.uint8)
-            for mask, box, (x, y, w, h) in zip(
-                instances.coarse, instances.boxes, instances.rois.tolist(), strict=True)]
