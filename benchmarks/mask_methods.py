@@ -1,5 +1,10 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Ways to make a mask of a coarse one: what users could pick instead of the refiner."""
+"""Ways to make a mask of a coarse one: what users could pick instead of the refiner.
+
+Their settings are the best of 6 to 12 that were tried for each, by boundary IoU, on 56 objects of
+COCO photos that are not among those of the default --hold-out: coarse masks of the families soft,
+edge_leak, missing and superpixels.
+"""
 from __future__ import annotations
 
 import importlib.util
@@ -89,19 +94,22 @@ def _on_crop(sharpen: Callable[[Crop], Alpha], side: int) -> Method:
 def _guided(crop: Crop) -> Alpha:
     """He et al. 2010."""
     guide = crop.image.astype(np.float32) / 255
-    return cv2.ximgproc.guidedFilter(guide, crop.mask, 8, 1e-3).astype(np.float32)
+    return cv2.ximgproc.guidedFilter(guide, crop.mask, 3, 1e-2).astype(np.float32)
 
 
 def _fast_global(crop: Crop) -> Alpha:
     """Min et al. 2014."""
-    return cv2.ximgproc.fastGlobalSmootherFilter(crop.image, crop.mask, 100.0, 8.0).astype(
+    return cv2.ximgproc.fastGlobalSmootherFilter(crop.image, crop.mask, 10.0, 8.0).astype(
         np.float32)
 
 
 def _grab_cut(crop: Crop) -> Alpha:
-    """Rother et al. 2004, free to move the outline within a band of 5 % of the crop's side."""
+    """Rother et al. 2004, free to move the outline by 1.5 % of the crop's longer side.
+
+    With 3 or 5 %, it is worse than the plain mask.
+    """
     inside = (crop.mask >= 0.5).astype(np.uint8)
-    radius = max(1, round(0.05 * max(inside.shape)))
+    radius = max(1, round(0.015 * max(inside.shape)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     labels = np.where(inside > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     labels[cv2.erode(inside, disc) > 0] = cv2.GC_FGD
@@ -114,7 +122,7 @@ def _grab_cut(crop: Crop) -> Alpha:
 
 
 def _dense_crf(crop: Crop) -> Alpha:
-    """Kraehenbuehl and Koltun 2011, with the weights of their code's example."""
+    """Kraehenbuehl and Koltun 2011."""
     from pydensecrf.densecrf import DenseCRF2D  # pip install pydensecrf2
 
     height, width = crop.mask.shape
@@ -122,8 +130,8 @@ def _dense_crf(crop: Crop) -> Alpha:
     crf = DenseCRF2D(width, height, 2)
     energy = -np.log(np.stack([1 - inside, inside])).reshape(2, -1)
     crf.setUnaryEnergy(np.ascontiguousarray(energy, np.float32))
-    crf.addPairwiseGaussian(sxy=3, compat=3)
+    crf.addPairwiseGaussian(sxy=3, compat=1)
     crf.addPairwiseBilateral(
-        sxy=0.15 * max(height, width), srgb=13, rgbim=np.ascontiguousarray(crop.image[..., ::-1]),
+        sxy=0.05 * max(height, width), srgb=5, rgbim=np.ascontiguousarray(crop.image[..., ::-1]),
         compat=5)
     return np.array(crf.inference(5), np.float32)[1].reshape(height, width)

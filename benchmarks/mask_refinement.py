@@ -26,7 +26,7 @@ from mask_methods import PLAIN, Method, methods
 from people import people
 from timing import Spread, measure
 
-from instance_seg_ros import Segmenter
+from instance_seg_ros import ModelError, Segmenter
 from instance_seg_ros.models import find_refiner
 from instance_seg_ros.refinement.refiner import MaskRefiner
 from instance_seg_ros.refinement.smoother import MaskSmoother
@@ -35,7 +35,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # for the trainer
 
 from mask_sheet import write_sheet  # noqa: E402
 
-from training.detector.dataset import Photo, hold_out  # noqa: E402
+from training.detector.dataset import DatasetError, Photo, hold_out  # noqa: E402
 from training.refiner.crops import load_all_classes  # noqa: E402
 from training.refiner.evaluate import HARM, Case, cases  # noqa: E402
 from training.refiner.metrics import Scores, compare  # noqa: E402
@@ -69,6 +69,14 @@ class Measured:
 
 def main() -> int:
     options = _parser().parse_args()
+    try:
+        return _run(options)
+    except (DatasetError, ModelError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+
+
+def _run(options: argparse.Namespace) -> int:
     cv2.setNumThreads(1)
     model = options.model or find_refiner()
     if model is None:
@@ -89,7 +97,7 @@ def main() -> int:
         print(f'{family}: {len(of_family)} objects', flush=True)
     results['seen'] = _figures([m for m in measured if m.family not in UNSEEN_FAMILIES], tools)
     results['unseen'] = _figures([m for m in measured if m.family in UNSEEN_FAMILIES], tools)
-    if model is not None:
+    if model is not None and options.repeats:
         results['frames'] = list(_frame_shares(model, options.repeats))
     text = _report(results, len(measured))
     print(text)
@@ -105,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--data', nargs=2, action='append', required=True, type=Path,
                         metavar=('JSON', 'IMAGES'),
                         help='COCO annotation file with masks and its folder; may be given again')
-    parser.add_argument('--hold-out', default='8:5', metavar='N:K',
+    parser.add_argument('--hold-out', type=_modulus, default='8:5', metavar='N:K',
                         help='take the images whose id %% N is K; 1:0 takes all (%(default)s)')
     parser.add_argument('--model', type=Path, metavar='ONNX', help='default: the installed one')
     parser.add_argument('--families', nargs='+', choices=ALL_FAMILIES, default=list(ALL_FAMILIES))
@@ -113,7 +121,8 @@ def _parser() -> argparse.ArgumentParser:
                         help='objects of each family; 0 is one of every photo (%(default)s)')
     parser.add_argument('--sides', nargs='+', type=int, default=[128], metavar='PIXELS',
                         help='of the crops of grabCut and DenseCRF (%(default)s)')
-    parser.add_argument('--repeats', type=int, default=5, help='of the whole frames (%(default)s)')
+    parser.add_argument('--repeats', type=int, default=5,
+                        help='of the whole frames; 0 leaves them out (%(default)s)')
     parser.add_argument('--output', type=Path, default=Path('benchmark_output/mask_refinement'),
                         metavar='FOLDER', help='(%(default)s)')
     return parser
@@ -121,8 +130,15 @@ def _parser() -> argparse.ArgumentParser:
 
 def _photos(options: argparse.Namespace) -> list[Photo]:
     photos = [p for file, folder in options.data for p in load_all_classes(file, folder)]
-    modulus, remainder = (int(number) for number in options.hold_out.split(':'))
+    modulus, remainder = options.hold_out
     return hold_out(photos, modulus, remainder)[1]
+
+
+def _modulus(text: str) -> tuple[int, int]:
+    modulus, colon, remainder = text.partition(':')
+    if not (colon and modulus.isdecimal() and remainder.isdecimal() and int(modulus)):
+        raise argparse.ArgumentTypeError(f'{text!r}: expected N:K, such as 8:5')
+    return int(modulus), int(remainder)
 
 
 def _measured(case: Case, family: str, tools: Mapping[str, Method]) -> Measured:
@@ -223,13 +239,14 @@ def _frames_table(frames: list[dict[str, Any]]) -> list[str]:
 
 
 def _write_sheets(measured: Sequence[Measured], names: list[str], folder: Path) -> None:
-    """Write the first two objects of each family, and those with which the last method did worst.
-    """
-    families = dict.fromkeys(m.family for m in measured)
-    first = [m for family in families
-             for m in [m for m in measured if m.family == family][:2]]
+    """Write two objects of each family, and those with which the last method did worst."""
+    some = []
+    for number, family in enumerate(dict.fromkeys(m.family for m in measured)):
+        of_family = [m for m in measured if m.family == family]
+        # The families have the same objects in the same order: not the same two of all.
+        some += [of_family[i % len(of_family)] for i in (2 * number, 2 * number + 1)]
     worst = sorted(measured, key=lambda m: m.gain(names[-1]))[:WORST]
-    for name, chosen in (('contact_sheet.png', first), ('worst.png', worst)):
+    for name, chosen in (('contact_sheet.png', some), ('worst.png', worst)):
         write_sheet(folder / name, [
             (m.case, f'{m.family} {m.case.image_id} {m.gain(names[-1]):+.2f}',
              {method: m.masks[method] for method in names}) for m in chosen])
