@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,7 +184,7 @@ def _frame_shares(model: Path, repeats: int) -> Iterable[dict[str, Any]]:
             list(refine.refine(image, boxes, coarse, passes=passes).alphas)
 
         times = measure({
-            'COCO network': run, 'person network': lambda image=image: person(image),
+            'COCO network': run, 'person network': partial(person, image),
             'smooth': lambda: refined(MaskSmoother()),
             'one pass': lambda: refined(refiner, 1), 'all passes': lambda: refined(refiner),
         }, repeats)
