@@ -13,6 +13,8 @@ import pytest
 from random_models import REPOSITORY
 from toy_data import ToyData
 
+from instance_seg_ros.refinement.refiner import MaskRefiner
+
 pytest.importorskip('torch', reason='the trainer needs PyTorch')
 pytest.importorskip('onnx', reason='the refiner is exported by it')
 onnxruntime = pytest.importorskip('onnxruntime', reason='it runs the refiner')
@@ -81,6 +83,16 @@ def test_a_run_starts_from_another(toy_data: ToyData, tmp_path: Path) -> None:
                                  '--adversarial-from', '1'))
     assert done.returncode == 0, done.stderr
     assert exported(second) != exported(first)
+
+
+def test_the_threshold_is_told_to_the_node(toy_data: ToyData, tmp_path: Path) -> None:
+    assert run('train', *options(toy_data, tmp_path, '--steps', '1')).returncode == 0
+    export = ('export', '--run', tmp_path, '--output', tmp_path / 'refiner.onnx', '--threshold')
+    done = run(*export, '1')
+    assert done.returncode == 2 and 'threshold 1.0: expected a probability' in done.stderr
+    assert not (tmp_path / 'refiner.onnx').exists()
+    assert run(*export, '0.6').returncode == 0
+    assert MaskRefiner(tmp_path / 'refiner.onnx').traits.threshold == 0.6
 
 
 @pytest.mark.parametrize('more, reason', [

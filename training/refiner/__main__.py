@@ -88,6 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     export.set_defaults(run=_export)
     export.add_argument('--run', dest='folder', type=Path, required=True, help='folder of the run')
     export.add_argument('--output', type=Path, required=True, help='.onnx')
+    export.add_argument(
+        '--threshold',
+        type=float,
+        default=0.5,
+        help='probability from which on a pixel belongs to the object: higher is less clutter and '
+        'more that is missing; evaluate tells what it costs',
+    )
     export.add_argument('--version', default='1', help='for the file itself to tell')
     return parser
 
@@ -183,7 +190,9 @@ def _export(options: argparse.Namespace) -> None:
     from training.refiner.train import read_average
 
     settings, weights = read_average(options.folder)
-    difference = export_refiner(settings.widths, weights, options.output, options.version)
+    difference = export_refiner(
+        settings.widths, weights, options.output, options.version, options.threshold
+    )
     print(f'wrote {options.output}; onnxruntime and PyTorch differ by {difference:.1g}')
 
 

@@ -42,10 +42,13 @@ def export_refiner(
         The largest difference to PyTorch, of a probability.
 
     Raises:
-        ValueError: onnxruntime computes something else than PyTorch.
+        ValueError: the threshold is not from 0.01 to 0.99, or onnxruntime computes something
+            else than PyTorch.
         OSError: the file cannot be written.
 
     """
+    if not 0.01 <= threshold <= 0.99:
+        raise ValueError(f'threshold {threshold}: expected a probability from 0.01 to 0.99')
     generator = Generator(widths)
     generator.load_state_dict(dict(weights))
     generator.eval()
