@@ -41,12 +41,14 @@ class Crop:
     mask: Alpha
 
 
-def methods(model: Path | None, sides: tuple[int, ...] = (128,)) -> dict[str, Method]:
+def methods(model: Path | None, sides: tuple[int, ...] = (128,), threads: int = 1
+            ) -> dict[str, Method]:
     """Return all methods that can run here, by name, the plain one first.
 
     Args:
         model: of the refiner; None leaves it out.
         sides: longer side in pixels that the crops of grabCut and DenseCRF are scaled to.
+        threads: of the refiner.
 
     """
     found: dict[str, Method] = {
@@ -57,11 +59,11 @@ def methods(model: Path | None, sides: tuple[int, ...] = (128,)) -> dict[str, Me
         found |= {f'DenseCRF, {side}': _on_crop(_dense_crf, side) for side in sides}
     found['refiner smooth'] = _one(MaskSmoother())
     if model is not None:
-        refiner = MaskRefiner(model, num_threads=1)
+        refiner = MaskRefiner(model, num_threads=threads)
         for passes in range(1, len(refiner.traits.passes) + 1):
             sizes = ' + '.join(str(side) for side in refiner.traits.passes[:passes])
             found[f'refiner gan, {sizes}'] = _one(
-                MaskRefiner(model, passes=passes, num_threads=1))
+                MaskRefiner(model, passes=passes, num_threads=threads))
     return found
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""How well masks fit after refining, beside what users could pick instead; one thread.
+"""How well masks fit after refining, beside what users could pick instead, and what it takes.
 
 Coarse masks are simulated from the true ones, by families of error; see training/refiner/simulate.
 
@@ -78,14 +78,15 @@ def main() -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(options.threads)
     model = options.model or find_refiner()
     if model is None:
         print('no refiner is installed: give --model FILE to measure one', file=sys.stderr)
-    tools = methods(model, tuple(options.sides))
+    tools = methods(model, tuple(options.sides), options.threads)
     photos = _photos(options)
     options.output.mkdir(parents=True, exist_ok=True)
-    results: dict[str, Any] = {'machine': this_machine.describe(), 'families': {}}
+    results: dict[str, Any] = {
+        'machine': this_machine.describe(), 'threads': options.threads, 'families': {}}
     measured: list[Measured] = []
     for family in options.families:
         of_family = [_measured(case, family, tools)
@@ -99,7 +100,7 @@ def _run(options: argparse.Namespace) -> int:
     results['seen'] = _figures([m for m in measured if m.family not in UNSEEN_FAMILIES], tools)
     results['unseen'] = _figures([m for m in measured if m.family in UNSEEN_FAMILIES], tools)
     if model is not None and options.repeats:
-        results['frames'] = list(_frame_shares(model, options.repeats))
+        results['frames'] = list(_frame_shares(model, options.repeats, options.threads))
     text = _report(results, len(measured))
     print(text)
     (options.output / 'report.md').write_text(text + '\n', 'utf-8')
@@ -122,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
                         help='objects of each family; 0 is one of every photo (%(default)s)')
     parser.add_argument('--sides', nargs='+', type=int, default=[128], metavar='PIXELS',
                         help='of the crops of grabCut and DenseCRF (%(default)s)')
+    parser.add_argument('--threads', type=int, default=1, help='(%(default)s)')
     parser.add_argument('--repeats', type=int, default=5,
                         help='of the whole frames; 0 leaves them out (%(default)s)')
     parser.add_argument('--output', type=Path, default=Path('benchmark_output/mask_refinement'),
@@ -168,9 +170,9 @@ def _figures(measured: Sequence[Measured], tools: Iterable[str]) -> dict[str, An
     } for name in tools}
 
 
-def _frame_shares(model: Path, repeats: int) -> Iterable[dict[str, Any]]:
+def _frame_shares(model: Path, repeats: int, threads: int) -> Iterable[dict[str, Any]]:
     """Yield what refining 10 people takes of a whole frame."""
-    refiner = MaskRefiner(model, num_threads=1)
+    refiner = MaskRefiner(model, num_threads=threads)
     with tempfile.TemporaryDirectory() as folder:
         published = FullSizeModel(Path(folder)).segmenter(refiner='none')
     person = Segmenter(model='person_mask_rcnn', refiner='none')
@@ -196,7 +198,7 @@ def _report(results: dict[str, Any], count: int) -> str:
     machine = results['machine']
     lines = [
         '# Masks after refining', '',
-        f'{count} objects with simulated coarse masks; means. One thread of '
+        f'{count} objects with simulated coarse masks; means. {results["threads"]} threads of '
         f'{machine["processor"]}, load before {machine["load before"]}; milliseconds are medians '
         'per instance. BIoU: boundary IoU, 2 % of the diagonal; F: boundary F-measure within so '
         'many pixels; clutter: false area over true area; harmed: BIoU fell by more than '

@@ -257,7 +257,8 @@ def _open(path: Path, name: str, num_threads: int, providers: Sequence[str]
             'pip install onnxruntime, or choose refiner smooth') from None
     _check_providers(providers, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = num_threads
+    # With 0, onnxruntime binds its threads to cores, and complains in containers that lend some.
+    options.intra_op_num_threads = num_threads or cv2.getNumberOfCPUs()
     options.log_severity_level = 3  # errors: they are told by exceptions
     # Threads that wait busily for the next pass would take the cores from OpenCV.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
