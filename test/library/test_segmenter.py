@@ -431,7 +431,7 @@ def test_the_library_imports_no_ros_and_no_onnxruntime(small_model: Path) -> Non
 import sys
 import numpy as np
 from instance_seg_ros import Segmenter
-Segmenter(model=sys.argv[1])(np.zeros((100, 100, 3), np.uint8))
+Segmenter(model=sys.argv[1], refiner='smooth')(np.zeros((100, 100, 3), np.uint8))
 print(sorted({'onnxruntime', 'rclpy', 'pycocotools'} & set(sys.modules)))
 """, str(small_model))
     assert output == '[]\n'
