@@ -11,7 +11,7 @@ from stamp import digest, is_current, write_stamp
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'instance_seg_ros'
 # Their contents decide about a new build.
-BUILT_FROM = ['CMakeLists.txt', 'package.xml', 'msg', 'scripts', 'ros_overlay']
+BUILT_FROM = ['CMakeLists.txt', 'package.xml', 'msg', 'srv', 'scripts', 'ros_overlay']
 # Of these only the list of files matters: the installed ones are links to them.
 LINKED = [PACKAGE, 'config', 'launch', 'models']
 
@@ -66,7 +66,7 @@ def _link_sources(src: Path, virtualenv: Path) -> None:
     # numpy's lies in .venv: so the sources are seen through links, from a folder without .venv.
     package = src / PACKAGE
     package.mkdir(parents=True)
-    for name in ['CMakeLists.txt', 'package.xml', 'msg', 'scripts', *LINKED]:
+    for name in ['CMakeLists.txt', 'package.xml', 'msg', 'srv', 'scripts', *LINKED]:
         (package / name).symlink_to(ROOT / name)
     if not _has_vision_msgs(_build_environment(virtualenv)):
         (src / 'vision_msgs').symlink_to(ROOT / 'ros_overlay' / 'vision_msgs')

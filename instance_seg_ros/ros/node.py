@@ -1,170 +1,340 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """
-The node `instance_seg`: a camera image in; detections, masks and a debug image out.
+The node `instance_seg`: camera images in; detections, masks and a debug image out.
 
-It is thin: image codec, Segmenter, messages. Inference runs in one thread on the newest image, so
-that the executor never waits for it. What nobody subscribes to is neither computed nor published.
+It is thin: it has the states of its lifecycle and passes on what comes in. Inference runs in the
+engine's thread on the newest image, so that parameters and services never wait for it. What nobody
+subscribes to is neither computed nor published.
 """
-import signal
-import threading
-from dataclasses import dataclass
+import ctypes
+import gc
+import sys
+import time
 from typing import Any
 
-import rclpy
-from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
-from rclpy.publisher import Publisher
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import Image
-from vision_msgs.msg import Detection2DArray
+import cv2
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from std_msgs.msg import Header
+from std_srvs.srv import SetBool
+from vision_msgs.msg import LabelInfo, VisionClass, VisionInfo
 
-from instance_seg_ros.drawing import draw_instances
-from instance_seg_ros.errors import ImageError, ModelError
-from instance_seg_ros.msg import InstanceMaskArray
-from instance_seg_ros.ros.image_codec import to_bgr8, to_message
-from instance_seg_ros.ros.messages import to_detections, to_instance_masks, to_label_image
-from instance_seg_ros.ros.parameters import declare_parameters
-from instance_seg_ros.ros.worker import LatestWorker
-from instance_seg_ros.segmenter import Segmenter
+from instance_seg_ros.ros.camera import Camera, places
+from instance_seg_ros.ros.diagnostics import NodeState, camera_status, model_status
+from instance_seg_ros.ros.engine import Engine
+from instance_seg_ros.ros.frames import Options
+from instance_seg_ros.ros.parameters import (
+    changed_parameters,
+    declare_parameters,
+    needs_configure,
+    read_parameters,
+    watch_parameters,
+)
+from instance_seg_ros.ros.qos import Silence
+from instance_seg_ros.srv import Segment
 
 NODE_NAME = 'instance_seg'
 WARNING_PERIOD = 5.0  # seconds
-STOP_PERIOD = 0.1  # seconds between looks at whether a signal has come
-# As REP 2003 asks of those who read sensors: a camera's publisher of either reliability matches,
-# and an image that is missed is not sent again. Only the newest one is of use.
-SENSOR_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-# Matches subscribers of either reliability.
-RESULT_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)
+REMINDER_PERIOD = 60.0  # seconds between two equal warnings of silence
+DIAGNOSTICS_PERIOD = 1.0  # seconds
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """What has subscribers."""
-
-    detections: bool
-    masks: bool
-    debug_image: bool
-    label_image: bool
-
-    def anything(self) -> bool:
-        return self.detections or self.needs_masks()
-
-    def needs_masks(self) -> bool:
-        return self.masks or self.debug_image or self.label_image
-
-
-class InstanceSegNode(Node):
+class InstanceSegNode(LifecycleNode):
     """
-    See the README for topics and parameters.
+    See docs/ros-interface.md for topics, parameters, services and diagnostics.
+
+    configure loads the model and makes the outputs, activate subscribes to the cameras, deactivate
+    unsubscribes, cleanup frees the memory. `~/segment` works as long as a model is loaded.
 
     Raises:
-        ModelError: if the model cannot be loaded.
-        ValueError, rclpy.exceptions.ParameterException: for a parameter that cannot be used.
+        rclpy.exceptions.ParameterException: for a parameter of the wrong type or out of range.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(NODE_NAME, **kwargs)
-        settings = declare_parameters(self)
-        self._mask_encoding = settings.pop('mask_encoding')
-        self._segmenter = Segmenter(**settings)
-        self._detections = self._publisher(Detection2DArray, '~/detections')
-        self._masks = self._publisher(InstanceMaskArray, '~/instance_masks')
-        self._debug_image = self._publisher(Image, '~/debug_image')
-        self._label_image = self._publisher(Image, '~/label_image')
-        self._worker: LatestWorker[Image] = LatestWorker(self._process_safely, 'inference')
-        self._images = self.create_subscription(Image, 'image', self._on_image, SENSOR_QOS)
-        self.get_logger().info(
-            f'ready: model {self._segmenter.model_name}, refiner {self._segmenter.refiner}, '
-            f'images from {self._images.topic_name}')
+        declare_parameters(self)
+        self._engine: Engine | None = None
+        self._cameras: list[Camera] = []
+        self._pending: Options | None = None
+        self._stopping = False
+        self._label = 'unconfigured'
+        self._problem = ''
+        self._enabled = True
+        self._configurations = 0
+        self._warned: dict[Camera, tuple[str, float]] = {}
+        # Images and services have threads of their own beside that of parameters and transitions.
+        self._image_group = MutuallyExclusiveCallbackGroup()
+        watch_parameters(self, self._check_parameters, self._apply_parameters)
+        self._make_services()
+        # The timers' clock is not the ROS time, which stands still without a simulation.
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=clock)
+        if self.get_parameter('autostart').value:
+            self._autostart = self.create_timer(1e-3, self._start, clock=clock)
 
-    def close(self) -> None:
-        """Finish the image in hand and end the node."""
-        self._worker.stop()
-        self.destroy_node()
+    def stop(self, timeout: float) -> bool:
+        """
+        Prepare to be destroyed: end the inference thread.
 
-    def _publisher(self, message_type: type, topic: str) -> Publisher:
-        return self.create_publisher(message_type, topic, RESULT_QOS)
+        Args:
+            timeout: seconds that the frame in hand has.
 
-    def _on_image(self, message: Image) -> None:
-        if self._wanted().anything():
-            self._worker.submit(message)
+        Returns:
+            Whether the thread has ended.
+        """
+        self._stopping = True
+        engine = self._engine
+        return engine is None or engine.stop(timeout)
 
-    def _wanted(self) -> _Wanted:
-        return _Wanted(
-            detections=self._detections.get_subscription_count() > 0,
-            masks=self._masks.get_subscription_count() > 0,
-            debug_image=self._debug_image.get_subscription_count() > 0,
-            label_image=self._label_image.get_subscription_count() > 0)
+    # --- lifecycle
 
-    def _process_safely(self, message: Image) -> None:
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load the model and make the outputs."""
+        started = time.monotonic()
         try:
-            self._process(message)
-        except ImageError as error:
-            self.get_logger().warning(
-                f'image on {self._images.topic_name} dropped: {error}',
-                throttle_duration_sec=WARNING_PERIOD)
-        except Exception as error:  # the next image may well succeed
-            if self.context.ok():  # else the node is ending, and publishing fails for that reason
-                self.get_logger().error(
-                    f'image on {self._images.topic_name} dropped: '
-                    f'{type(error).__name__}: {error}',
-                    throttle_duration_sec=WARNING_PERIOD)
+            self._configure()
+            result = super().on_configure(state)
+        except Exception as error:  # whatever it is, the next try may succeed
+            self._fail('configure', error)
+            return FAILURE
+        self._problem, self._label = '', 'inactive'
+        self.get_logger().info(f'configured in {time.monotonic() - started:.1f} s')
+        return result
 
-    def _process(self, message: Image) -> None:
-        wanted = self._wanted()
-        if not wanted.anything():
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the cameras."""
+        result = super().on_activate(state)
+        try:
+            for camera in self._cameras:
+                camera.subscribe(self._on_image)
+        except Exception as error:
+            self._unsubscribe()
+            super().on_deactivate(state)
+            self._fail('activate', error)
+            return FAILURE
+        self._problem, self._label = '', 'active'
+        self._publish_info()
+        segmenter = self._loaded_engine().segmenter
+        self.get_logger().info(
+            f'ready: model {segmenter.model_name}, refiner {segmenter.refiner}, images from '
+            f'{", ".join(camera.topic for camera in self._cameras)}')
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe; the model stays loaded."""
+        self._unsubscribe()
+        self._label = 'inactive'
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unload the model and remove the outputs."""
+        self._release()
+        self._label = 'unconfigured'
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unload and remove everything, from whatever state."""
+        self._release()
+        self._label = 'finalized'
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Return to unconfigured, from where everything can be tried again."""
+        self._release()
+        self._label = 'unconfigured'
+        self._problem = self._problem or f'a transition from {state.label} failed'
+        return super().on_error(state)
+
+    def _start(self) -> None:
+        self._autostart.cancel()
+        if self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
+
+    def _configure(self) -> None:
+        values = read_parameters(self)
+        compressed = values['image_transport'] == 'compressed'
+        found = places(self, values['image_topics'], compressed)
+        # The Segmenter leaves OpenCV as it is for 0, and an earlier configuration may have set it.
+        cv2.setNumThreads(-1)
+        self._engine = Engine(values, self._on_malformed, self._on_failure)
+        if self._stopping:
+            raise RuntimeError('the node is ending')
+        for place in found:
+            self._cameras.append(Camera(self, place, values, self._image_group))
+        self._configurations += 1
+
+    def _fail(self, transition: str, error: Exception) -> None:
+        if self._stopping:
             return
-        image = to_bgr8(message)
-        instances = self._segmenter(image, masks=wanted.needs_masks())
-        header = message.header
-        if wanted.detections:
-            self._detections.publish(to_detections(instances, header))
-        if wanted.masks:
-            self._masks.publish(to_instance_masks(instances, header, self._mask_encoding))
-        if wanted.label_image:
-            self._label_image.publish(to_label_image(instances, header))
-        if wanted.debug_image:
-            self._debug_image.publish(
-                to_message(draw_instances(image, instances), 'bgr8', header))
+        known = isinstance(error, (RuntimeError, ValueError))
+        text = str(error) if known else f'{type(error).__name__}: {error}'
+        self._problem = f'{transition} failed: {text}'
+        if transition == 'configure':
+            self._release()
+        self.get_logger().error(
+            f'{self._problem}. Correct it, then: ros2 lifecycle set '
+            f'{self.get_fully_qualified_name()} {transition}')
+
+    def _unsubscribe(self) -> None:
+        for camera in self._cameras:
+            camera.unsubscribe()
+        self._discard()
+        self._warned.clear()
+
+    def _discard(self) -> None:
+        engine = self._engine
+        if engine is not None:
+            for camera in self._cameras:
+                engine.discard(camera)
+
+    def _release(self) -> None:
+        self._unsubscribe()
+        if self._engine is not None:
+            self._engine.stop()
+        self._engine = self._pending = None
+        for camera in self._cameras:
+            camera.close()
+        self._cameras = []
+        _return_memory()
+
+    def _loaded_engine(self) -> Engine:
+        assert self._engine is not None, 'only called between configure and cleanup'
+        return self._engine
+
+    # --- parameters
+
+    def _check_parameters(self, changes: list[Parameter]) -> None:
+        values = changed_parameters(self, changes, active=self._label == 'active')
+        self._pending = None if self._engine is None else self._engine.prepare(values)
+
+    def _apply_parameters(self, changes: list[Parameter]) -> None:
+        late = needs_configure(changes)
+        if late and self._engine is not None:
+            self.get_logger().info(f'{", ".join(late)}: taken at the next configure')
+        engine, pending = self._engine, self._pending
+        if engine is None or pending is None:
+            return
+        before = engine.options.segmenter.settings.confidence_threshold
+        engine.apply(pending)
+        if self._label == 'active' and before != pending.segmenter.settings.confidence_threshold:
+            self._publish_info()
+
+    # --- images
+
+    def _on_image(self, camera: Camera, message: Any) -> None:
+        camera.statistics.count('received')
+        if self._enabled and camera.wanted() and self._engine is not None:
+            self._engine.submit(camera, message)
+
+    def _on_malformed(self, camera: Camera, problem: str) -> None:
+        camera.statistics.count_error('malformed', problem)
+        self.get_logger().warning(
+            f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD)
+
+    def _on_failure(self, camera: Camera, problem: str) -> None:
+        if self._stopping or self._label != 'active':
+            return  # publishing failed because the outputs are gone
+        camera.statistics.count_error('failed', problem)
+        self.get_logger().error(
+            f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD)
+
+    # --- services
+
+    def _make_services(self) -> None:
+        self.create_service(
+            SetBool, '~/set_enabled', self._on_set_enabled,
+            callback_group=MutuallyExclusiveCallbackGroup())
+        # Its own: the answer takes as long as a frame.
+        self.create_service(
+            Segment, '~/segment', self._on_segment,
+            callback_group=MutuallyExclusiveCallbackGroup())
+
+    def _on_set_enabled(
+            self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self._enabled = request.data
+        if not request.data:
+            self._discard()
+        response.success = True
+        response.message = 'inference is running' if request.data else 'inference is paused'
+        self.get_logger().info(response.message)
+        return response
+
+    def _on_segment(
+            self, request: Segment.Request, response: Segment.Response) -> Segment.Response:
+        engine = self._engine
+        if engine is None:
+            response.message = (
+                'no model is loaded: configure the node first (ros2 lifecycle set '
+                f'{self.get_fully_qualified_name()} configure)')
+            return response
+        answer = engine.request(request.image)
+        response.success, response.message = not answer.error, answer.error
+        for name, message in answer.results.items():
+            setattr(response, name, message)
+        return response
+
+    # --- what is told
+
+    def _publish_info(self) -> None:
+        engine = self._loaded_engine()
+        header = Header(stamp=self.get_clock().now().to_msg())
+        labels = LabelInfo(
+            header=header,
+            class_map=[
+                VisionClass(class_id=class_id, class_name=name)
+                for class_id, name in engine.segmenter.class_names.items()],
+            threshold=float(engine.options.segmenter.settings.confidence_threshold))
+        for camera in self._cameras:
+            camera.publish_info(labels, VisionInfo(
+                header=header, method=f'Mask R-CNN {engine.segmenter.model_name}',
+                database_location=camera.label_topic, database_version=self._configurations))
+
+    def _publish_diagnostics(self) -> None:
+        state = self._state()
+        levels = {name: self.get_parameter(name).value for name in (
+            'processed_rate_warn', 'processed_rate_error', 'age_warn', 'age_error')}
+        status = [model_status(state)]
+        for camera in self._cameras:
+            status.append(camera_status(state, camera, self._silence(camera), levels))
+        self._diagnostics.publish(DiagnosticArray(
+            header=Header(stamp=self.get_clock().now().to_msg()), status=status))
+
+    def _state(self) -> NodeState:
+        model = {}
+        engine = self._engine
+        if engine is not None:
+            refiner = engine.options.segmenter.refiner
+            model = {'model': engine.segmenter.model_name, 'refiner': refiner,
+                     'classes': str(len(engine.segmenter.class_names))}
+        return NodeState(
+            self.get_fully_qualified_name(), self._label, self._enabled, self._problem, model)
+
+    def _silence(self, camera: Camera) -> Silence | None:
+        """Return why no image arrives, and log it; None while images arrive."""
+        timeout = self.get_parameter('image_timeout').value
+        if self._label != 'active' or camera.statistics.silence() < timeout:
+            if self._warned.pop(camera, None) is not None:
+                self.get_logger().info(f'images arrive on {camera.topic}')
+            return None
+        silence = camera.silence()
+        text, since = self._warned.get(camera, ('', 0.0))
+        if text != silence.text or time.monotonic() - since > REMINDER_PERIOD:
+            self._warned[camera] = (silence.text, time.monotonic())
+            self.get_logger().warning(
+                f'no image on {camera.topic} for {timeout:g} s: {silence.text}')
+        return silence
 
 
-def main(args: list[str] | None = None) -> int:
-    """
-    Run the node until SIGINT or SIGTERM.
-
-    Args:
-        args: command line; the process's own if None.
-
-    Returns:
-        Exit code: 0 after a signal, 1 where the node could not start.
-    """
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    # rclpy's own handlers take the context away at any moment: while the node is being made or is
-    # publishing, that raises anywhere, and now and then it deadlocks.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    try:
-        _run(stop)
-    except (ModelError, ParameterException, ValueError) as error:
-        rclpy.logging.get_logger(NODE_NAME).fatal(str(error))
-        return 1
-    finally:
-        rclpy.try_shutdown()
-    return 0
-
-
-def _run(stop: threading.Event) -> None:
-    node = InstanceSegNode()
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
-        while not stop.is_set():
-            executor.spin_once(timeout_sec=STOP_PERIOD)
-    finally:
-        executor.shutdown()
-        node.close()
+def _return_memory() -> None:
+    """Hand the memory of an unloaded model back to the system."""
+    gc.collect()
+    if sys.platform == 'linux':
+        # glibc keeps what was freed in small pieces; other C libraries have no such function.
+        trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
+        if trim is not None:
+            trim(0)

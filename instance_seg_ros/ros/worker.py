@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""One thread that always works on the newest item."""
+"""One thread that works on the newest item of each source, the sources in turn."""
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 Item = TypeVar('Item')
@@ -9,10 +9,12 @@ Item = TypeVar('Item')
 
 class LatestWorker(Generic[Item]):
     """
-    Runs a function in a thread of its own, on the newest item only.
+    Runs a function in a thread of its own, on the newest item of each source.
 
-    An item that arrives while the function runs waits in a slot; a newer one replaces it there.
-    So the work lags behind by at most one item, however slow the function is.
+    Each source has one slot: an item that arrives while the thread is busy waits there, and a newer
+    one of the same source replaces it. So the work lags behind by at most one item a source,
+    however slow the function is. Of several sources that wait, the one comes next whose last turn
+    is longest ago.
 
     Args:
         process: called with each item, in the worker's thread. It must not raise.
@@ -22,31 +24,51 @@ class LatestWorker(Generic[Item]):
     def __init__(self, process: Callable[[Item], None], name: str = 'worker') -> None:
         self._process = process
         self._changed = threading.Condition()
-        self._item: Item | None = None
+        self._waiting: dict[Hashable, Item] = {}
+        self._last_turn: dict[Hashable, int] = {}
+        self._turns = 0
         self._stopping = False
-        self._dropped = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    @property
-    def dropped(self) -> int:
-        """Number of items that were replaced before their turn came."""
-        return self._dropped
+    def submit(self, source: Hashable, item: Item) -> Item | None:
+        """
+        Hand over an item and return at once.
 
-    def submit(self, item: Item) -> None:
-        """Hand over an item and return at once; an item still waiting is dropped."""
+        Returns:
+            The item that will not be processed: the one of this source that still waited, or, after
+            stop(), this one; None where there is none.
+        """
         with self._changed:
-            if self._item is not None:
-                self._dropped += 1
-            self._item = item
+            if self._stopping:
+                return item
+            replaced = self._waiting.get(source)
+            self._waiting[source] = item
             self._changed.notify()
+            return replaced
 
-    def stop(self) -> None:
-        """Finish the item in hand, drop the waiting one, and end the thread."""
+    def discard(self, source: Hashable) -> Item | None:
+        """Empty the slot of a source; return what waited there, None where nothing did."""
+        with self._changed:
+            return self._waiting.pop(source, None)
+
+    def stop(self, timeout: float | None = None) -> bool:
+        """
+        Take no more items, finish the one in hand and end the thread.
+
+        What waits in the slots is not processed.
+
+        Args:
+            timeout: seconds to wait for the item in hand; None waits as long as it takes.
+
+        Returns:
+            Whether the thread has ended.
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:
@@ -57,6 +79,11 @@ class LatestWorker(Generic[Item]):
 
     def _next(self) -> Item | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._stopping or self._item is not None)
-            item, self._item = self._item, None
-            return None if self._stopping else item
+            self._changed.wait_for(lambda: self._stopping or self._waiting)
+            if self._stopping:
+                return None
+            # Of equals the first one: a slot keeps its place when its item is replaced.
+            source = min(self._waiting, key=lambda key: self._last_turn.get(key, -1))
+            self._turns += 1
+            self._last_turn[source] = self._turns
+            return self._waiting.pop(source)

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Starts the real node in a process of its own, and talks to it over DDS."""
+import ctypes
 import os
 import signal
 import subprocess
@@ -13,22 +14,42 @@ import numpy as np
 import rclpy
 from ament_index_python.packages import get_package_prefix
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomically
 from rclpy.executors import SingleThreadedExecutor
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image
+from rclpy.parameter import Parameter, parameter_value_to_python
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray
+from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 
 from instance_seg_ros.msg import InstanceMask, InstanceMaskArray
 from instance_seg_ros.ros.image_codec import to_message
 
-TIMEOUT = 60.0  # seconds; only ever reached by a failure
+TIMEOUT = 90.0  # seconds; only ever reached by a failure
 RESEND_PERIOD = 2.0  # seconds; images are best effort, so one may be lost
 TOPICS: dict[str, Any] = {
     'detections': Detection2DArray,
     'instance_masks': InstanceMaskArray,
     'debug_image': Image,
     'label_image': Image,
+    'debug_image/compressed': CompressedImage,
+}
+LATCHED: dict[str, Any] = {'label_info': LabelInfo, 'vision_info': VisionInfo}
+# Reliable, so that only the node's own choice can lose an image.
+RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+TRANSITIONS = {
+    'configure': Transition.TRANSITION_CONFIGURE,
+    'activate': Transition.TRANSITION_ACTIVATE,
+    'deactivate': Transition.TRANSITION_DEACTIVATE,
+    'cleanup': Transition.TRANSITION_CLEANUP,
+    'unconfigured shutdown': Transition.TRANSITION_UNCONFIGURED_SHUTDOWN,
+    'inactive shutdown': Transition.TRANSITION_INACTIVE_SHUTDOWN,
+    'active shutdown': Transition.TRANSITION_ACTIVE_SHUTDOWN,
 }
 
 
@@ -54,14 +75,47 @@ class NodeProcess:
         """What the node has printed so far, logs included."""
         return self._log.read_text('utf-8', 'replace')
 
-    def wait(self) -> int:
+    def wait(self, timeout: float = TIMEOUT) -> int:
         """Return the exit code, once there is one."""
-        return self.process.wait(TIMEOUT)
+        return self.process.wait(timeout)
+
+    def signal_a_thread(self, number: int) -> None:
+        """Send the signal to a thread that is not the main one and does not block it."""
+        pid = self.process.pid
+        other = next(
+            int(task.name) for task in Path(f'/proc/{pid}/task').iterdir()
+            if int(task.name) != pid and not signal_mask(task, 'SigBlk') >> (number - 1) & 1)
+        assert ctypes.CDLL(None).tgkill(pid, other, number) == 0
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """Send the signal and return the exit code."""
+        return self.stop_timed(number)[0]
+
+    def stop_timed(self, number: int = signal.SIGINT) -> tuple[int, float]:
+        """Send the signal; return the exit code and the seconds until the process had ended."""
+        started = time.monotonic()
         self.process.send_signal(number)
-        return self.wait()
+        return self.wait(), time.monotonic() - started
+
+    def wait_for_signal_handlers(self) -> None:
+        """Wait until the process no longer dies of SIGTERM, as each does that has just begun."""
+        deadline = time.monotonic() + TIMEOUT
+        caught = 0
+        while not caught >> (signal.SIGTERM - 1) & 1:
+            assert time.monotonic() < deadline and self.process.poll() is None, self.output
+            caught = signal_mask(Path(f'/proc/{self.process.pid}'), 'SigCgt')
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time that the process has used so far."""
+        numbers = Path(f'/proc/{self.process.pid}/stat').read_text().rpartition(')')[2].split()
+        return (int(numbers[11]) + int(numbers[12])) / os.sysconf('SC_CLK_TCK')
+
+    @property
+    def memory(self) -> int:
+        """Resident memory, in bytes."""
+        pages = int(Path(f'/proc/{self.process.pid}/statm').read_text().split()[1])
+        return pages * os.sysconf('SC_PAGE_SIZE')
 
     def kill(self) -> None:
         """End the process if it still runs."""
@@ -71,25 +125,47 @@ class NodeProcess:
 
 
 class Camera:
-    """A ROS node that publishes images and collects what the node under test answers."""
+    """
+    A ROS node that publishes images and collects what the node under test answers.
+
+    Args:
+        namespace: of the node under test, and of this one.
+        node_process: the node under test.
+        wait_until_ready: wait until the node under test is active.
+        topic: of the images.
+        outputs: what the topics of the answers begin with.
+        message_type: of the images.
+        qos: of the publisher.
+    """
 
     def __init__(
-            self, namespace: str, node_process: NodeProcess, wait_until_ready: bool = True) -> None:
+            self, namespace: str, node_process: NodeProcess, wait_until_ready: bool = True, *,
+            topic: str = 'image', outputs: str = 'instance_seg', message_type: Any = Image,
+            qos: QoSProfile = RELIABLE) -> None:
         self.process = node_process
-        self._namespace = namespace
+        self.namespace = namespace
+        self._outputs = outputs
         self.node = rclpy.create_node('camera', namespace=namespace)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
-        # Reliable, so that only the node's own choice can lose an image.
-        qos = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
-        self._publisher = self.node.create_publisher(Image, 'image', qos)
+        self._publisher = self.node.create_publisher(message_type, topic, qos)
         self._subscriptions: dict[str, Any] = {}
+        self._clients: dict[str, Any] = {}
         self.received: dict[str, list[Any]] = defaultdict(list)
         self._stamp = 0
-        self.spin_until(
-            lambda: self._publisher.get_subscription_count() > 0, 'the node subscribes to images')
+        self._diagnostics: list[DiagnosticArray] = []
+        self._diagnostics_subscription: Any = None
         if wait_until_ready:
-            self.spin_until(lambda: 'ready' in node_process.output, 'the node is ready')
+            self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Wait until the node under test is active and receives our images."""
+        self.spin_until(lambda: 'ready' in self.process.output, 'the node is ready')
+        self.spin_until(lambda: self.subscriptions_to_images() > 0, 'the node subscribes to images')
+
+    def subscriptions_to_images(self) -> int:
+        """Return how many match our publisher."""
+        return self._publisher.get_subscription_count()
 
     def close(self) -> None:
         """End the ROS node."""
@@ -101,14 +177,16 @@ class Camera:
         for topic in set(self._subscriptions) - set(topics):
             self.node.destroy_subscription(self._subscriptions.pop(topic))
         for topic in set(topics) - set(self._subscriptions):
+            latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
             self._subscriptions[topic] = self.node.create_subscription(
-                TOPICS[topic], f'instance_seg/{topic}',
-                lambda message, topic=topic: self.received[topic].append(message), 10)
+                {**TOPICS, **LATCHED}[topic], f'{self._outputs}/{topic}',
+                lambda message, topic=topic: self.received[topic].append(message),
+                latched if topic in LATCHED else 10)
         self.received.clear()
         for topic in topics:
             self.spin_until(
                 lambda topic=topic: self.node.count_publishers(
-                    f'/{self._namespace}/instance_seg/{topic}') > 0, f'{topic} is published')
+                    f'/{self.namespace}/{self._outputs}/{topic}') > 0, f'{topic} is published')
 
     def header(self) -> Header:
         """Return a new header, with a stamp that no other has."""
@@ -151,17 +229,81 @@ class Camera:
 
     def call(self, service_type: Any, name: str, request: Any) -> Any:
         """Call a service of the node under test and return the response."""
-        client = self.node.create_client(service_type, f'instance_seg/{name}')
-        self.spin_until(client.service_is_ready, f'service {name}')
-        future = client.call_async(request)
+        future = self.call_async(service_type, name, request)
         self.spin_until(future.done, f'a response of {name}')
-        self.node.destroy_client(client)
         return future.result()
+
+    def call_async(self, service_type: Any, name: str, request: Any) -> Any:
+        """Call a service of the node under test and return the future of the response."""
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(service_type, f'instance_seg/{name}')
+        self.spin_until(self._clients[name].service_is_ready, f'service {name}')
+        return self._clients[name].call_async(request)
+
+    def state(self) -> str:
+        """Return the state of the lifecycle."""
+        return self.call(GetState, 'get_state', GetState.Request()).current_state.label
+
+    def change_state(self, transition: str) -> bool:
+        """Request a transition; return whether it succeeded."""
+        request = ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))
+        return self.call(ChangeState, 'change_state', request).success
+
+    def set_parameters(self, **values: Any) -> SetParametersResult:
+        """Set parameters all at once, as `ros2 param load` does; return the result."""
+        parameters = [Parameter(name, value=value).to_parameter_msg()
+                      for name, value in values.items()]
+        return self.call(
+            SetParametersAtomically, 'set_parameters_atomically',
+            SetParametersAtomically.Request(parameters=parameters)).result
+
+    def set_each_parameter(self, **values: Any) -> list[SetParametersResult]:
+        """Set parameters one by one, as `ros2 param set` and rqt do; return the results."""
+        parameters = [Parameter(name, value=value).to_parameter_msg()
+                      for name, value in values.items()]
+        return list(self.call(
+            SetParameters, 'set_parameters',
+            SetParameters.Request(parameters=parameters)).results)
+
+    def parameters(self, *names: str) -> dict[str, Any]:
+        """Return the values of parameters."""
+        values = self.call(
+            GetParameters, 'get_parameters', GetParameters.Request(names=names)).values
+        return {name: parameter_value_to_python(value)
+                for name, value in zip(names, values, strict=True)}
+
+    def diagnostics(self, name: str) -> DiagnosticStatus:
+        """Return the next status whose name ends so, of the node under test."""
+        return self.diagnostics_until(name, lambda status: True, 'a status')
+
+    def diagnostics_until(
+            self, name: str, condition: Callable[[DiagnosticStatus], bool],
+            what: str) -> DiagnosticStatus:
+        """Wait for a status whose name ends so and that meets the condition."""
+        if self._diagnostics_subscription is None:
+            self._diagnostics_subscription = self.node.create_subscription(
+                DiagnosticArray, '/diagnostics', self._diagnostics.append, 10)
+        self._diagnostics.clear()
+        found: list[DiagnosticStatus] = []
+
+        def look() -> bool:
+            found[:] = [
+                status for array in self._diagnostics for status in array.status
+                if status.name.startswith(f'{self.namespace}/') and status.name.endswith(name)
+                and condition(status)]
+            return bool(found)
+
+        self.spin_until(look, f'{what}, of {name}')
+        return found[-1]
 
     def spin_until(self, condition: Callable[[], bool], what: str) -> None:
         """Process messages until the condition holds; fail where it never does."""
         if not self._spin(condition, TIMEOUT):
             raise AssertionError(f'waited in vain: {what}; the node says:\n{self.process.output}')
+
+    def spin_for(self, seconds: float) -> None:
+        """Process messages for some time: as the pace of a stream, not to wait for anything."""
+        self._spin(lambda: False, seconds)
 
     def _spin(self, condition: Callable[[], bool], timeout: float) -> bool:
         deadline = time.monotonic() + timeout
@@ -171,6 +313,16 @@ class Camera:
                 return condition()
             self._executor.spin_once(timeout_sec=min(left, 0.1))
         return True
+
+
+def signal_mask(process: Path, kind: str) -> int:
+    """Return the signals, one bit each, that a folder below /proc has as SigCgt or SigBlk."""
+    return int((process / 'status').read_text().split(f'{kind}:')[1].split()[0], 16)
+
+
+def figures(status: DiagnosticStatus) -> dict[str, str]:
+    """Return the values of a status by key."""
+    return {pair.key: pair.value for pair in status.values}
 
 
 def pixels_of(message: Image) -> np.ndarray:

@@ -2,14 +2,18 @@
 """ROS for the tests, in a domain that no other test session uses."""
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import cv2
 import numpy as np
 import pytest
+from random_models import COCO_LABELS, SHEEP, STOP_SIGN, write_manifest, write_model
 
 try:
     import rclpy
@@ -35,7 +39,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope='session', autouse=True)
 def ros() -> Iterator[None]:
     # Read when DDS starts, here and in the nodes' processes.
-    os.environ['ROS_DOMAIN_ID'] = str(1 + os.getpid() % 100)
+    domain, lock = free_domain()
+    os.environ['ROS_DOMAIN_ID'] = str(domain)
     os.environ['FASTDDS_BUILTIN_TRANSPORTS'] = 'LARGE_DATA'
     # A range other than the default makes rmw_fastrtps replace those transports by its own, which
     # lose nearly every large image.
@@ -44,6 +49,20 @@ def ros() -> Iterator[None]:
     rclpy.init()
     yield
     rclpy.try_shutdown()
+    lock.close()
+
+
+def free_domain() -> tuple[int, TextIO]:
+    """Return a domain that no other test session on this machine uses, while the file is open."""
+    for domain in range(1, 101):
+        lock = Path(tempfile.gettempdir(), f'instance_seg_ros_domain_{domain}.lock').open('w')
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+        else:
+            return domain, lock
+    raise RuntimeError('all ROS domains from 1 to 100 are in use by other test sessions')
 
 
 @pytest.fixture(scope='session')
@@ -52,26 +71,39 @@ def photo() -> np.ndarray:
     return cv2.resize(cv2.imread(str(PHOTOS / 'astronaut.jpg')), (320, 320))
 
 
-@pytest.fixture(scope='module')
-def start_node(
-        tmp_path_factory: pytest.TempPathFactory,
-        request: pytest.FixtureRequest) -> Iterator[Callable[..., NodeProcess]]:
-    """A function that starts a node; all that it started is ended with the module."""
+@pytest.fixture(scope='session')
+def coco_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Manifest of a thin model of COCO's 90 class ids that finds stop signs and sheep."""
+    folder = tmp_path_factory.mktemp('coco')
+    write_model(folder, 0.125, 90, {STOP_SIGN + 1: 5.0, SHEEP + 1: 4.0})
+    return write_manifest(folder, COCO_LABELS.read_text().splitlines())
+
+
+@pytest.fixture(scope='session')
+def large_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Manifest of a model of the published one's size: it takes its time and its memory."""
+    folder = tmp_path_factory.mktemp('large')
+    write_model(folder, 1.0, 90, {STOP_SIGN + 1: 5.0})
+    return write_manifest(folder, COCO_LABELS.read_text().splitlines())
+
+
+@contextmanager
+def starter(factory: pytest.TempPathFactory) -> Iterator[Callable[..., NodeProcess]]:
     started: list[NodeProcess] = []
 
     def start(namespace: str, arguments: list[str] | None = None, **parameters: Any) -> NodeProcess:
-        log = tmp_path_factory.mktemp('node') / 'output.txt'
-        started.append(NodeProcess(namespace, log, arguments, **parameters))
-        return started[-1]
+        log = factory.mktemp('node') / 'output.txt'
+        process = NodeProcess(namespace, log, arguments, **parameters)
+        started.append(process)
+        return process
 
     yield start
     for process in started:
         process.kill()
 
 
-@pytest.fixture(scope='module')
-def connect(start_node: Callable[..., NodeProcess]) -> Iterator[Callable[..., Camera]]:
-    """A function that starts a node and returns the camera that is connected to it."""
+@contextmanager
+def connector(start_node: Callable[..., NodeProcess]) -> Iterator[Callable[..., Camera]]:
     cameras: list[Camera] = []
 
     def start(namespace: str, **parameters: Any) -> Camera:
@@ -81,3 +113,33 @@ def connect(start_node: Callable[..., NodeProcess]) -> Iterator[Callable[..., Ca
     yield start
     for camera in cameras:
         camera.close()
+
+
+@pytest.fixture
+def start_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., NodeProcess]]:
+    """A function that starts a node; all that it started is ended with the test."""
+    with starter(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture
+def connect(start_node: Callable[..., NodeProcess]) -> Iterator[Callable[..., Camera]]:
+    """A function that starts a node and returns the camera that is connected to it."""
+    with connector(start_node) as start:
+        yield start
+
+
+@pytest.fixture(scope='module')
+def start_shared_node(
+        tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., NodeProcess]]:
+    """start_node for a node that lives as long as the module."""
+    with starter(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope='module')
+def connect_shared(
+        start_shared_node: Callable[..., NodeProcess]) -> Iterator[Callable[..., Camera]]:
+    """Connect for a node that lives as long as the module."""
+    with connector(start_shared_node) as start:
+        yield start

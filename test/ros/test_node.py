@@ -5,7 +5,6 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
-from rcl_interfaces.srv import DescribeParameters, GetParameters
 from ros_harness import Camera, decode_mask, pixels_of
 
 from instance_seg_ros.msg import InstanceMask
@@ -15,13 +14,13 @@ EVERYTHING = ('detections', 'instance_masks', 'debug_image', 'label_image')
 
 
 @pytest.fixture(scope='module')
-def camera(connect: Callable[..., Camera]) -> Camera:
-    return connect('shared', confidence_threshold=0.3)
+def camera(connect_shared: Callable[..., Camera]) -> Camera:
+    return connect_shared('shared', confidence_threshold=0.3)
 
 
 @pytest.fixture(scope='module')
-def rle_camera(connect: Callable[..., Camera]) -> Camera:
-    return connect('rle', confidence_threshold=0.3, mask_encoding='rle')
+def rle_camera(connect_shared: Callable[..., Camera]) -> Camera:
+    return connect_shared('rle', confidence_threshold=0.3, mask_encoding='rle')
 
 
 def boxes(detections: object) -> np.ndarray:
@@ -226,16 +225,3 @@ def test_a_burst_does_not_pile_up(camera: Camera) -> None:
     stamps = [message.header.stamp.sec for message in camera.received['detections']]
     assert stamps == sorted(stamps)
     assert len(set(stamps)) < len(images) / 2
-
-
-def test_parameters_are_described_and_cannot_be_set_in_vain(camera: Camera) -> None:
-    names = ['confidence_threshold', 'classes', 'mask_encoding', 'max_instances']
-    described = camera.call(
-        DescribeParameters, 'describe_parameters', DescribeParameters.Request(names=names))
-    assert all(d.description and d.read_only for d in described.descriptors)
-    limits = described.descriptors[0].floating_point_range[0]
-    assert (limits.from_value, limits.to_value) == (0.0, 1.0)
-    values = camera.call(GetParameters, 'get_parameters', GetParameters.Request(names=names)).values
-    assert values[0].double_value == 0.3
-    assert list(values[1].string_array_value) == ['']
-    assert values[2].string_value == 'mono8'

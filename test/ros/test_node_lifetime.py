@@ -1,75 +1,125 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """How the node starts and ends."""
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from ament_index_python.packages import get_package_share_directory
 from ros_harness import Camera, NodeProcess
 
+from instance_seg_ros.srv import Segment
+
 CONFIG = Path(get_package_share_directory('instance_seg_ros'), 'config', 'seg.yaml')
 SIGNALS = pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+EVERYTHING = ('detections', 'instance_masks', 'debug_image', 'label_image')
+
+
+def assert_ends_cleanly(process: NodeProcess, number: int) -> None:
+    code, seconds = process.stop_timed(number)
+    assert code == 0, process.output
+    assert seconds < 2.0
+    assert 'Traceback' not in process.output
+    assert 'rror' not in process.output
 
 
 @SIGNALS
 def test_a_signal_ends_the_idle_node(number: int, connect: Callable[..., Camera]) -> None:
-    camera = connect(f'idle_{number}')
-    assert camera.process.stop(number) == 0
-    assert 'Traceback' not in camera.process.output
+    assert_ends_cleanly(connect(f'idle_{number}').process, number)
+
+
+@SIGNALS
+def test_a_signal_that_another_thread_gets_ends_the_node(
+        number: int, connect: Callable[..., Camera]) -> None:
+    # The kernel chooses the thread, and Python's handlers run in the main thread.
+    process = connect(f'thread_{number}').process
+    process.signal_a_thread(number)
+    assert process.wait(5.0) == 0
 
 
 @SIGNALS
 def test_a_signal_ends_the_busy_node(
         number: int, connect: Callable[..., Camera], photo: np.ndarray) -> None:
     camera = connect(f'busy_{number}')
-    camera.subscribe('detections', 'instance_masks', 'debug_image', 'label_image')
+    camera.subscribe(*EVERYTHING)
     camera.ask(camera.image(photo))
     for _ in range(5):
         camera.publish(camera.image(photo))
-    assert camera.process.stop(number) == 0
-    assert 'Traceback' not in camera.process.output
-    assert 'rror' not in camera.process.output
+    assert_ends_cleanly(camera.process, number)
+
+
+@pytest.fixture
+def slow_camera(
+        connect: Callable[..., Camera], large_model: Path,
+        request: pytest.FixtureRequest) -> Camera:
+    """A node whose model takes seconds for an image of 2000 x 2000."""
+    namespace = f'slow_{abs(hash(request.node.name))}'
+    camera = connect(namespace, model=large_model, input_max_side=2000)
+    camera.subscribe(*EVERYTHING)
+    return camera
+
+
+def large(photo: np.ndarray) -> np.ndarray:
+    return cv2.resize(photo, (2000, 2000))
 
 
 @SIGNALS
+def test_a_signal_ends_the_node_in_mid_inference(
+        number: int, slow_camera: Camera, photo: np.ndarray) -> None:
+    image = slow_camera.image(large(photo))
+    busy = slow_camera.process.cpu_seconds + 0.5
+    slow_camera.publish_until(
+        image, lambda: slow_camera.process.cpu_seconds > busy, 'the image is in hand')
+    assert not slow_camera.received['detections'], 'the model must be slower, to test anything'
+    assert_ends_cleanly(slow_camera.process, number)
+
+
+def test_a_signal_ends_the_node_while_a_service_is_answered(
+        slow_camera: Camera, photo: np.ndarray) -> None:
+    answer = slow_camera.call_async(
+        Segment, 'segment', Segment.Request(image=slow_camera.image(large(photo))))
+    busy = slow_camera.process.cpu_seconds + 0.5
+    slow_camera.spin_until(
+        lambda: slow_camera.process.cpu_seconds > busy, 'the image is in hand')
+    assert not answer.done()
+    assert_ends_cleanly(slow_camera.process, signal.SIGINT)
+
+
+@SIGNALS
+@pytest.mark.parametrize('delay', [0.0, 0.25, 0.5, 0.75, 1.0])
 def test_a_signal_ends_the_starting_node(
-        number: int, start_node: Callable[..., NodeProcess]) -> None:
-    process = start_node(f'starting_{number}')
-    Camera(f'starting_{number}', process, wait_until_ready=False).close()
-    assert process.stop(number) == 0
-    assert 'Traceback' not in process.output
+        number: int, delay: float, start_node: Callable[..., NodeProcess],
+        large_model: Path) -> None:
+    process = start_node(f'starting_{number}', model=large_model)
+    process.wait_for_signal_handlers()
+    time.sleep(delay)  # importing, joining DDS, loading the model: whatever it is doing then
+    assert_ends_cleanly(process, number)
 
 
 def test_two_signals_end_it_as_well(connect: Callable[..., Camera]) -> None:
     # Ctrl-C reaches the node from the terminal and once more from `ros2 launch`.
     camera = connect('twice')
     camera.process.process.send_signal(signal.SIGINT)
-    assert camera.process.stop(signal.SIGINT) == 0
-    assert 'Traceback' not in camera.process.output
+    assert_ends_cleanly(camera.process, signal.SIGINT)
 
 
 def test_the_config_file_starts_the_node(start_node: Callable[..., NodeProcess]) -> None:
     process = start_node('configured', ['--params-file', str(CONFIG)])
-    camera = Camera('configured', process)
-    camera.close()
+    Camera('configured', process).close()
     assert 'ready' in process.output
     assert process.stop() == 0
 
 
-@pytest.mark.parametrize(('parameters', 'told'), [
-    ({'model_path': '/nowhere/frozen_inference_graph.pb'}, '/nowhere/frozen_inference_graph.pb'),
-    ({'model': 'no_such_model'}, 'no_such_model'),
-    ({'confidence_threshold': 1.5}, 'confidence_threshold'),
-    ({'confidence_threshold': 'high'}, 'confidence_threshold'),
-    ({'mask_encoding': 'png'}, 'mono8, rle'),
-    ({'classes': "['unicorn']"}, 'unicorn'),
-    ({'refiner': '/nowhere/refiner.onnx'}, '/nowhere/refiner.onnx'),
+@pytest.mark.parametrize(('arguments', 'told'), [
+    (['-p', 'confidence_threshold:=1.5'], 'confidence_threshold'),
+    (['-p', 'confidence_threshold:=high'], 'confidence_threshold'),
 ])
-def test_what_cannot_be_used_ends_the_node_with_one_clear_line(
-        parameters: dict[str, object], told: str, start_node: Callable[..., NodeProcess]) -> None:
-    process = start_node('refused', **parameters)
+def test_what_is_no_parameter_at_all_ends_the_node_with_one_clear_line(
+        arguments: list[str], told: str, start_node: Callable[..., NodeProcess]) -> None:
+    process = start_node('refused', arguments)
     assert process.wait() == 1
     assert told in process.output
     assert 'FATAL' in process.output

@@ -1,0 +1,195 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""One camera: its subscription, the outputs beside it, and what has become of its frames."""
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile
+from rclpy.time import Time
+from sensor_msgs.msg import CompressedImage, Image
+from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
+
+from instance_seg_ros.msg import InstanceMaskArray
+from instance_seg_ros.ros.frames import (
+    DEBUG_IMAGE,
+    DEBUG_JPEG,
+    DETECTIONS,
+    LABEL_IMAGE,
+    MASKS,
+    Frame,
+    encode,
+)
+from instance_seg_ros.ros.parameters import names_in
+from instance_seg_ros.ros.qos import (
+    IMAGE_TYPES,
+    LATCHED_QOS,
+    Silence,
+    explain_silence,
+    overridable,
+    profile,
+)
+from instance_seg_ros.ros.statistics import StreamStatistics
+
+OUTPUT_TYPES = {
+    DETECTIONS: Detection2DArray,
+    MASKS: InstanceMaskArray,
+    LABEL_IMAGE: Image,
+    DEBUG_IMAGE: Image,
+    DEBUG_JPEG: CompressedImage,
+}
+LABEL_INFO = 'label_info'
+VISION_INFO = 'vision_info'
+# Beyond it a stamp is of another clock, such as that of a bag that is played without its time.
+BELIEVABLE_AGE = 3600.0  # seconds
+
+
+@dataclass(frozen=True)
+class Place:
+    """
+    Where a camera and its outputs are.
+
+    Attributes:
+        topic: full name of the images.
+        outputs: what the names of the outputs begin with.
+    """
+
+    topic: str
+    outputs: str
+
+
+def places(node: LifecycleNode, topics: list[str], compressed: bool) -> list[Place]:
+    """
+    Find out where the cameras and their outputs are.
+
+    Args:
+        node: its namespace and remappings count.
+        topics: the parameter image_topics.
+        compressed: whether the images are compressed.
+
+    Returns:
+        For no topics the one named image, with outputs below the node's own name; else each topic,
+        with outputs in its own namespace, below the node's name there.
+
+    Raises:
+        ValueError: if the outputs of two topics would have the same names.
+    """
+    listed = names_in(topics)
+    if not listed:
+        return [Place(_input_topic(node, 'image', compressed), '~')]
+    found: dict[str, Place] = {}
+    for topic in listed:
+        full = _input_topic(node, topic, compressed)
+        parent = node.resolve_topic_name(topic).rpartition('/')[0]
+        outputs = f'{parent}/{node.get_name()}'
+        if outputs in found:
+            raise ValueError(
+                f'image_topics: the outputs of {found[outputs].topic} and {full} would both be in '
+                f'{outputs}. Expected each camera in a namespace of its own; remap one, such as '
+                '/front/image')
+        found[outputs] = Place(full, outputs)
+    return list(found.values())
+
+
+def _input_topic(node: LifecycleNode, topic: str, compressed: bool) -> str:
+    full = node.resolve_topic_name(topic)
+    return f'{full}/compressed' if compressed and not full.endswith('/compressed') else full
+
+
+class Camera:
+    """
+    Subscribes to a camera and publishes what was found in its frames.
+
+    Args:
+        node: that has the publishers.
+        place: where the camera and the outputs are.
+        values: of all parameters.
+        group: in which images are received.
+    """
+
+    def __init__(self, node: LifecycleNode, place: Place, values: dict[str, Any],
+                 group: CallbackGroup) -> None:
+        self.topic = place.topic
+        self.statistics = StreamStatistics()
+        self._node = node
+        self._group = group
+        self._type = Image if values['image_transport'] == 'raw' else CompressedImage
+        self._qos = profile(values['input_reliability'], values['input_depth'])
+        self._images: Any = None
+        qos = profile(values['output_reliability'], values['output_depth'])
+        self._outputs = {
+            name: self._publisher(message_type, f'{place.outputs}/{name}', qos)
+            for name, message_type in OUTPUT_TYPES.items()}
+        self._label_info = self._publisher(LabelInfo, f'{place.outputs}/{LABEL_INFO}', LATCHED_QOS)
+        self._vision_info = self._publisher(
+            VisionInfo, f'{place.outputs}/{VISION_INFO}', LATCHED_QOS)
+
+    @property
+    def label_topic(self) -> str:
+        """Full name of the topic with the names of the classes."""
+        return str(self._label_info.topic_name)
+
+    def subscribe(self, on_image: Callable[['Camera', Any], None]) -> None:
+        """Begin to receive images; each is handed over with this camera."""
+        self.statistics.restart()
+        self._images = self._node.create_subscription(
+            self._type, self.topic, lambda message: on_image(self, message), self._qos,
+            callback_group=self._group, qos_overriding_options=overridable())
+
+    def unsubscribe(self) -> None:
+        """Receive no more images: the camera need not send any to this node."""
+        if self._images is not None:
+            self._node.destroy_subscription(self._images)
+            self._images = None
+
+    def close(self) -> None:
+        """Remove all topics."""
+        self.unsubscribe()
+        for publisher in (*self._outputs.values(), self._label_info, self._vision_info):
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def wanted(self) -> frozenset[str]:
+        """Return the outputs that have subscribers."""
+        return frozenset(
+            name for name, publisher in self._outputs.items()
+            if publisher.get_subscription_count() > 0)
+
+    def publish(self, frame: Frame) -> None:
+        """Make and publish the wanted outputs of a segmented frame."""
+        with frame.timed('publish'):
+            for name, message in encode(frame):
+                self._outputs[name].publish(message)
+        # Drawing happens in between, and counts for itself.
+        frame.timings['publish'] -= frame.timings.get('draw', 0.0)
+        self._count(frame)
+
+    def publish_info(self, label_info: LabelInfo, vision_info: VisionInfo) -> None:
+        """Publish the latched descriptions."""
+        self._label_info.publish(label_info)
+        self._vision_info.publish(vision_info)
+
+    def silence(self) -> Silence:
+        """Explain why no image arrives."""
+        type_name = IMAGE_TYPES[0] if self._type is Image else IMAGE_TYPES[1]
+        # The subscription's own profile has the overrides.
+        qos = self._images.qos_profile if self._images is not None else self._qos
+        return explain_silence(self._node, self.topic, type_name, qos)
+
+    def _count(self, frame: Frame) -> None:
+        self.statistics.count('processed')
+        for stage, milliseconds in frame.timings.items():
+            self.statistics.count(stage, milliseconds)
+        age = self._age(frame)
+        if age is not None:
+            self.statistics.count('age', age)
+
+    def _age(self, frame: Frame) -> float | None:
+        now = self._node.get_clock().now()
+        stamp = Time.from_msg(frame.message.header.stamp, clock_type=now.clock_type)
+        age = (now - stamp).nanoseconds / 1e9
+        return age if 0 <= age < BELIEVABLE_AGE else None
+
+    def _publisher(self, message_type: type, topic: str, qos: QoSProfile) -> Any:
+        return self._node.create_lifecycle_publisher(
+            message_type, topic, qos, qos_overriding_options=overridable())

@@ -1,0 +1,145 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""
+A frame's way from the image message to the output messages: decode, detect, finish, encode.
+
+Each stage takes a Frame and leaves its results there, so that one frame can be decoded and detected
+in one thread while the frame before is finished and encoded in another.
+"""
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sensor_msgs.msg import CompressedImage, Image
+
+from instance_seg_ros.drawing import draw_instances
+from instance_seg_ros.instances import Instances
+from instance_seg_ros.ros.compressed_codec import compressed_to_bgr8, to_compressed
+from instance_seg_ros.ros.image_codec import to_bgr8, to_message
+from instance_seg_ros.ros.messages import to_detections, to_instance_masks, to_label_image
+from instance_seg_ros.segmenter import Detected, PreparedUpdate, Segmenter
+
+# Topics below the node's name, and the types of their messages are in camera.py. In the order in
+# which they are published: what robots act on first, pictures for people last.
+DETECTIONS = 'detections'
+MASKS = 'instance_masks'
+LABEL_IMAGE = 'label_image'
+DEBUG_IMAGE = 'debug_image'
+DEBUG_JPEG = 'debug_image/compressed'
+OUTPUTS = (DETECTIONS, MASKS, LABEL_IMAGE, DEBUG_IMAGE, DEBUG_JPEG)
+
+# Of the time of a frame; detect, masks and refine are told by the Segmenter.
+STAGES = ('convert', 'detect', 'masks', 'refine', 'draw', 'publish')
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    All live settings: a frame uses one such set from its first stage to its last.
+
+    Attributes:
+        segmenter: for Segmenter.apply.
+        mask_encoding: one of MASK_ENCODINGS.
+        jpeg_quality: of the compressed debug image, 1 to 100.
+    """
+
+    segmenter: PreparedUpdate
+    mask_encoding: str
+    jpeg_quality: int
+
+
+@dataclass
+class Frame:
+    """
+    One image on its way.
+
+    Attributes:
+        message: as it came.
+        wanted: those of OUTPUTS that are to be made.
+        options: the settings.
+        image: uint8 (height, width, 3), BGR, once it is decoded.
+        detected: what the box network found, once it is detected.
+        instances: what was found, once it is finished.
+        timings: milliseconds of each stage so far.
+    """
+
+    message: Image | CompressedImage
+    wanted: frozenset[str]
+    options: Options
+    image: np.ndarray | None = None
+    detected: Detected | None = None
+    instances: Instances | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time that the block takes to a stage."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            elapsed = 1e3 * (time.perf_counter() - started)
+            self.timings[stage] = self.timings.get(stage, 0.0) + elapsed
+
+
+def decode(frame: Frame) -> None:
+    """
+    First stage: the message's pixels.
+
+    Raises:
+        ImageError: if the message is malformed.
+    """
+    with frame.timed('convert'):
+        convert = to_bgr8 if isinstance(frame.message, Image) else compressed_to_bgr8
+        frame.image = convert(frame.message)
+
+
+def detect(frame: Frame, segmenter: Segmenter) -> None:
+    """
+    Second stage: the box network; for one thread alone, which sets the Segmenter's settings.
+
+    Raises:
+        ImageError: if the image is too small.
+    """
+    assert frame.image is not None
+    segmenter.apply(frame.options.segmenter)
+    frame.detected = segmenter.detect(frame.image, masks=frame.wanted != {DETECTIONS})
+
+
+def finish(frame: Frame, segmenter: Segmenter) -> None:
+    """Third stage: masks and their refinement; for one thread alone."""
+    assert frame.detected is not None
+    frame.instances = segmenter.finish(frame.detected)
+    frame.timings.update(segmenter.timings)
+
+
+def encode(frame: Frame) -> Iterator[tuple[str, Any]]:
+    """
+    Last stage: make the wanted messages, one after the other, so that each can be sent at once.
+
+    Yields:
+        The output's name and its message, in the order of OUTPUTS.
+    """
+    assert frame.instances is not None
+    instances, header = frame.instances, frame.message.header
+    if DETECTIONS in frame.wanted:
+        yield DETECTIONS, to_detections(instances, header)
+    if MASKS in frame.wanted:
+        yield MASKS, to_instance_masks(instances, header, frame.options.mask_encoding)
+    if LABEL_IMAGE in frame.wanted:
+        yield LABEL_IMAGE, to_label_image(instances, header)
+    if frame.wanted & {DEBUG_IMAGE, DEBUG_JPEG}:
+        yield from _pictures(frame, instances)
+
+
+def _pictures(frame: Frame, instances: Instances) -> Iterator[tuple[str, Any]]:
+    assert frame.image is not None
+    with frame.timed('draw'):
+        drawn = draw_instances(frame.image, instances)
+    header = frame.message.header
+    if DEBUG_IMAGE in frame.wanted:
+        yield DEBUG_IMAGE, to_message(drawn, 'bgr8', header)
+    if DEBUG_JPEG in frame.wanted:
+        yield DEBUG_JPEG, to_compressed(drawn, frame.options.jpeg_quality, header)

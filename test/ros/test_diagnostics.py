@@ -1,0 +1,123 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""What /diagnostics tells of the running node."""
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from ros_harness import Camera, figures
+
+STAGES = ('convert', 'detect', 'masks', 'refine', 'draw', 'publish')
+OK, WARN, ERROR = b'\0', b'\1', b'\2'
+
+
+@pytest.fixture(scope='module')
+def camera(connect_shared: Callable[..., Camera]) -> Camera:
+    return connect_shared('watched', confidence_threshold=0.3)
+
+
+def stamped(camera: Camera, photo: np.ndarray, age: float = 0.0) -> object:
+    """Return an image that was taken so many seconds ago."""
+    image = camera.image(photo)
+    now = camera.node.get_clock().now().nanoseconds - round(age * 1e9)
+    image.header.stamp.sec, image.header.stamp.nanosec = divmod(now, 10 ** 9)
+    return image
+
+
+def stream(camera: Camera, photo: np.ndarray, rate: float, seconds: float,
+           age: float = 0.0) -> None:
+    """Send images at a rate, and receive what is answered."""
+    started = time.monotonic()
+    for number in range(round(rate * seconds)):
+        camera.spin_for(started + number / rate - time.monotonic())
+        camera.publish(stamped(camera, photo, age))
+
+
+def test_it_tells_all_about_model_and_camera(camera: Camera, photo: np.ndarray) -> None:
+    camera.subscribe('detections', 'debug_image')
+    camera.ask(stamped(camera, photo))
+    model = camera.diagnostics('model')
+    assert model.name == 'watched/instance_seg: model'
+    assert (model.level, model.message) == (OK, 'active')
+    assert model.hardware_id == 'person_mask_rcnn'
+    values = figures(model)
+    assert (values['model'], values['refiner'], values['state'], values['enabled']) == (
+        'person_mask_rcnn', 'smooth', 'active', 'True')
+    status = camera.diagnostics_until(
+        'image', lambda status: figures(status)['frames_processed'] != '0', 'a frame')
+    assert status.name == 'watched/instance_seg: /watched/image'
+    assert status.level == OK
+    values = figures(status)
+    for stage in STAGES:
+        assert float(values[f'{stage}_ms']) > 0
+    assert 0 < float(values['age_mean_ms']) <= float(values['age_max_ms']) < 60e3
+    total = sum(float(values[f'{stage}_ms']) for stage in STAGES)
+    assert total <= float(values['age_max_ms']) + 1
+
+
+def test_it_comes_once_a_second(camera: Camera) -> None:
+    camera.diagnostics('model')
+    started = time.monotonic()
+    for _ in range(4):
+        camera.diagnostics('model')
+    assert 3.0 < time.monotonic() - started < 5.5
+
+
+@pytest.mark.parametrize(('rate', 'seconds'), [(5.0, 5.0), (0.5, 9.0)])
+def test_rates_are_right(
+        rate: float, seconds: float, connect: Callable[..., Camera], photo: np.ndarray) -> None:
+    camera = connect(f'rate_{round(10 * rate)}')
+    camera.subscribe('detections')
+    small = np.ascontiguousarray(photo[:64, :64])
+    stream(camera, small, rate, seconds)
+    values = figures(camera.diagnostics('image'))
+    assert float(values['input_rate_hz']) == pytest.approx(rate, rel=0.25)
+    assert float(values['processed_rate_hz']) == pytest.approx(rate, rel=0.25)
+
+
+def test_dropped_and_malformed_frames_are_counted(camera: Camera, photo: np.ndarray) -> None:
+    camera.subscribe('detections', 'instance_masks', 'debug_image', 'label_image')
+    before = figures(camera.diagnostics('image'))
+    for _ in range(30):
+        camera.publish(stamped(camera, photo))
+    bad = stamped(camera, photo)
+    bad.step = 7
+
+    def told() -> bool:
+        values = figures(camera.diagnostics('image'))
+        return int(values['frames_malformed']) > int(before['frames_malformed'])
+
+    camera.publish_until(bad, told, 'the bad frame is counted')
+    status = camera.diagnostics('image')
+    values = figures(status)
+    assert status.level == WARN
+    assert 'malformed frames' in status.message and 'step is 7' in status.message
+    assert int(values['frames_dropped']) > int(before['frames_dropped'])
+    received = int(values['frames_received']) - int(before['frames_received'])
+    parts = sum(int(values[f'frames_{part}']) - int(before[f'frames_{part}'])
+                for part in ('processed', 'dropped', 'malformed'))
+    assert received - 2 <= parts <= received  # one in hand, one that waits
+
+
+@pytest.mark.parametrize(('parameters', 'level', 'told'), [
+    ({'processed_rate_warn': 100.0}, WARN, 'processed_rate_warn is 100 Hz'),
+    ({'processed_rate_warn': 100.0, 'processed_rate_error': 50.0}, ERROR,
+     'processed_rate_error is 50 Hz'),
+    ({'age_warn': 3.0}, WARN, 'age_warn is 3 s'),
+    ({'age_warn': 3.0, 'age_error': 8.0}, ERROR, 'age_error is 8 s'),
+    ({'processed_rate_warn': 0.01, 'age_warn': 600.0}, OK, 'active'),
+])
+def test_levels_are_set_by_parameters(
+        parameters: dict[str, float], level: bytes, told: str, connect: Callable[..., Camera],
+        photo: np.ndarray) -> None:
+    camera = connect('levels_' + str(abs(hash(str(parameters)))), **parameters)
+    camera.subscribe('detections')
+    small = np.ascontiguousarray(photo[:64, :64])
+    stream(camera, small, rate=4.0, seconds=1.5, age=10.0)
+    status = camera.diagnostics_until(
+        'image', lambda status: status.level == level and told in status.message, told)
+    assert int(figures(status)['frames_processed']) > 0
+    # Where nobody listens nothing is processed, and nothing is too slow.
+    camera.subscribe()
+    stream(camera, small, rate=4.0, seconds=0.5)
+    camera.diagnostics_until('image', lambda status: status.level == OK, 'all is well')

@@ -1,0 +1,133 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""The node as `ros2 lifecycle` and lifecycle managers drive it."""
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lifecycle_msgs.srv import GetAvailableTransitions
+from ros_harness import Camera, NodeProcess, figures
+
+
+@pytest.fixture
+def managed(start_node: Callable[..., NodeProcess], request: pytest.FixtureRequest) -> Camera:
+    """A node that waits for its manager."""
+    namespace = f'managed_{abs(hash(request.node.name))}'
+    process = start_node(namespace, autostart=False, confidence_threshold=0.3)
+    return Camera(namespace, process, wait_until_ready=False)
+
+
+def answers(camera: Camera, photo: np.ndarray) -> bool:
+    camera.subscribe('detections')
+    camera.spin_until(lambda: camera.subscriptions_to_images() > 0, 'the node subscribes')
+    image = camera.image(photo)
+    return camera.ask(image)['detections'].header == image.header
+
+
+def publishers(camera: Camera) -> int:
+    return camera.node.count_publishers(f'/{camera.namespace}/instance_seg/detections')
+
+
+def test_a_manager_takes_the_node_through_all_states(
+        managed: Camera, photo: np.ndarray) -> None:
+    assert managed.state() == 'unconfigured'
+    assert managed.change_state('configure')
+    assert managed.state() == 'inactive'
+    assert managed.subscriptions_to_images() == 0
+    assert managed.change_state('activate')
+    assert managed.state() == 'active'
+    assert answers(managed, photo)
+    assert managed.change_state('deactivate')
+    managed.spin_until(
+        lambda: managed.subscriptions_to_images() == 0, 'the node lets go of the camera')
+    assert managed.state() == 'inactive'
+    assert managed.change_state('activate')
+    assert answers(managed, photo)
+    assert managed.change_state('deactivate')
+    assert managed.change_state('cleanup')
+    assert managed.state() == 'unconfigured'
+    managed.spin_until(lambda: publishers(managed) == 0, 'the outputs are gone')
+    assert managed.change_state('configure')
+    assert managed.change_state('activate')
+    assert answers(managed, photo)
+    assert managed.process.stop() == 0
+    assert 'Traceback' not in managed.process.output
+
+
+def test_it_is_active_by_itself_unless_told_otherwise(connect: Callable[..., Camera]) -> None:
+    camera = connect('by_itself')
+    assert camera.state() == 'active'
+    transitions = camera.call(
+        GetAvailableTransitions, 'get_available_transitions',
+        GetAvailableTransitions.Request()).available_transitions
+    assert {t.transition.label for t in transitions} == {'deactivate', 'shutdown'}
+
+
+@pytest.mark.parametrize('way', [
+    ['unconfigured shutdown'],
+    ['configure', 'inactive shutdown'],
+    ['configure', 'activate', 'active shutdown'],
+])
+def test_shutdown_from_any_state(way: list[str], managed: Camera) -> None:
+    for transition in way:
+        assert managed.change_state(transition)
+    assert managed.state() == 'finalized'
+    assert managed.subscriptions_to_images() == 0
+    code, seconds = managed.process.stop_timed()
+    assert (code, seconds < 2) == (0, True)
+
+
+@pytest.mark.parametrize(('wrong', 'right', 'told'), [
+    ({'model': 'no_such_model'}, {'model': 'auto'}, 'no_such_model'),
+    ({'model_path': '/nowhere/frozen.pb'}, {'model_path': ''}, '/nowhere/frozen.pb'),
+    ({'mask_encoding': 'png'}, {'mask_encoding': 'rle'}, 'mono8, rle'),
+    ({'classes': "['persons']"}, {'classes': ['person']}, 'did you mean person'),
+    ({'refiner': '/nowhere/refiner.onnx'}, {'refiner': 'none'}, '/nowhere/refiner.onnx'),
+    ({'speed_preset': 'ludicrous'}, {'speed_preset': 'exact'}, 'balanced'),
+    ({'image_topics': "['/cam/left', '/cam/right']"}, {'image_topics': ['']},
+     'namespace of its own'),
+])
+def test_an_error_in_configure_is_told_and_can_be_corrected(
+        wrong: dict[str, object], right: dict[str, object], told: str,
+        start_node: Callable[..., NodeProcess], photo: np.ndarray) -> None:
+    namespace = 'wrong_' + next(iter(wrong))
+    process = start_node(namespace, **wrong)
+    camera = Camera(namespace, process, wait_until_ready=False)
+    camera.spin_until(lambda: 'configure failed' in process.output, 'an error is logged')
+    errors = [line for line in process.output.splitlines() if 'ERROR' in line]
+    assert len(errors) == 1
+    assert told in errors[0]
+    assert f'ros2 lifecycle set /{namespace}/instance_seg configure' in errors[0]
+    assert camera.state() == 'unconfigured'
+    status = camera.diagnostics('model')
+    assert (status.level, figures(status)['state']) == (b'\2', 'unconfigured')
+    assert told in status.message
+    assert not camera.change_state('configure')
+    assert camera.state() == 'unconfigured'
+    assert camera.set_parameters(**right).successful
+    assert camera.change_state('configure')
+    assert camera.change_state('activate')
+    assert answers(camera, photo)
+    assert camera.diagnostics('model').level == b'\0'
+    assert process.stop() == 0
+    assert 'Traceback' not in process.output
+
+
+def test_cleanup_frees_the_memory(
+        start_node: Callable[..., NodeProcess], large_model: Path, photo: np.ndarray) -> None:
+    process = start_node('memory', autostart=False, model=large_model)
+    camera = Camera('memory', process, wait_until_ready=False)
+    assert camera.state() == 'unconfigured'
+    used = []
+    for _ in range(3):
+        assert camera.change_state('configure')
+        assert camera.change_state('activate')
+        assert answers(camera, photo)
+        loaded = process.memory
+        assert camera.change_state('deactivate')
+        assert camera.change_state('cleanup')
+        used.append((loaded, process.memory))
+    for loaded, freed in used:
+        # The model's file has 64 MB, and the network's intermediate results as many again.
+        assert loaded - freed > 100e6, used
+    assert abs(used[2][1] - used[1][1]) < 60e6, used  # nothing piles up
