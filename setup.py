@@ -47,8 +47,8 @@ setup(
         'PyYAML>=5.4,<7',  # manifests
         'tqdm>=4.60,<5',  # progress bars
     ],
-    # The learned refiner; its network was written for 1.18 and later.
-    extras_require={'gan': ['onnxruntime>=1.18,<2']},
+    # The learned refiner; older ones do not work with NumPy 2.
+    extras_require={'gan': ['onnxruntime>=1.19,<2']},
     entry_points={'console_scripts': [f'instance-seg = {NAME}.cli:main']},
     zip_safe=False,
 )

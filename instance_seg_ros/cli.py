@@ -15,7 +15,7 @@ from typing import Any
 from instance_seg_ros import __version__
 from instance_seg_ros.commands import CommandError, run
 from instance_seg_ros.models import EXACT
-from instance_seg_ros.refinement.refiner import CPU
+from instance_seg_ros.refinement.refiner_file import CPU
 from instance_seg_ros.segmenter import Settings
 
 # What shells report after Ctrl-C, and for a program whose reader has gone.

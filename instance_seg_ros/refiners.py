@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.models import SEARCH_PATH_VARIABLE, check_recorded_digest, find_refiner
-from instance_seg_ros.refinement.refiner import CPU, MaskRefiner
+from instance_seg_ros.refinement.refiner import MaskRefiner
+from instance_seg_ros.refinement.refiner_file import CPU
 from instance_seg_ros.refinement.smoother import MaskSmoother, Refined
 
 SMOOTH, NONE, GAN, AUTO = 'smooth', 'none', 'gan', 'auto'

@@ -22,7 +22,7 @@ from instance_seg_ros.instances import Instances
 from instance_seg_ros.labels import ids_of, read_labels
 from instance_seg_ros.models import EXACT, SHIPPED_MODEL, find_model, from_files
 from instance_seg_ros.refinement.pasting import clip_rois, paste
-from instance_seg_ros.refinement.refiner import CPU
+from instance_seg_ros.refinement.refiner_file import CPU
 from instance_seg_ros.refiners import Refiner, make_refiner
 
 LOG = logging.getLogger(__name__)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,44 +16,14 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ImageError, ModelError
 from instance_seg_ros.refinement.pasting import paste
-from instance_seg_ros.refinement.smoother import (
-    CONTEXT,
-    MaskSmoother,
-    Refined,
-    context_rois,
-    smooth,
-)
-
-if TYPE_CHECKING:
-    import onnxruntime
-
-CPU = 'CPUExecutionProvider'
-PASSES = (128, 256)
-MULTIPLE = 16  # of the sides of what the network takes
+from instance_seg_ros.refinement.refiner_file import CPU, one_line, open_refiner, read_traits
+from instance_seg_ros.refinement.smoother import MaskSmoother, Refined, context_rois, smooth
 
 # A finer pass adds nothing where the box's longer side is less than this much of the pass before:
 # 96 pixels after a pass at 128 (docs/models.md).
 _WORTH_A_FINER_PASS = 0.75
 _SMOOTHER_MS = 2.0  # put by for every instance that may be left to the smoother
-_CHANNELS = {'image': 3, 'coarse': 1}
 _TOLERANCE = 1e-3  # of a probability
-
-
-@dataclass(frozen=True)
-class RefinerTraits:
-    """What a model file says of itself.
-
-    Attributes:
-        context: of the box on each side, as a share of it.
-        passes: sides in pixels that a ROI is scaled to, one pass after the other.
-        threshold: probability from which on a pixel belongs to the object.
-        version: for people.
-    """
-
-    context: float = CONTEXT
-    passes: tuple[int, ...] = PASSES
-    threshold: float = 0.5
-    version: str = ''
 
 
 class MaskRefiner:
@@ -90,10 +59,9 @@ class MaskRefiner:
         MaskSmoother()  # what there is no time for is left to it: without it, an error now
         self._passes = passes
         self._name = f'refiner {path}'
-        self._session = _open(Path(path).expanduser(), self._name, num_threads, providers)
+        self._session = open_refiner(Path(path).expanduser(), self._name, num_threads, providers)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
-        _check_interface(self._session, self._name)
-        self.traits = _read_traits(self._session, self._name)
+        self.traits = read_traits(self._session, self._name)
         # Expected time of a pass by its side; it follows what the machine does.
         self._milliseconds = {side: self._probe(side) for side in self.traits.passes}
 
@@ -176,11 +144,12 @@ class MaskRefiner:
                 if not self._fits(side, deadline - 1e-3 * _SMOOTHER_MS * left_over):
                     return sharp
                 x, y, w, h = (int(v) for v in rois[i])
-                guess = (
-                    cv2.resize(sharp[i], (side, side), interpolation=cv2.INTER_LINEAR)
-                    if number else paste(coarse[i], boxes[i], (x, y), (w / side, h / side),
-                                         (side, side), outside=False))
-                sharp[i] = self._timed_pass(resized(image[y:y + h, x:x + w], side), guess)
+                if number:
+                    mask = cv2.resize(sharp[i], (side, side), interpolation=cv2.INTER_LINEAR)
+                else:
+                    mask = paste(coarse[i], boxes[i], (x, y), (w / side, h / side), (side, side),
+                                 outside=False)
+                sharp[i] = self._timed_pass(resized(image[y:y + h, x:x + w], side), mask)
         return sharp
 
     def _fits(self, side: int, deadline: float) -> bool:
@@ -223,10 +192,10 @@ class MaskRefiner:
         try:
             (alpha,) = self._session.run(['alpha'], feed)
         except Exception as error:  # onnxruntime's own classes have no base of their own
-            raise ModelError(f'{self._name}: fails at {side}x{side} pixels: {_line(error)}. '
+            raise ModelError(f'{self._name}: fails at {side}x{side} pixels: {one_line(error)}. '
                              'Expected free n, h and w') from None
         fits = alpha.shape == (1, 1, side, side) and alpha.dtype == np.float32
-        if not fits or not (np.isfinite(alpha).all() and 0 <= alpha.min() <= alpha.max() <= 1):
+        if not fits or not _are_probabilities(alpha):
             raise ModelError(
                 f'{self._name}: alpha is {alpha.dtype} {alpha.shape} from {alpha.min():.3g} to '
                 f'{alpha.max():.3g}: expected float32 (1, 1, {side}, {side}), probabilities')
@@ -240,105 +209,6 @@ def resized(array: NDArray[Any], side: int) -> NDArray[Any]:
     shrinks = max(array.shape[:2]) > side
     flag = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return cv2.resize(array, (side, side), interpolation=flag)
-
-
-# ---- the model file
-def _open(path: Path, name: str, num_threads: int, providers: Sequence[str]
-          ) -> onnxruntime.InferenceSession:
-    try:
-        payload = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f'{name}: {error.strerror}. Expected an ONNX file') from None
-    try:
-        import onnxruntime  # only those who use a learned refiner need it
-    except ImportError as error:
-        raise ModelError(
-            f'{name}: needs onnxruntime, which cannot be imported ({error}). '
-            'pip install onnxruntime, or choose refiner smooth') from None
-    _check_providers(providers, onnxruntime.get_available_providers())
-    options = onnxruntime.SessionOptions()
-    # With 0, onnxruntime binds its threads to cores, and complains in containers that lend some.
-    options.intra_op_num_threads = num_threads or cv2.getNumberOfCPUs()
-    options.log_severity_level = 3  # errors: they are told by exceptions
-    # Threads that wait busily for the next pass would take the cores from OpenCV.
-    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    try:
-        return onnxruntime.InferenceSession(payload, options, providers=list(providers))
-    except Exception as error:  # onnxruntime's own classes have no base of their own
-        raise ModelError(f'{name}: onnxruntime cannot load it: {_line(error)}. Expected an ONNX '
-                         'file; is it a web page or a git-LFS pointer?') from None
-
-
-def _check_providers(wanted: Sequence[str], available: Sequence[str]) -> None:
-    if isinstance(wanted, str) or not wanted:
-        raise ValueError(f'execution providers: {wanted!r}: expected a list of names')
-    for provider in wanted:
-        if provider not in available:
-            raise ModelError(
-                f'execution provider {provider!r}: this onnxruntime has only '
-                f'{", ".join(available)}; onnxruntime-gpu has CUDAExecutionProvider')
-
-
-def _check_interface(session: onnxruntime.InferenceSession, name: str) -> None:
-    inputs = {i.name: i for i in session.get_inputs()}
-    outputs = {o.name: o for o in session.get_outputs()}
-    if set(inputs) != set(_CHANNELS) or 'alpha' not in outputs:
-        raise ModelError(
-            f'{name}: has the inputs {", ".join(inputs)} and the outputs {", ".join(outputs)}: '
-            'expected image and coarse, and alpha. This is not a mask refiner')
-    for key, value in {**inputs, 'alpha': outputs['alpha']}.items():
-        channels = _CHANNELS.get(key, 1)
-        shape = value.shape
-        fits = len(shape) == 4 and (isinstance(shape[1], str | None) or shape[1] == channels)
-        if value.type != 'tensor(float)' or not fits:
-            raise ModelError(f'{name}: {key} is {value.type} of the shape {shape}: expected '
-                             f'tensor(float) [n, {channels}, h, w]')
-
-
-def _read_traits(session: onnxruntime.InferenceSession, name: str) -> RefinerTraits:
-    given = session.get_modelmeta().custom_metadata_map
-    readers: dict[str, Any] = {
-        'context': _context, 'passes': _passes, 'threshold': _threshold, 'version': str}
-    traits = {}
-    for key, read in readers.items():
-        if key in given:
-            try:
-                traits[key] = read(given[key])
-            except ValueError as error:
-                raise ModelError(f'{name}: its metadata says {key} {given[key]!r}: expected '
-                                 f'{error}') from None
-    return RefinerTraits(**traits)
-
-
-def _context(text: str) -> float:
-    return _between(text, 0, 2)
-
-
-def _threshold(text: str) -> float:
-    return _between(text, 0.01, 0.99)
-
-
-def _between(text: str, low: float, high: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float('nan')
-    if not low <= value <= high:
-        raise ValueError(f'a number from {low} to {high}')
-    return value
-
-
-def _passes(text: str) -> tuple[int, ...]:
-    sides = text.split(',')
-    valid = all(side.strip().isdecimal() and 0 < int(side) <= 2048 and int(side) % MULTIPLE == 0
-                for side in sides)
-    if not valid:
-        raise ValueError(f'sides in pixels, such as 128,256, each a multiple of {MULTIPLE}')
-    return tuple(int(side) for side in sides)
-
-
-def _line(error: Exception) -> str:
-    return ' '.join(str(error).split())[:300]
 
 
 # ---- what a call gets
@@ -364,7 +234,7 @@ def _checked(boxes: NDArray[np.float32], coarse: NDArray[np.float32]
         row = int(np.flatnonzero(~np.isfinite(boxes).all(1))[0])
         raise ValueError(f'boxes: row {row} is {boxes[row].tolist()}: expected pixels')
     finite = coarse[np.isfinite(coarse)]
-    if finite.size and not -_TOLERANCE <= finite.min() <= finite.max() <= 1 + _TOLERANCE:
+    if finite.size and not _are_probabilities(finite):
         raise ValueError(f'coarse ranges from {finite.min():.3g} to {finite.max():.3g}: expected '
                          'probabilities, 0 to 1')
     return boxes, np.where(np.isfinite(coarse), coarse, np.float32('nan')).clip(0, 1)
@@ -376,3 +246,7 @@ def _usable(boxes: NDArray[np.float32], coarse: NDArray[np.float32], height: int
     area = (boxes[:, 2:] > boxes[:, :2]).all(1)
     inside = (boxes[:, :2] < (width, height)).all(1) & (boxes[:, 2:] > 0).all(1)
     return np.asarray(area & inside & np.isfinite(coarse).all((1, 2)))
+
+
+def _are_probabilities(values: NDArray[np.float32]) -> bool:
+    return bool((values >= -_TOLERANCE).all() and (values <= 1 + _TOLERANCE).all())
