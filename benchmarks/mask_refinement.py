@@ -1,9 +1,12 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """How well masks fit after refining, beside what users could pick instead, and what it takes.
 
-Coarse masks are simulated from the true ones, by families of error; see training/refiner/simulate.
+Coarse masks are simulated from the true ones, by families of error (training/refiner/simulate.py),
+and, where they are given, those of a real detector on the same images.
 
     python benchmarks/mask_refinement.py --data instances.json images/
+    instance-seg image images/ --json coarse.json --coarse
+    python benchmarks/mask_refinement.py --data instances.json images/ --coarse coarse.json
     pip install pydensecrf2     # for DenseCRF, too
 """
 from __future__ import annotations
@@ -25,6 +28,7 @@ import this_machine
 from library import FullSizeModel, Run, photo
 from mask_methods import PLAIN, Method, methods
 from people import people
+from pycocotools import mask as coco_mask
 from timing import Spread, measure
 
 from instance_seg_ros import ModelError, Segmenter
@@ -37,12 +41,14 @@ sys.path.append(str(Path(__file__).parents[1]))  # for the trainer
 from mask_sheet import write_sheet  # noqa: E402
 
 from training.detector.dataset import DatasetError, Photo, hold_out  # noqa: E402
-from training.refiner.crops import load_all_classes  # noqa: E402
+from training.refiner.crops import load_all_classes, read_detected, usable  # noqa: E402
 from training.refiner.evaluate import HARM, Case, cases  # noqa: E402
 from training.refiner.metrics import Scores, compare  # noqa: E402
-from training.refiner.simulate import ALL_FAMILIES, UNSEEN_FAMILIES  # noqa: E402
+from training.refiner.simulate import ALL_FAMILIES, FAMILIES, UNSEEN_FAMILIES  # noqa: E402
 
 WORST = 10  # instances on a sheet of their own
+DETECTOR = 'real detector'
+SAME_OBJECT = 0.5  # intersection over union of the boxes
 
 
 @dataclass(frozen=True)
@@ -88,16 +94,18 @@ def _run(options: argparse.Namespace) -> int:
     results: dict[str, Any] = {
         'machine': this_machine.describe(), 'threads': options.threads, 'families': {}}
     measured: list[Measured] = []
-    for family in options.families:
-        of_family = [_measured(case, family, tools)
-                     for case in cases(photos, family, options.most)]
+    sources = {family: cases(photos, family, options.most) for family in options.families}
+    if options.coarse:
+        sources[DETECTOR] = _detected_cases(photos, options.coarse)
+    for family, of_source in sources.items():
+        of_family = [_measured(case, family, tools) for case in of_source]
         if not of_family:
             print(f'{family}: no object has a mask that is large enough', file=sys.stderr)
             return 2
         measured += of_family
         results['families'][family] = _figures(of_family, tools)
         print(f'{family}: {len(of_family)} objects', flush=True)
-    results['seen'] = _figures([m for m in measured if m.family not in UNSEEN_FAMILIES], tools)
+    results['seen'] = _figures([m for m in measured if m.family in FAMILIES], tools)
     results['unseen'] = _figures([m for m in measured if m.family in UNSEEN_FAMILIES], tools)
     if model is not None and options.repeats:
         results['frames'] = list(_frame_shares(model, options.repeats, options.threads))
@@ -119,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:
                         help='take the images whose id %% N is K; 1:0 takes all (%(default)s)')
     parser.add_argument('--model', type=Path, metavar='ONNX', help='default: the installed one')
     parser.add_argument('--families', nargs='+', choices=ALL_FAMILIES, default=list(ALL_FAMILIES))
+    parser.add_argument('--coarse', type=Path, metavar='JSON',
+                        help='what instance-seg image --json JSON --coarse wrote of the images')
     parser.add_argument('--most', type=int, default=60, metavar='N',
                         help='objects of each family; 0 is one of every photo (%(default)s)')
     parser.add_argument('--sides', nargs='+', type=int, default=[128], metavar='PIXELS',
@@ -142,6 +152,26 @@ def _modulus(text: str) -> tuple[int, int]:
     if not (colon and modulus.isdecimal() and remainder.isdecimal() and int(modulus)):
         raise argparse.ArgumentTypeError(f'{text!r}: expected N:K, such as 8:5')
     return int(modulus), int(remainder)
+
+
+def _detected_cases(photos: Iterable[Photo], path: Path) -> Iterable[Case]:
+    """Yield the detections that lie on an object whose mask is known."""
+    found = read_detected(path)
+    for source in photos:
+        objects = [a for a in source.annotations if not a.ignore and a.rle and usable(a)]
+        detected = found.get(source.path.name, [])
+        if not objects or not detected:
+            continue
+        overlaps = coco_mask.iou(_xywh([box for box, _ in detected]),
+                                 _xywh([a.box for a in objects]), [0] * len(objects))
+        for (box, coarse), row in zip(detected, overlaps, strict=True):
+            if row.max() >= SAME_OBJECT:
+                truth = coco_mask.decode(objects[int(row.argmax())].rle)
+                yield Case(source.read(), truth, box, coarse, source.image_id)
+
+
+def _xywh(boxes: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array([[*box[:2], *(box[2:] - box[:2])] for box in boxes], np.float64)
 
 
 def _measured(case: Case, family: str, tools: Mapping[str, Method]) -> Measured:
@@ -198,11 +228,11 @@ def _report(results: dict[str, Any], count: int) -> str:
     machine = results['machine']
     lines = [
         '# Masks after refining', '',
-        f'{count} objects with simulated coarse masks; means. {results["threads"]} threads of '
-        f'{machine["processor"]}, load before {machine["load before"]}; milliseconds are medians '
-        'per instance. BIoU: boundary IoU, 2 % of the diagonal; F: boundary F-measure within so '
-        'many pixels; clutter: false area over true area; harmed: BIoU fell by more than '
-        f'{HARM}.']
+        f'{count} objects with coarse masks, simulated unless it says otherwise; means. Threads: '
+        f'{results["threads"]} of {machine["processor"]}, load before {machine["load before"]}; '
+        'milliseconds are medians per instance. BIoU: boundary IoU, 2 % of the diagonal; F: '
+        'boundary F-measure within so many pixels; clutter: false area over true area; harmed: '
+        f'BIoU fell by more than {HARM}.']
     titles = {name: f'{name}{" (never trained on)" if name in UNSEEN_FAMILIES else ""}'
               for name in results['families']}
     tables = {**{titles[name]: table for name, table in results['families'].items()},

@@ -42,6 +42,23 @@ def test_the_table_tells_a_good_refiner_from_a_bad_one(tmp_path: Path) -> None:
     assert good['gain'] > 0 > bad['gain']
 
 
+def test_masks_of_a_real_detector_are_measured_where_they_lie_on_an_object(tmp_path: Path) -> None:
+    data = write_toy_data(tmp_path)
+    found = [{'file_name': f'{i}.png', 'bbox': bbox, 'coarse_mask': np.ones((15, 15)).tolist()}
+             for i, bbox in enumerate(([20, 25, 40, 50], [21, 25, 40, 25 + 6], [60, 60, 30, 30]))]
+    (tmp_path / 'coarse.json').write_text(json.dumps(found))
+    done = run(tmp_path, '--data', data.annotations, data.images, '--families', 'soft',
+               '--most', '1', '--coarse', 'coarse.json', '--output', 'result',
+               '--model', tiny.unchanged(tmp_path / 'unchanged.onnx'))
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / 'result' / 'results.json').read_text())
+    plain = results['families']['real detector']['bilinear']
+    assert plain['objects'] == 2  # the third lies beside its object
+    # The first fits exactly, the second lacks 19 of 50 rows.
+    assert plain['iou'] == pytest.approx((1 + 31 / 50) / 2, abs=0.02)
+    assert results['seen']['bilinear']['objects'] == 1
+
+
 @pytest.mark.parametrize('hold_out', ['8', '0:0', 'a:b'])
 def test_a_wrong_option_is_told(tmp_path: Path, hold_out: str) -> None:
     done = run(tmp_path, '--data', 'a', 'b', '--hold-out', hold_out)
