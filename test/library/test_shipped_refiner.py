@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from random_models import REPOSITORY
 
+from instance_seg_ros import Segmenter
 from instance_seg_ros.refinement.pasting import paste
 from instance_seg_ros.refinement.refiner import MaskRefiner
 
@@ -63,6 +64,20 @@ def test_an_outline_comes_closer_to_the_true_one(refiner: MaskRefiner, seed: int
     refined[y:y + h, x:x + w] = next(iter(alphas)) >= 0.5
     truth = mask > 0
     assert 1 - overlap(refined, truth) < 0.7 * (1 - overlap(plain, truth))
+
+
+def test_auto_takes_it_and_so_does_gan(photo: np.ndarray) -> None:
+    for name in ('auto', 'gan'):
+        segmenter = Segmenter(model='person_mask_rcnn', refiner=name, confidence_threshold=0.1)
+        assert segmenter.refiner == 'gan'
+    found = segmenter(photo)
+    assert len(found) > 0 and found.refined.all()
+    assert found.masks[0].any() and not found.masks[0].all()
+
+
+def test_it_keeps_the_contract(refiner: MaskRefiner) -> None:
+    assert refiner.traits.passes == (128, 256) and refiner.traits.context == 0.25
+    assert refiner.traits.version not in ('', 'untrained')
 
 
 def test_the_file_is_the_one_on_record_and_small() -> None:
