@@ -1,6 +1,7 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """One camera: its subscription, the outputs beside it, and what has become of its frames."""
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,5 +192,6 @@ class Camera:
         return age if 0 <= age < BELIEVABLE_AGE else None
 
     def _publisher(self, message_type: type, topic: str, qos: QoSProfile) -> Any:
+        # rclpy writes the overrides into the profile that it is given.
         return self._node.create_lifecycle_publisher(
-            message_type, topic, qos, qos_overriding_options=overridable())
+            message_type, topic, copy(qos), qos_overriding_options=overridable())

@@ -165,6 +165,9 @@ class TestQuality:
         assert policies(camera, 'image', publisher=False) == ('RELIABLE', 'VOLATILE')
         assert policies(camera, 'instance_seg/detections', publisher=True) == (
             'RELIABLE', 'TRANSIENT_LOCAL')
+        # The override of one topic is not that of the others.
+        assert policies(camera, 'instance_seg/instance_masks', publisher=True) == (
+            'RELIABLE', 'VOLATILE')
 
     def test_a_best_effort_camera_is_heard(
             self, start_node: Callable[..., NodeProcess], photo: np.ndarray) -> None:
