@@ -6,9 +6,9 @@ import sys
 import threading
 
 import rclpy
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
+from instance_seg_ros.ros.compatibility import Executor
 from instance_seg_ros.ros.node import NODE_NAME, InstanceSegNode
 
 # Parameters and transitions, images, and two services: see the node's callback groups.
@@ -68,7 +68,7 @@ class _Signals:
 
 
 def _run(node: InstanceSegNode, signals: _Signals) -> int:
-    executor = MultiThreadedExecutor(EXECUTOR_THREADS)
+    executor = Executor(EXECUTOR_THREADS)
     executor.add_node(node)
     stop, ended = threading.Event(), threading.Event()
     failures: list[Exception] = []
@@ -99,7 +99,7 @@ def _run(node: InstanceSegNode, signals: _Signals) -> int:
     return code
 
 
-def _end(executor: MultiThreadedExecutor, spinner: threading.Thread, node: InstanceSegNode,
+def _end(executor: Executor, spinner: threading.Thread, node: InstanceSegNode,
          ended: threading.Event) -> None:
     spinner.join()
     idle = node.stop(FRAME_GRACE)

@@ -16,6 +16,7 @@ from rclpy.parameter import Parameter
 
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.models import EXACT
+from instance_seg_ros.ros.compatibility import add_parameter_callbacks
 from instance_seg_ros.ros.messages import MASK_ENCODINGS
 
 Value = bool | int | float | str | list[str]
@@ -274,10 +275,6 @@ def watch_parameters(
             changes nothing.
         apply: called with a set that all have accepted; must not raise.
     """
-    # Humble lacks the second callback. There the set is applied when it is checked; rclpy's own
-    # callback, which comes later, refuses nothing but a use_sim_time that is not a bool.
-    late = getattr(node, 'add_post_set_parameters_callback', None)
-
     def on_set(changes: list[Parameter]) -> SetParametersResult:
         try:
             check(changes)
@@ -286,13 +283,9 @@ def watch_parameters(
         except Exception as error:  # no value may end the node
             return SetParametersResult(
                 successful=False, reason=f'{type(error).__name__}: {error}')
-        if late is None:
-            apply(changes)
         return SetParametersResult(successful=True)
 
-    node.add_on_set_parameters_callback(on_set)
-    if late is not None:
-        late(apply)
+    add_parameter_callbacks(node, on_set, apply)
 
 
 def _check(values: dict[str, Any]) -> None:

@@ -1,0 +1,57 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""
+What differs between the distributions, from Humble to Lyrical: one entry each.
+
+An entry says which distribution needs it, and goes when that distribution does. Two are elsewhere:
+image_codec does without a cv_bridge that was built for another numpy, and seg.launch.py knows the
+old names of Fast DDS.
+"""
+from collections.abc import Callable
+from typing import Any
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.exceptions import InvalidHandle
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+
+def add_parameter_callbacks(
+        node: Node, check: Callable[[list[Parameter]], SetParametersResult],
+        apply: Callable[[list[Parameter]], None]) -> None:
+    """
+    Register what checks a set of parameters, and what applies a set that all have accepted.
+
+    Humble lacks the second callback, which came with Iron. There a set is applied when it is
+    checked: rclpy's own callback, which comes later, refuses nothing but a use_sim_time that is not
+    a bool.
+    """
+    add_post_callback = getattr(node, 'add_post_set_parameters_callback', None)
+    if add_post_callback is not None:
+        node.add_on_set_parameters_callback(check)
+        add_post_callback(apply)
+        return
+
+    def check_and_apply(changes: list[Parameter]) -> SetParametersResult:
+        result = check(changes)
+        if result.successful:
+            apply(changes)
+        return result
+
+    node.add_on_set_parameters_callback(check_and_apply)
+
+
+class Executor(MultiThreadedExecutor):
+    """
+    An executor that survives it when a subscription goes while its message is being taken.
+
+    That happens when the node is deactivated under a stream of images. Humble raises InvalidHandle
+    then, out of spin_once, and the callback group stays blocked; later distributions take nothing,
+    as is done here.
+    """
+
+    def _take_subscription(self, sub: Any) -> Any:
+        try:
+            return super()._take_subscription(sub)
+        except InvalidHandle:
+            return None
