@@ -13,7 +13,7 @@ PACKAGE = 'instance_seg_ros'
 # Their contents decide about a new build.
 BUILT_FROM = ['CMakeLists.txt', 'package.xml', 'msg', 'srv', 'scripts', 'ros_overlay']
 # Of these only the list of files matters: the installed ones are links to them.
-LINKED = [PACKAGE, 'config', 'launch', 'models']
+LINKED = [PACKAGE, 'config', 'demo', 'launch', 'models']
 
 
 def build_workspace(workspace: Path, virtualenv: Path, environment_digest: str) -> None:

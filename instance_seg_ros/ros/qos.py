@@ -80,8 +80,8 @@ def explain_silence(node: Node, topic: str, type_name: str, qos: QoSProfile) -> 
         return Silence('; '.join(problems), False)
     return Silence(
         f'{_list(_describe(publisher) for publisher in publishers)} matches but sends nothing that '
-        'arrives. Large images need FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA in the environment of '
-        'both processes', True)
+        'arrives. Fast DDS loses large images with its defaults: set FASTDDS_DEFAULT_PROFILES_FILE '
+        "for the camera's process, as docs/ros-interface.md says", True)
 
 
 def _problem(publisher: Any, type_name: str, qos: QoSProfile) -> str:

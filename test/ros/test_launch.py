@@ -1,55 +1,245 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""The launch file, where ROS 2's launch is installed."""
+"""The launch files, by the real `ros2 launch` where it is installed."""
 import importlib.util
 import os
+import re
+import shutil
 import signal
 import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from ament_index_python.packages import get_package_share_directory
-from ros_harness import Camera, NodeProcess
+from ros_harness import TIMEOUT, Camera, NodeProcess
 
-pytest.importorskip('launch_ros', reason='launch is not installed')
+from instance_seg_ros.ros.parameters import PARAMETERS
 
-LAUNCH_FILE = Path(get_package_share_directory('instance_seg_ros'), 'launch', 'seg.launch.py')
+pytest.importorskip('launch_ros', reason='launch is not installed: it has no wheels')
+if shutil.which('ros2') is None:
+    pytest.skip('the command ros2 is not installed: it has no wheels', allow_module_level=True)
+
+SHARE = Path(get_package_share_directory('instance_seg_ros'))
+LAUNCH_FILE = SHARE / 'launch' / 'seg.launch.py'
+DEMO_FILE = SHARE / 'launch' / 'demo.launch.py'
+TRANSPORT_VARIABLES = (
+    'FASTDDS_BUILTIN_TRANSPORTS', 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+# What users write to have the node in their own robot's namespace, under a topic of their own.
+INCLUDING_FILE = """
+from launch import LaunchDescription
+from launch.actions import GroupAction, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import PushRosNamespace, SetRemap
+
+def generate_launch_description():
+    return LaunchDescription([GroupAction([
+        PushRosNamespace('including'),
+        SetRemap('~/detections', 'objects/detections'),
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource({launch_file!r}),
+            launch_arguments={{'image_topic': 'front/image'}}.items()),
+    ])])
+"""
+# What users write to have launch start and stop the node's work.
+MANAGING_FILE = """
+from launch import LaunchDescription
+from launch.actions import EmitEvent, IncludeLaunchDescription, RegisterEventHandler
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.event_handlers import OnStateTransition
+from launch_ros.events.lifecycle import ChangeState, matches_node_name
+from lifecycle_msgs.msg import Transition
+
+def change(transition):
+    return EmitEvent(event=ChangeState(
+        lifecycle_node_matcher=matches_node_name('/managed/instance_seg'),
+        transition_id=transition))
+
+def generate_launch_description():
+    return LaunchDescription([
+        IncludeLaunchDescription(
+            PythonLaunchDescriptionSource({launch_file!r}),
+            launch_arguments={{'namespace': 'managed', 'autostart': 'false'}}.items()),
+        RegisterEventHandler(OnStateTransition(
+            goal_state='inactive', start_state='configuring',
+            entities=[change(Transition.TRANSITION_ACTIVATE)])),
+        change(Transition.TRANSITION_CONFIGURE),
+    ])
+"""
 
 
-def test_each_argument_is_described() -> None:
-    from launch.actions import DeclareLaunchArgument
+class LaunchProcess(NodeProcess):
+    """What `ros2 launch` starts; `environment` replaces the test's own."""
+
+    def __init__(self, log: Path, arguments: list[str],
+                 environment: dict[str, str] | None = None) -> None:
+        self._log = log
+        with log.open('w') as output:
+            self.process = subprocess.Popen(
+                ['ros2', 'launch', *arguments], stdout=output, stderr=subprocess.STDOUT,
+                env=dict(environment or os.environ, PYTHONUNBUFFERED='1'))
+
+    def wait_for(self, pattern: str) -> str:
+        """Wait until something is printed; return its first group."""
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            found = re.search(pattern, self.output)
+            if found is not None:
+                return found.group(1)
+            assert time.monotonic() < deadline and self.process.poll() is None, self.output
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End launch, which ends what it has started; by force only where that takes too long."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                super().kill()
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., LaunchProcess]]:
+    """A function that launches; what it has started is ended with the test."""
+    started: list[LaunchProcess] = []
+
+    def start(*arguments: Any, environment: dict[str, str] | None = None) -> LaunchProcess:
+        started.append(LaunchProcess(
+            tmp_path / f'log{len(started)}.txt', [str(argument) for argument in arguments],
+            environment))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+
+
+@pytest.fixture(scope='module')
+def seg_launch() -> ModuleType:
+    """The launch file as a module."""
     spec = importlib.util.spec_from_file_location('seg_launch', LAUNCH_FILE)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    arguments = [
-        entity for entity in module.generate_launch_description().entities
-        if isinstance(entity, DeclareLaunchArgument)]
-    assert [argument.name for argument in arguments] == [
-        'image_topic', 'params_file', 'model', 'namespace', 'log_level', 'rviz']
-    assert all(argument.description for argument in arguments)
+    return module
 
 
-class LaunchProcess(NodeProcess):
-    """The node as `ros2 launch` starts it."""
-
-    def __init__(self, log: Path, *arguments: str) -> None:
-        self._log = log
-        with log.open('w') as output:
-            self.process = subprocess.Popen(
-                ['ros2', 'launch', 'instance_seg_ros', LAUNCH_FILE.name, *arguments],
-                stdout=output, stderr=subprocess.STDOUT,
-                env=dict(os.environ, PYTHONUNBUFFERED='1'))
+def type_of(default: Any) -> Any:
+    return list[str] if isinstance(default, list) else type(default)
 
 
-def test_the_launched_node_answers(tmp_path: Path, photo) -> None:
-    process = LaunchProcess(tmp_path / 'log.txt', 'namespace:=launched', 'image_topic:=image')
-    try:
-        camera = Camera('launched', process)
-        camera.subscribe('detections')
-        image = camera.image(photo)
-        assert camera.ask(image)['detections'].header == image.header
-        camera.close()
-        process.stop(signal.SIGINT)
-        assert 'finished cleanly' in process.output
-    finally:
-        process.kill()
+def test_the_arguments_that_set_parameters_agree_with_the_node(seg_launch) -> None:
+    known = {parameter.name: parameter for parameter in PARAMETERS}
+    for name, value_type, _, choices in seg_launch.PARAMETERS:
+        if name == 'use_sim_time':
+            continue  # rclpy's
+        assert name in known, f'seg.launch.py has an argument for {name}, which the node lacks'
+        assert value_type == type_of(known[name].default), name
+        if value_type is not bool:
+            assert sorted(choices) == sorted(known[name].choices), name
+
+
+def test_no_argument_has_a_default_of_its_own_for_a_parameter(seg_launch) -> None:
+    from launch.actions import DeclareLaunchArgument
+    arguments = {
+        entity.name: entity for entity in seg_launch.generate_launch_description().entities
+        if isinstance(entity, DeclareLaunchArgument)}
+    assert all(argument.description for argument in arguments.values())
+    for name, *_ in seg_launch.PARAMETERS:
+        assert [part.text for part in arguments[name].default_value] in ([''], []), name
+
+
+def test_the_launched_node_has_the_arguments(launch, photo) -> None:
+    process = launch(
+        'instance_seg_ros', LAUNCH_FILE.name, 'namespace:=launched', 'image_topic:=front/image',
+        'node_name:=seg', 'confidence_threshold:=1', "classes:=['person']", 'max_instances:=7',
+        'model:=person_mask_rcnn', 'mask_encoding:=rle', 'output_reliability:=reliable')
+    camera = Camera('launched', process, topic='front/image', outputs='seg')
+    camera.subscribe('detections')
+    image = camera.image(photo)
+    answer = camera.ask(image)['detections']
+    # Nothing scores 1.
+    assert answer.header == image.header and not answer.detections
+    camera.close()
+    assert process.stop(signal.SIGINT) == 0
+    assert 'finished cleanly' in process.output
+
+
+def test_parameters_that_are_not_given_are_those_of_the_file(launch, tmp_path) -> None:
+    params_file = tmp_path / 'params.yaml'
+    params_file.write_text(
+        '/**:\n  ros__parameters:\n    max_instances: 3\n    nms_threshold: 0.25\n')
+    process = launch(
+        'instance_seg_ros', LAUNCH_FILE.name, 'namespace:=params', f'params_file:={params_file}',
+        'max_instances:=9')
+    camera = Camera('params', process)
+    assert camera.parameters('max_instances', 'nms_threshold', 'mask_threshold') == {
+        'max_instances': 9, 'nms_threshold': 0.25, 'mask_threshold': 0.5}
+    camera.close()
+
+
+def test_a_wrong_choice_is_refused_before_anything_starts(launch) -> None:
+    process = launch('instance_seg_ros', LAUNCH_FILE.name, 'image_transport:=theora')
+    assert process.wait() != 0
+    assert 'image_transport' in process.output and 'compressed' in process.output
+    assert 'process started' not in process.output
+
+
+def test_namespaces_and_remappings_of_an_including_file_work(launch, tmp_path, photo) -> None:
+    file = tmp_path / 'robot.launch.py'
+    file.write_text(INCLUDING_FILE.format(launch_file=str(LAUNCH_FILE)))
+    process = launch(file)
+    camera = Camera('including', process, topic='front/image', outputs='objects')
+    camera.subscribe('detections')
+    image = camera.image(photo)
+    assert camera.ask(image)['detections'].header == image.header
+    camera.close()
+
+
+def test_launch_events_manage_the_lifecycle(launch, tmp_path) -> None:
+    file = tmp_path / 'managed.launch.py'
+    file.write_text(MANAGING_FILE.format(launch_file=str(LAUNCH_FILE)))
+    process = launch(file)
+    camera = Camera('managed', process)
+    assert camera.state() == 'active'
+    camera.close()
+
+
+def test_the_demo_shows_the_node_at_work(launch) -> None:
+    process = launch(
+        'instance_seg_ros', DEMO_FILE.name, 'rviz:=false', 'namespace:=demo', 'rate:=5.0')
+    viewer = Camera('demo', process, wait_until_ready=False, topic='unused')
+    viewer.subscribe('detections')
+    viewer.spin_until(
+        lambda: any(message.detections for message in viewer.received['detections']),
+        'somebody is detected')
+    viewer.close()
+    assert process.stop(signal.SIGINT) == 0
+
+
+@pytest.mark.parametrize(('arguments', 'variable', 'value'), [
+    ([], '(FASTDDS|FASTRTPS)_DEFAULT_PROFILES_FILE', str(SHARE / 'config' / 'fastdds.xml')),
+    (['transports:=large_data'], 'FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA'),
+])
+def test_large_images_are_seen_to(launch, arguments, variable, value) -> None:
+    environment = {
+        name: text for name, text in os.environ.items() if name not in TRANSPORT_VARIABLES}
+    process = launch(
+        'instance_seg_ros', LAUNCH_FILE.name, *arguments, environment=environment)
+    assert re.search(f'^{variable}={re.escape(value)}$', environment_of(process), re.MULTILINE)
+
+
+def test_the_users_own_transports_stay(launch) -> None:
+    environment = dict(os.environ, FASTDDS_BUILTIN_TRANSPORTS='UDPv4')
+    process = launch(
+        'instance_seg_ros', LAUNCH_FILE.name, 'transports:=large_data', environment=environment)
+    assert 'FASTDDS_BUILTIN_TRANSPORTS=UDPv4\n' in environment_of(process)
+
+
+def environment_of(process: LaunchProcess) -> str:
+    """Return the environment of the launched node, a variable per line."""
+    pid = process.wait_for(r'\[instance_seg_node-\d+\]: process started with pid \[(\d+)\]')
+    return Path('/proc', pid, 'environ').read_text().replace('\0', '\n')

@@ -1,0 +1,38 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""
+Shows the node at work: a camera with sample photos, the node and RViz.
+
+`ros2 launch instance_seg_ros demo.launch.py`; all arguments of seg.launch.py work here, too.
+"""
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchDescription
+
+SEG_LAUNCH_FILE = Path(__file__).parent / 'seg.launch.py'
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Describe the node, RViz and the camera."""
+    arguments = [
+        DeclareLaunchArgument(
+            'rate', default_value='1.0', description='Photos per second of the sample camera'),
+        # Before seg.launch.py declares it with another default.
+        DeclareLaunchArgument(
+            'rviz', default_value='true', choices=['true', 'false'],
+            description='Open RViz with the debug image'),
+    ]
+    # It sees our arguments. It also sets the transports, so the camera comes after it.
+    node = IncludeLaunchDescription(PythonLaunchDescriptionSource(str(SEG_LAUNCH_FILE)))
+    camera = Node(
+        package='instance_seg_ros', executable='sample_camera', name='camera',
+        namespace=LaunchConfiguration('namespace'),
+        remappings=[('image', LaunchConfiguration('image_topic'))],
+        arguments=['--rate', LaunchConfiguration('rate')],
+        output='screen',
+    )
+    return LaunchDescription([*arguments, node, camera])

@@ -1,0 +1,116 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""The files beside the node, in use: the Fast DDS profile, the sample camera, RViz's view."""
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import rclpy
+import yaml
+from ament_index_python.packages import get_package_prefix, get_package_share_directory
+from rclpy.qos import qos_profile_sensor_data
+from ros_harness import TIMEOUT, TOPICS, Camera
+from sensor_msgs.msg import Image
+
+SHARE = Path(get_package_share_directory('instance_seg_ros'))
+PROFILE = SHARE / 'config' / 'fastdds.xml'
+IMAGES = 20
+# A camera that sends images of 1280 x 720 as soon as somebody listens.
+SENDER = f"""
+import array
+import time
+import rclpy
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+
+rclpy.init()
+node = rclpy.create_node('sender')
+publisher = node.create_publisher(Image, 'large_images', qos_profile_sensor_data)
+while publisher.get_subscription_count() == 0:
+    rclpy.spin_once(node, timeout_sec=0.05)
+data = array.array('B', bytes(1280 * 720 * 3))
+for number in range({IMAGES}):
+    publisher.publish(Image(height=720, width=1280, step=3840, encoding='bgr8', data=data))
+    time.sleep(0.05)  # the pace of a camera
+rclpy.spin(node)
+"""
+RECEIVER = f"""
+import time
+import rclpy
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import Image
+
+rclpy.init()
+node = rclpy.create_node('receiver')
+received = []
+node.create_subscription(Image, 'large_images', received.append, qos_profile_sensor_data)
+deadline = time.monotonic() + {TIMEOUT}
+while time.monotonic() < deadline and not received:
+    rclpy.spin_once(node, timeout_sec=0.1)
+last = time.monotonic()
+while len(received) < {IMAGES} and time.monotonic() < last + 3:
+    count = len(received)
+    rclpy.spin_once(node, timeout_sec=0.1)
+    last = time.monotonic() if len(received) > count else last
+print(len(received))
+"""
+
+
+@pytest.mark.skipif(
+    'fastrtps' not in rclpy.get_rmw_implementation_identifier(),
+    reason='the middleware is not Fast DDS')
+def test_large_images_of_a_process_with_the_profile_reach_one_without(tmp_path: Path) -> None:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith('FAST')}
+    name = ('FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'jazzy') else 'FASTDDS')
+    sender = subprocess.Popen(
+        [sys.executable, '-c', SENDER],
+        env={**plain, f'{name}_DEFAULT_PROFILES_FILE': str(PROFILE)})
+    try:
+        receiver = subprocess.run(
+            [sys.executable, '-c', RECEIVER], env=plain, capture_output=True, text=True,
+            timeout=TIMEOUT + 30)
+    finally:
+        sender.kill()
+        sender.wait()
+    # With Fast DDS's defaults in both it is one or two; best effort promises none.
+    assert int(receiver.stdout) >= IMAGES // 2, receiver.stderr
+
+
+def test_the_sample_camera_publishes_photos() -> None:
+    script = Path(get_package_prefix('instance_seg_ros'), 'lib', 'instance_seg_ros')
+    camera = subprocess.Popen([
+        str(script / 'sample_camera'), '--rate', '20', '--ros-args', '-r', '__ns:=/sample'])
+    received: list[Image] = []
+    node = rclpy.create_node('viewer', namespace='sample')
+    try:
+        node.create_subscription(Image, 'image', received.append, qos_profile_sensor_data)
+        deadline = node.get_clock().now().nanoseconds + int(TIMEOUT * 1e9)
+        while not received and node.get_clock().now().nanoseconds < deadline:
+            rclpy.spin_once(node, timeout_sec=0.1)
+        assert received and received[0].encoding == 'bgr8' and received[0].width > 100
+        camera.send_signal(signal.SIGINT)
+        assert camera.wait(TIMEOUT) == 0
+    finally:
+        node.destroy_node()
+        camera.kill()
+        camera.wait()
+
+
+def test_rviz_shows_topics_that_the_node_has(start_node) -> None:
+    view = yaml.safe_load((SHARE / 'config' / 'seg.rviz').read_text())
+    displays = view['Visualization Manager']['Displays']
+    camera = Camera('viewed', start_node('viewed'))
+    types = dict(camera.node.get_topic_names_and_types())
+    for display in displays:
+        assert display['Class'] == 'rviz_default_plugins/Image'
+        topic = display['Topic']['Value']
+        output = re.fullmatch('/instance_seg/(.+)', topic)
+        assert output is not None and TOPICS[output[1]] is Image
+        assert types[f'/viewed{topic}'] == ['sensor_msgs/msg/Image']
+        (publisher,) = camera.node.get_publishers_info_by_topic(f'/viewed{topic}')
+        assert publisher.qos_profile.reliability.name == \
+            display['Topic']['Reliability Policy'].upper()
+    camera.close()
