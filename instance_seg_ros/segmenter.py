@@ -257,7 +257,8 @@ class Segmenter:
         """
         return self.finish(self.detect(image_bgr, masks=masks))
 
-    def detect(self, image_bgr: NDArray[np.uint8], *, masks: bool = True) -> Detected:
+    def detect(self, image_bgr: NDArray[np.uint8], *, masks: bool = True,
+               update: PreparedUpdate | None = None) -> Detected:
         """Do the first half of a call: find boxes.
 
         A second thread can meanwhile :meth:`finish` the image before.
@@ -265,6 +266,7 @@ class Segmenter:
         Args:
             image_bgr: as for a call; it must stay as it is until it is finished.
             masks: whether the second half is to compute masks.
+            update: of :meth:`prepare`, for this image alone; by default what was applied last.
 
         Returns:
             What :meth:`finish` takes.
@@ -274,7 +276,7 @@ class Segmenter:
 
         """
         check_image(image_bgr)
-        update = self._current
+        update = update or self._current
         started = time.perf_counter()
         detections = self._detector.detect(self._scaled(image_bgr, update.settings))
         boxes = detections.boxes(*image_bgr.shape[:2])

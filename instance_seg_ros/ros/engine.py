@@ -1,7 +1,8 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""The model and the one thread that uses it, for the cameras and for single requests in turn."""
+"""The model and the threads that use it, for the cameras and for single requests in turn."""
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,14 +60,20 @@ class _Job:
     source: 'Camera | Request'
 
 
+_Detected = tuple[Frame, Camera | Request]
+
+
 class Engine:
     """
-    Loads the model, then segments in a thread of its own.
+    Loads the model, then segments in threads of its own.
+
+    While a frame is in the box network, the one before gets its masks, is refined, drawn, encoded
+    and published.
 
     Args:
         values: of all parameters.
-        on_malformed: called in the thread with a camera and what is wrong with its image.
-        on_failure: called in the thread with a camera and what went wrong with its frame.
+        on_malformed: called in a thread with a camera and what is wrong with its image.
+        on_failure: called in a thread with a camera and what went wrong with its frame.
 
     Raises:
         ModelError: if the model cannot be loaded.
@@ -79,7 +86,8 @@ class Engine:
         self._on_malformed = on_malformed
         self._on_failure = on_failure
         self._options = self.prepare(values)
-        self._worker: LatestWorker[_Job] = LatestWorker(self._process, 'inference')
+        self._worker: LatestWorker[_Job, _Detected] = LatestWorker(
+            self._detect, self._finish, 'inference', values['parallel_nets'])
 
     @property
     def options(self) -> Options:
@@ -100,6 +108,7 @@ class Engine:
 
     def apply(self, options: Options) -> None:
         """Use the options from the next frame on."""
+        self.segmenter.apply(options.segmenter)
         self._options = options
 
     def submit(self, camera: Camera, message: Any) -> None:
@@ -122,13 +131,13 @@ class Engine:
 
     def stop(self, timeout: float | None = None) -> bool:
         """
-        Finish the frame in hand and end the thread.
+        Finish the frames in hand and end the threads.
 
         Args:
-            timeout: seconds to wait for that frame; None waits as long as it takes.
+            timeout: seconds to wait for them; None waits as long as it takes.
 
         Returns:
-            Whether it has ended.
+            Whether they have ended.
         """
         ended = self._worker.stop(timeout)
         waiting = self._worker.discard(_REQUESTS)
@@ -136,36 +145,43 @@ class Engine:
             waiting.source.refuse(_UNLOADED)
         return ended
 
-    def _process(self, job: _Job) -> None:
-        if isinstance(job.source, Request):
-            self._answer(job.source)
-        else:
-            self._process_frame(job.source, job.message)
+    # --- the two stages, each in whichever thread is free
 
-    def _process_frame(self, camera: Camera, message: Any) -> None:
+    def _detect(self, job: _Job) -> _Detected | None:
+        source = job.source
+        wanted = REQUESTED if isinstance(source, Request) else source.wanted()
+        frame = Frame(job.message, wanted, self._options)
+        if not wanted:
+            return None
+        with self._told(source):
+            decode(frame)
+            detect(frame, self.segmenter)
+            return frame, source
+        return None
+
+    def _finish(self, detected: _Detected) -> None:
+        frame, source = detected
+        with self._told(source):
+            finish(frame, self.segmenter)
+            if isinstance(source, Request):
+                source.results = dict(encode(frame))
+                source.done.set()
+            else:
+                source.publish(frame)
+
+    @contextmanager
+    def _told(self, source: 'Camera | Request') -> Iterator[None]:
+        """Tell whoever is concerned what went wrong: the next image may well succeed."""
         try:
-            frame = Frame(message, camera.wanted(), self._options)
-            if not frame.wanted:
-                return
-            self._segment(frame)
-            camera.publish(frame)
+            yield
         except ImageError as error:
-            self._on_malformed(camera, str(error))
-        except Exception as error:  # the next image may well succeed
-            self._on_failure(camera, f'{type(error).__name__}: {error}')
-
-    def _segment(self, frame: Frame) -> None:
-        decode(frame)
-        detect(frame, self.segmenter)
-        finish(frame, self.segmenter)
-
-    def _answer(self, request: Request) -> None:
-        try:
-            frame = Frame(request.message, REQUESTED, self._options)
-            self._segment(frame)
-            request.results = dict(encode(frame))
-            request.done.set()
-        except ImageError as error:
-            request.refuse(f'image: {error}')
-        except Exception as error:  # whoever waits must hear of it
-            request.refuse(f'{type(error).__name__}: {error}')
+            if isinstance(source, Request):
+                source.refuse(f'image: {error}')
+            else:
+                self._on_malformed(source, str(error))
+        except Exception as error:
+            problem = f'{type(error).__name__}: {error}'
+            if isinstance(source, Request):
+                source.refuse(problem)
+            else:
+                self._on_failure(source, problem)

@@ -98,14 +98,14 @@ def decode(frame: Frame) -> None:
 
 def detect(frame: Frame, segmenter: Segmenter) -> None:
     """
-    Second stage: the box network; for one thread alone, which sets the Segmenter's settings.
+    Second stage: the box network.
 
     Raises:
         ImageError: if the image is too small.
     """
     assert frame.image is not None
-    segmenter.apply(frame.options.segmenter)
-    frame.detected = segmenter.detect(frame.image, masks=frame.wanted != {DETECTIONS})
+    frame.detected = segmenter.detect(
+        frame.image, masks=frame.wanted != {DETECTIONS}, update=frame.options.segmenter)
 
 
 def finish(frame: Frame, segmenter: Segmenter) -> None:

@@ -122,6 +122,10 @@ SEGMENTER_PARAMETERS = (
         Applies.AT_CONFIGURE),
     NodeParameter(
         'num_threads', 0, 'Threads for inference; 0: all cores', Applies.AT_CONFIGURE, (0, 1024)),
+    NodeParameter(
+        'parallel_nets', 1,
+        'Images in the box network at a time: 2 give more frames per second on several cores, each '
+        'of them later, for the memory of another network', Applies.AT_CONFIGURE, (1, 16)),
 )
 
 # The node's own.

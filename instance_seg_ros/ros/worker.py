@@ -1,35 +1,50 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""One thread that works on the newest item of each source, the sources in turn."""
+"""Threads that work on the newest item of each source, the sources in turn."""
 import threading
+import time
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 Item = TypeVar('Item')
+Half = TypeVar('Half')
 
 
-class LatestWorker(Generic[Item]):
+class LatestWorker(Generic[Item, Half]):
     """
-    Runs a function in a thread of its own, on the newest item of each source.
+    Runs two stages in threads of its own, on the newest item of each source.
 
-    Each source has one slot: an item that arrives while the thread is busy waits there, and a newer
-    one of the same source replaces it. So the work lags behind by at most one item a source,
-    however slow the function is. Of several sources that wait, the one comes next whose last turn
+    Each source has one slot: an item that arrives while the first stage is busy waits there, and a
+    newer one of the same source replaces it. So the work lags behind by at most one item a source,
+    however slow the stages are. Of several sources that wait, the one comes next whose last turn
     is longest ago.
 
+    While an item is in the second stage, the next ones are in the first. Both stages take items in
+    the same order. An item that is through the first stage waits until the second is free, and no
+    other is taken meanwhile: nothing piles up.
+
     Args:
-        process: called with each item, in the worker's thread. It must not raise.
-        name: name of the thread, as debuggers show it.
+        first: called with each item; what it returns goes to the second stage, unless it is None.
+            It must not raise.
+        second: called with what the first stage returned, one at a time. It must not raise.
+        name: name of the threads, as debuggers show it.
+        parallel: so many items can be in the first stage at a time.
     """
 
-    def __init__(self, process: Callable[[Item], None], name: str = 'worker') -> None:
-        self._process = process
+    def __init__(self, first: Callable[[Item], Half | None], second: Callable[[Half], None],
+                 name: str = 'worker', parallel: int = 1) -> None:
+        self._first, self._second = first, second
+        self._first_stage = threading.Semaphore(parallel)
+        self._finishing = 1  # the turn whose second stage it is
         self._changed = threading.Condition()
         self._waiting: dict[Hashable, Item] = {}
         self._last_turn: dict[Hashable, int] = {}
         self._turns = 0
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name=f'{name} {i}', daemon=True)
+            for i in range(parallel + 1)]
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, source: Hashable, item: Item) -> Item | None:
         """
@@ -44,7 +59,7 @@ class LatestWorker(Generic[Item]):
                 return item
             replaced = self._waiting.get(source)
             self._waiting[source] = item
-            self._changed.notify()
+            self._changed.notify_all()
             return replaced
 
     def discard(self, source: Hashable) -> Item | None:
@@ -54,30 +69,47 @@ class LatestWorker(Generic[Item]):
 
     def stop(self, timeout: float | None = None) -> bool:
         """
-        Take no more items, finish the one in hand and end the thread.
+        Take no more items, finish those in hand and end the threads.
 
         What waits in the slots is not processed.
 
         Args:
-            timeout: seconds to wait for the item in hand; None waits as long as it takes.
+            timeout: seconds to wait for the items in hand; None waits as long as it takes.
 
         Returns:
-            Whether the thread has ended.
+            Whether the threads have ended.
         """
         with self._changed:
             self._stopping = True
-            self._changed.notify()
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+            self._changed.notify_all()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
         while True:
-            item = self._next()
-            if item is None:
-                return
-            self._process(item)
+            with self._first_stage:  # before an item is taken: it would grow old here
+                taken = self._next()
+                if taken is None:
+                    return
+                turn, item = taken
+                half = self._first(item)
+            self._wait_for_turn(turn)
+            if half is not None:
+                self._second(half)
+            self._end_turn()
 
-    def _next(self) -> Item | None:
+    def _wait_for_turn(self, turn: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._finishing == turn)
+
+    def _end_turn(self) -> None:
+        with self._changed:
+            self._finishing += 1
+            self._changed.notify_all()
+
+    def _next(self) -> tuple[int, Item] | None:
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or self._waiting)
             if self._stopping:
@@ -86,4 +118,4 @@ class LatestWorker(Generic[Item]):
             source = min(self._waiting, key=lambda key: self._last_turn.get(key, -1))
             self._turns += 1
             self._last_turn[source] = self._turns
-            return self._waiting.pop(source)
+            return self._turns, self._waiting.pop(source)

@@ -41,7 +41,6 @@ def test_the_segmenter_has_the_same_parameters_with_the_same_defaults() -> None:
     expected = settings | {
         parameter.name: parameter.default for parameter in signature
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD}
-    del expected['parallel_nets']  # the node has one thread for inference
     # What the learned refiner adds is not in the node yet.
     for name in ('refine_passes', 'refine_budget_ms', 'refine_providers'):
         del expected[name]

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""The worker takes the newest item of each source, the sources in turn."""
+"""The worker takes the newest item of each source, the sources in turn, through two stages."""
 import threading
 from collections.abc import Iterator
 
@@ -11,18 +11,19 @@ TIMEOUT = 10.0
 
 
 class Bench:
-    """A worker whose function waits until it is let go."""
+    """A worker whose first stage waits until it is let go."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.started = threading.Semaphore(0)
         self._go_on = threading.Semaphore(0)
-        self.worker: LatestWorker[str] = LatestWorker(self._process)
+        self.worker: LatestWorker[str, str] = LatestWorker(self._first, lambda _: None)
 
-    def _process(self, item: str) -> None:
+    def _first(self, item: str) -> str:
         self.seen.append(item)
         self.started.release()
         assert self._go_on.acquire(timeout=TIMEOUT)
+        return item
 
     def let_go(self, times: int = 1) -> None:
         for _ in range(times):
@@ -87,3 +88,83 @@ def test_discard_empties_the_slot_of_one_source(bench: Bench) -> None:
     bench.let_go()
     bench.wait_for_start()
     assert bench.seen == ['in hand', 'too']
+
+
+class Stages:
+    """A worker whose every stage of every item waits until it is let go."""
+
+    def __init__(self, parallel: int) -> None:
+        self.events: list[str] = []
+        self._changed = threading.Condition()
+        self._free: set[str] = set()
+        self.worker: LatestWorker[str, str] = LatestWorker(
+            lambda item: self._stage('first', item) and item,
+            lambda item: self._stage('second', item) and None, parallel=parallel)
+
+    def _stage(self, stage: str, item: str) -> bool:
+        with self._changed:
+            self.events.append(f'{stage} {item}')
+            self._changed.notify_all()
+            return self._changed.wait_for(lambda: f'{stage} {item}' in self._free, TIMEOUT)
+
+    def end(self, *events: str) -> None:
+        """Let stages go on."""
+        with self._changed:
+            self._free.update(events)
+            self._changed.notify_all()
+
+    def wait_for(self, *events: str) -> None:
+        """Wait until these stages have begun."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: set(events) <= set(self.events), TIMEOUT)
+
+
+def test_an_item_is_in_the_first_stage_while_the_one_before_is_in_the_second() -> None:
+    stages = Stages(parallel=1)
+    stages.worker.submit('a', '1')
+    stages.end('first 1')
+    stages.wait_for('second 1')
+    stages.worker.submit('a', '2')
+    stages.wait_for('first 2')
+    stages.end('first 2')
+    # The second stage is busy: nothing more is taken, so that the newest is, later.
+    assert [stages.worker.submit('a', item) for item in ('3', '4')] == [None, '3']
+    assert stages.events == ['first 1', 'second 1', 'first 2']
+    stages.end('second 1')
+    stages.wait_for('second 2', 'first 4')
+    stages.end('second 2', 'first 4', 'second 4')
+    assert stages.worker.stop(TIMEOUT)
+    assert 'first 3' not in stages.events
+
+
+def test_items_end_in_the_order_in_which_they_began() -> None:
+    stages = Stages(parallel=2)
+    stages.worker.submit('a', '1')
+    stages.wait_for('first 1')
+    stages.worker.submit('a', '2')
+    stages.wait_for('first 2')
+    stages.end('first 2', 'second 2')
+    assert 'second 2' not in stages.events
+    stages.end('first 1')
+    stages.wait_for('second 1')
+    stages.end('second 1')
+    stages.wait_for('second 2')
+    assert stages.worker.stop(TIMEOUT)
+    assert stages.events == ['first 1', 'first 2', 'second 1', 'second 2']
+
+
+def test_an_item_that_fails_in_the_first_stage_holds_up_nothing() -> None:
+    seen: list[str] = []
+    done = threading.Event()
+
+    def second(item: str) -> None:
+        seen.append(item)
+        done.set()
+
+    worker: LatestWorker[str, str] = LatestWorker(
+        lambda item: None if item == 'bad' else item, second)
+    worker.submit('a', 'bad')
+    worker.submit('b', 'good')
+    assert done.wait(TIMEOUT)
+    assert worker.stop(TIMEOUT)
+    assert seen == ['good']
