@@ -14,6 +14,7 @@ from matplotlib import pyplot  # noqa: E402
 
 Record = dict[str, Any]
 
+_BEGIN, _END = '<!-- measured: begin -->', '<!-- measured: end -->'
 _GRAY, _COLOURS = '#888888', ('#0072b2', '#d55e00', '#009e73', '#cc79a7')
 
 
@@ -50,19 +51,38 @@ def growth_line(record: Record) -> str:
 
 def write(results: Record, folder: Path) -> None:
     """Write report.md and its plots."""
+    (folder / 'report.md').write_text(_report(results, folder, ''))
+
+
+def write_into(document: Path, results: Record) -> None:
+    """Replace what stands between the two marks of a document; plots go to images/ beside it.
+
+    Raises:
+        ValueError: the document lacks the marks.
+
+    """
+    before, begin, rest = document.read_text().partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise ValueError(f'{document}: expected the lines {_BEGIN} and {_END}')
+    report = _report(results, document.parent / 'images', 'images/')
+    document.write_text(f'{before}{begin}\n\n{report}\n{end}{after}')
+
+
+def _report(results: Record, images: Path, link: str) -> str:
     parts = ['## Machine', _table(('', ''), results['machine'].items())]
     if results.get('library'):
-        parts += _library_part(results, folder)
+        parts += _library_part(results, images, link)
     if results.get('stages'):
         parts += _stages_part(results['stages'])
     if results.get('node'):
         parts += ['## Node', _node_table(results['node'])]
     if results.get('growth'):
         parts += ['## Memory of the node over many frames', growth_line(results['growth'])]
-    (folder / 'report.md').write_text('\n\n'.join(parts) + '\n')
+    return '\n\n'.join(parts) + '\n'
 
 
-def _library_part(results: Record, folder: Path) -> list[str]:
+def _library_part(results: Record, images: Path, link: str) -> list[str]:
     records = results['library']
     same = 'are the same bits' if results['same_detections'] else 'DIFFER'
     parts = [
@@ -72,8 +92,8 @@ def _library_part(results: Record, folder: Path) -> list[str]:
     for threads in sorted({record['threads'] for record in records}):
         chosen = [record for record in records if record['threads'] == threads]
         name = f'library_{threads}_threads.png'
-        _plot(chosen, folder / name)
-        parts += [f'### {threads} thread{"s" * (threads > 1)}', f'![]({name})', _tables(chosen)]
+        _plot(chosen, images / name)
+        parts += [f'### {threads} thread{"s" * (threads > 1)}', f'![]({link}{name})', _tables(chosen)]
     return parts
 
 

@@ -33,6 +33,8 @@ def main() -> None:
     parser.add_argument('--growth-frames', type=int, default=10_000, metavar='FRAMES',
                         help='sent to see whether the memory of the node grows (%(default)s)')
     parser.add_argument('--repeats', type=int, default=5, help='of everything (%(default)s)')
+    parser.add_argument('--document', type=Path, metavar='FILE',
+                        help='also put the report where this document has its marks')
     arguments = parser.parse_args()
     results: dict[str, Any] = {
         'machine': this_machine.describe(), 'repeats': arguments.repeats}
@@ -66,6 +68,8 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
     report.write(results, arguments.output)
+    if arguments.document is not None:
+        report.write_into(arguments.document, results)
     print(f'written to {arguments.output}')
 
 
