@@ -93,7 +93,8 @@ def _library_part(results: Record, images: Path, link: str) -> list[str]:
         chosen = [record for record in records if record['threads'] == threads]
         name = f'library_{threads}_threads.png'
         _plot(chosen, images / name)
-        parts += [f'### {threads} thread{"s" * (threads > 1)}', f'![]({link}{name})', _tables(chosen)]
+        heading = f'### {threads} thread{"s" * (threads > 1)}'
+        parts += [heading, f'![]({link}{name})', _tables(chosen)]
     return parts
 
 
