@@ -42,7 +42,7 @@ def test_it_tells_all_about_model_and_camera(camera: Camera, photo: np.ndarray) 
     assert model.hardware_id == 'person_mask_rcnn'
     values = figures(model)
     assert (values['model'], values['refiner'], values['state'], values['enabled']) == (
-        'person_mask_rcnn', 'smooth', 'active', 'True')
+        'person_mask_rcnn', 'gan', 'active', 'True')
     status = camera.diagnostics_until(
         'image', lambda status: figures(status)['frames_processed'] != '0', 'a frame')
     assert status.name == 'watched/instance_seg: /watched/image'
