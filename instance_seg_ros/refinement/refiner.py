@@ -24,6 +24,7 @@ from instance_seg_ros.refinement.smoother import MaskSmoother, Refined, context_
 _WORTH_A_FINER_PASS = 0.75
 _SMOOTHER_MS = 2.0  # put by for every instance that may be left to the smoother
 _TOLERANCE = 1e-3  # of a probability
+_FARTHEST = 2.0**24  # pixels from the image; float32 tells no pixels apart beyond
 
 
 class MaskRefiner:
@@ -100,11 +101,13 @@ class MaskRefiner:
 
         Raises:
             ImageError: not such an image.
-            ValueError: boxes or coarse masks of another shape, boxes that are not finite, or
-                coarse masks that are not from 0 to 1.
+            ValueError: boxes or coarse masks of another shape, boxes that are not finite,
+                coarse masks that are not from 0 to 1, or a number below 0.
 
         """
         deadline = time.perf_counter() + 1e-3 * budget_ms if budget_ms else float('inf')
+        if passes < 0 or not budget_ms >= 0:
+            raise ValueError(f'passes is {passes}, budget_ms is {budget_ms}: expected 0 or more')
         _check_image(image_bgr)
         boxes, coarse = _checked(boxes, coarse)
         height, width = image_bgr.shape[:2]
@@ -237,6 +240,7 @@ def _checked(boxes: NDArray[np.float32], coarse: NDArray[np.float32]
     if finite.size and not _are_probabilities(finite):
         raise ValueError(f'coarse ranges from {finite.min():.3g} to {finite.max():.3g}: expected '
                          'probabilities, 0 to 1')
+    boxes = boxes.clip(-_FARTHEST, _FARTHEST)
     return boxes, np.where(np.isfinite(coarse), coarse, np.float32('nan')).clip(0, 1)
 
 

@@ -190,7 +190,9 @@ class TestBadInput:
     @pytest.mark.parametrize('box', [
         [0, 0, 320, 240], [-500, -400, 900, 800], [-3, -3, 20, 20], [310, 230, 320, 240],
         [100, 100, 100.5, 100.5], [0, 119, 320, 121], [319.5, 0, 320, 240], [-1e9, -1e9, 1e9, 1e9],
+        [-3e38, -3e38, 3e38, 3e38],
     ])
+    @pytest.mark.filterwarnings('error')
     def test_touching_and_oversized_boxes_are_refined_inside_the_image(
             self, counting: MaskRefiner, image: np.ndarray, box: list[float]) -> None:
         rois, alphas, refined = counting.refine(image, boxes_of(box), HALF)
@@ -227,6 +229,13 @@ class TestBadInput:
             problem: str) -> None:
         with pytest.raises(ValueError, match=problem):
             counting(image, boxes, coarse)
+
+    @pytest.mark.parametrize('limits', [
+        {'passes': -1}, {'budget_ms': -5.0}, {'budget_ms': float('nan')}])
+    def test_limits_below_zero_are_told(
+            self, counting: MaskRefiner, image: np.ndarray, limits: dict[str, float]) -> None:
+        with pytest.raises(ValueError, match='expected 0 or more'):
+            counting.refine(image, boxes_of([0, 0, 9, 9]), HALF, **limits)
 
     @pytest.mark.parametrize('image, problem', [
         (None, 'image is None'),
