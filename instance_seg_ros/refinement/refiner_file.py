@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 CPU = 'CPUExecutionProvider'
-PASSES = (128, 256)
+PASSES = (128, 256)  # pixels a side: the second pass refines the result of the first
 MULTIPLE = 16  # of the sides of what the network takes
 
 _CHANNELS = {'image': 3, 'coarse': 1}

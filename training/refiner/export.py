@@ -13,9 +13,9 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from instance_seg_ros.refinement.refiner_file import PASSES
 from instance_seg_ros.refinement.smoother import CONTEXT
 from training.graph.tensorflow_files import write_atomically
-from training.refiner.loader import PASSES
 from training.refiner.network import Generator
 
 OPSET = 18

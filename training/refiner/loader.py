@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
 from instance_seg_ros.refinement.pasting import paste
+from instance_seg_ros.refinement.refiner import resized
+from instance_seg_ros.refinement.refiner_file import PASSES
 from instance_seg_ros.refinement.smoother import context_rois
 from training.refiner.crops import Crop
 from training.refiner.simulate import FAMILIES, simulate
-
-PASSES = (128, 256)  # pixels a side: the second pass refines the result of the first
 
 _DETECTED_SHARE = 0.5  # of the samples of an object that a detector has found
 
@@ -97,13 +97,6 @@ def _coarse_mask(
     family = 'soft' if rng.random() < 0.35 else names[rng.integers(len(names))]
     second = names[rng.integers(len(names))] if rng.random() < 0.2 else ''
     return simulate(family, crop.image, crop.mask, crop.others, rng, second)
-
-
-def resized(array: NDArray, side: int) -> NDArray:
-    """Resize to (side, side), without moiré."""
-    shrinks = max(array.shape[:2]) > side
-    flag = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return cv2.resize(array, (side, side), interpolation=flag)
 
 
 def _recoloured(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:

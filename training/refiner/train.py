@@ -19,12 +19,13 @@ from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
 
+from instance_seg_ros.refinement.refiner_file import PASSES
 from training.curve import Curve
 from training.graph.tensorflow_files import write_atomically
 from training.interrupt import noted_interrupt
 from training.optimizer import Muon, takes_muon
 from training.refiner.crops import Crop
-from training.refiner.loader import PASSES, Batch, BatchMaker, batches
+from training.refiner.loader import Batch, BatchMaker, batches
 from training.refiner.losses import (
     LossSettings,
     discriminator_loss,
