@@ -28,7 +28,7 @@ from instance_seg_ros.ros.qos import (
     LATCHED_QOS,
     Silence,
     explain_silence,
-    overridable,
+    overridden,
     profile,
 )
 from instance_seg_ros.ros.statistics import StreamStatistics
@@ -135,8 +135,9 @@ class Camera:
         """Begin to receive images; each is handed over with this camera."""
         self.statistics.restart()
         self._images = self._node.create_subscription(
-            self._type, self.topic, lambda message: on_image(self, message), self._qos,
-            callback_group=self._group, qos_overriding_options=overridable())
+            self._type, self.topic, lambda message: on_image(self, message), copy(self._qos),
+            callback_group=self._group,
+            qos_overriding_options=overridden(self._node, self.topic, 'subscription'))
 
     def unsubscribe(self) -> None:
         """Receive no more images: the camera need not send any to this node."""
@@ -194,4 +195,5 @@ class Camera:
     def _publisher(self, message_type: type, topic: str, qos: QoSProfile) -> Any:
         # rclpy writes the overrides into the profile that it is given.
         return self._node.create_lifecycle_publisher(
-            message_type, topic, copy(qos), qos_overriding_options=overridable())
+            message_type, topic, copy(qos),
+            qos_overriding_options=overridden(self._node, topic, 'publisher'))

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
@@ -22,6 +23,8 @@ IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 LATCHED_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL)
+OVERRIDABLE = (
+    QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
 MOST_SUGGESTIONS = 5
 
 
@@ -38,11 +41,30 @@ def profile(reliability: str, depth: int) -> QoSProfile:
         reliability=ReliabilityPolicy[reliability.upper()])
 
 
-def overridable() -> QoSOverridingOptions:
-    """Return the options that let `qos_overrides.<topic>...` parameters change a profile."""
-    return QoSOverridingOptions((
-        QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY,
-        QoSPolicyKind.DURABILITY))
+def overridden(node: Node, topic: str, endpoint: str) -> QoSOverridingOptions:
+    """
+    Return the options that let the user's `qos_overrides.<topic>...` parameters change a profile.
+
+    Only of those that are given: rclpy would declare all, with the values of the profile. At the
+    next configure these would go before a profile that the node's own parameters have changed.
+
+    Args:
+        node: whose topic it is.
+        topic: as it is given to rclpy.
+        endpoint: 'publisher' or 'subscription'.
+    """
+    prefix = f'qos_overrides.{node.resolve_topic_name(topic)}.{endpoint}'
+    return QoSOverridingOptions([
+        kind for kind in OVERRIDABLE if _is_given(node, f'{prefix}.{kind.name.lower()}')])
+
+
+def _is_given(node: Node, name: str) -> bool:
+    if node.has_parameter(name):
+        return True  # rclpy declared it when the topic was made before
+    node.declare_parameter(name, descriptor=ParameterDescriptor(dynamic_typing=True))
+    given = node.get_parameter(name).value is not None
+    node.undeclare_parameter(name)
+    return given
 
 
 @dataclass(frozen=True)

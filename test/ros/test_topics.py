@@ -169,6 +169,23 @@ class TestQuality:
         assert policies(camera, 'instance_seg/instance_masks', publisher=True) == (
             'RELIABLE', 'VOLATILE')
 
+    def test_another_configure_takes_parameters_but_keeps_overrides(
+            self, connect: Callable[..., Camera]) -> None:
+        camera = connect('reconfigured', **{
+            'qos_overrides./reconfigured/instance_seg/debug_image.publisher.reliability':
+            'reliable'})
+        for transition in ('deactivate', 'cleanup'):
+            assert camera.change_state(transition)
+        assert camera.set_parameters(
+            input_reliability='reliable', output_reliability='best_effort').successful
+        for transition in ('configure', 'activate'):
+            assert camera.change_state(transition)
+        assert policies(camera, 'image', publisher=False) == ('RELIABLE', 'VOLATILE')
+        assert policies(camera, 'instance_seg/detections', publisher=True) == (
+            'BEST_EFFORT', 'VOLATILE')
+        assert policies(camera, 'instance_seg/debug_image', publisher=True) == (
+            'RELIABLE', 'VOLATILE')
+
     def test_a_best_effort_camera_is_heard(
             self, start_node: Callable[..., NodeProcess], photo: np.ndarray) -> None:
         camera = Camera('sensor', start_node('sensor'), qos=BEST_EFFORT)
