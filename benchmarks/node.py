@@ -223,7 +223,8 @@ def measure_growth(frames: int) -> dict[str, Any]:
     """
     images = [photo(*size) for size in SMALL_SIZES]
     samples = []
-    with _running({'model': 'person_mask_rcnn', 'confidence_threshold': 0.1}) as (process, client):
+    with _running({'model': 'person_mask_rcnn', 'confidence_threshold': 0.1,
+                   'refiner': 'smooth'}) as (process, client):
         client.wait_for_node(images[0])
         lost = 0
         for frame in range(frames):
@@ -241,7 +242,7 @@ def measure_growth(frames: int) -> dict[str, Any]:
 def measure_node(
         sizes: Sequence[tuple[int, int]], rate: float, frames: int, repeats: int, count: int = 10
         ) -> Iterator[dict[str, Any]]:
-    """Yield a record for each model and size of image; masks go as run-lengths.
+    """Yield a record for each model and size of image; plain masks go as run-lengths.
 
     Args:
         sizes: (width, height) of the images.
@@ -261,7 +262,8 @@ def measure_node(
             for width, height in sizes:
                 image = photo(width, height)
                 threshold = Run(Segmenter(**files), image, count).confidence_threshold
-                parameters = {**files, 'confidence_threshold': threshold, 'mask_encoding': 'rle'}
+                parameters = {**files, 'confidence_threshold': threshold, 'refiner': 'none',
+                              'mask_encoding': 'rle'}
                 yield {'model': name, 'width': width, 'height': height,
                        **play(image, rate, frames, parameters),
                        **added_latency(image, repeats, parameters)}
