@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 CELLS = 15
 _SIDE = 120  # of the canvas that errors are drawn on: 8 pixels a cell
+_WEAK = 0.3  # share of the masks that are as soft as a weak detector's
 
 
 @dataclass(frozen=True)
@@ -193,10 +194,12 @@ def _mask_head(
     mask: NDArray[np.float32], noise: float, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     cells = cv2.resize(mask, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
+    # A weak detector's masks fade over several cells and are sure of nothing.
+    blur, gain = ((0.85, 2.5), (0.4, 1.2)) if rng.random() < _WEAK else ((0.4, 0.85), (0.9, 1.6))
     cells = cv2.GaussianBlur(
-        cells, (0, 0), rng.uniform(0.4, 0.85), borderType=cv2.BORDER_REPLICATE
+        cells, (0, 0), rng.uniform(*blur), borderType=cv2.BORDER_REPLICATE
     ).clip(0.01, 0.99)
-    logits = np.log(cells / (1 - cells)) * rng.uniform(0.9, 1.6)
+    logits = np.log(cells / (1 - cells)) * rng.uniform(*gain)
     strength = noise * rng.uniform(0.4, 1.2)
     grain = cv2.GaussianBlur(rng.normal(size=(CELLS, CELLS)).astype(np.float32), (0, 0), 1.0)
     logits += 2.2 * strength * grain + rng.normal(0, 0.25 * strength)
