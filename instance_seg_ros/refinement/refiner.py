@@ -150,8 +150,7 @@ class MaskRefiner:
                 if number:
                     mask = cv2.resize(sharp[i], (side, side), interpolation=cv2.INTER_LINEAR)
                 else:
-                    surer = _surer(coarse[i], self.traits.coarse_gain)
-                    mask = paste(surer, boxes[i], (x, y), (w / side, h / side), (side, side),
+                    mask = paste(coarse[i], boxes[i], (x, y), (w / side, h / side), (side, side),
                                  outside=False)
                 sharp[i] = self._timed_pass(resized(image[y:y + h, x:x + w], side), mask)
         return sharp
@@ -251,14 +250,6 @@ def _usable(boxes: NDArray[np.float32], coarse: NDArray[np.float32], height: int
     area = (boxes[:, 2:] > boxes[:, :2]).all(1)
     inside = (boxes[:, :2] < (width, height)).all(1) & (boxes[:, 2:] > 0).all(1)
     return np.asarray(area & inside & np.isfinite(coarse).all((1, 2)))
-
-
-def _surer(mask: NDArray[np.float32], gain: float) -> NDArray[np.float32]:
-    """Multiply the logits of probabilities."""
-    if gain == 1:
-        return mask
-    inside, outside = mask**gain, (1 - mask)**gain
-    return np.asarray(inside / (inside + outside), np.float32)
 
 
 def _are_probabilities(values: NDArray[np.float32]) -> bool:

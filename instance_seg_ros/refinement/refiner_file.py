@@ -30,15 +30,12 @@ class RefinerTraits:
         context: of the box on each side, as a share of it.
         passes: sides in pixels that a ROI is scaled to, one pass after the other.
         threshold: probability from which on a pixel belongs to the object.
-        coarse_gain: what the logits of coarse masks are multiplied by before the first pass. Mask
-            heads are less sure of themselves than simulated masks are.
         version: for people.
     """
 
     context: float = CONTEXT
     passes: tuple[int, ...] = PASSES
     threshold: float = 0.5
-    coarse_gain: float = 1.0
     version: str = ''
 def open_refiner(path: Path, name: str, num_threads: int, providers: Sequence[str]
                  ) -> onnxruntime.InferenceSession:
@@ -111,8 +108,7 @@ def read_traits(session: onnxruntime.InferenceSession, name: str) -> RefinerTrai
     """Return what the file's metadata says; raises ModelError where it makes no sense."""
     given = session.get_modelmeta().custom_metadata_map
     readers: dict[str, Any] = {
-        'context': _context, 'passes': _passes, 'threshold': _threshold, 'coarse_gain': _gain,
-        'version': str}
+        'context': _context, 'passes': _passes, 'threshold': _threshold, 'version': str}
     traits = {}
     for key, read in readers.items():
         if key in given:
@@ -130,10 +126,6 @@ def _context(text: str) -> float:
 
 def _threshold(text: str) -> float:
     return _between(text, 0.01, 0.99)
-
-
-def _gain(text: str) -> float:
-    return _between(text, 0.1, 10)
 
 
 def _between(text: str, low: float, high: float) -> float:

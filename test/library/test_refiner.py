@@ -141,16 +141,6 @@ class TestPasses:
             assert (alpha[h // 2, w // 2] >= 0.5) == (value >= 0.3)
 
 
-    def test_the_model_can_ask_for_surer_coarse_masks(
-            self, folder: Path, image: np.ndarray) -> None:
-        refiner = MaskRefiner(tiny.unchanged(folder / 'gain.onnx', metadata={'coarse_gain': '2'}))
-        for value, expected in ((0.0, 0.0), (0.25, 0.1), (0.5, 0.5), (0.75, 0.9), (1.0, 1.0)):
-            # Two passes, the second of which takes the first one's result as it is.
-            (_, _, w, h), alpha = only(refiner(
-                image, boxes_of([50, 50, 200, 200]), np.full((1, 9, 9), value, np.float32)))
-            assert alpha[h // 2, w // 2] == pytest.approx(expected, abs=1e-3)
-
-
 class TestBudget:
     def test_without_end_all_are_refined(self, counting: MaskRefiner, image: np.ndarray) -> None:
         boxes = boxes_of(*[[10, 10, 200, 200]] * 5)
@@ -340,7 +330,6 @@ class TestFiles:
         ('context', 'much', 'a number from 0 to 2'), ('context', '-0.5', 'a number from 0 to 2'),
         ('passes', '100', 'a multiple of 16'), ('passes', '', 'sides in pixels'),
         ('passes', '128;256', 'sides in pixels'), ('passes', '0', 'sides in pixels'),
-        ('coarse_gain', '0', 'a number from 0.1 to 10'),
         ('threshold', 'nan', 'a number from 0.01 to 0.99'),
     ])
     def test_metadata_that_makes_no_sense(

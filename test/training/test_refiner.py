@@ -47,8 +47,7 @@ def test_a_run_ends_as_a_model_of_the_contract(toy_data: ToyData, tmp_path: Path
     session = onnxruntime.InferenceSession(exported(tmp_path / 'run'))
     assert [(i.name, len(i.shape)) for i in session.get_inputs()] == [('image', 4), ('coarse', 4)]
     assert session.get_modelmeta().custom_metadata_map == {
-        'context': '0.25', 'passes': '128,256', 'threshold': '0.5', 'coarse_gain': '1',
-        'version': '1'}
+        'context': '0.25', 'passes': '128,256', 'threshold': '0.5', 'version': '1'}
     for count, height, width in ((1, 128, 128), (3, 32, 48)):
         (alpha,) = session.run(None, {
             'image': np.zeros((count, 3, height, width), np.float32),
@@ -86,17 +85,14 @@ def test_a_run_starts_from_another(toy_data: ToyData, tmp_path: Path) -> None:
     assert exported(second) != exported(first)
 
 
-def test_threshold_and_gain_are_told_to_the_node(toy_data: ToyData, tmp_path: Path) -> None:
+def test_the_threshold_is_told_to_the_node(toy_data: ToyData, tmp_path: Path) -> None:
     assert run('train', *options(toy_data, tmp_path, '--steps', '1')).returncode == 0
     export = ('export', '--run', tmp_path, '--output', tmp_path / 'refiner.onnx', '--threshold')
     done = run(*export, '1')
     assert done.returncode == 2 and 'threshold 1.0: expected a probability' in done.stderr
     assert not (tmp_path / 'refiner.onnx').exists()
-    done = run(*export, '0.6', '--coarse-gain', '0')
-    assert done.returncode == 2 and 'coarse gain 0.0: expected a number' in done.stderr
-    assert run(*export, '0.6', '--coarse-gain', '1.5').returncode == 0
-    traits = MaskRefiner(tmp_path / 'refiner.onnx').traits
-    assert (traits.threshold, traits.coarse_gain) == (0.6, 1.5)
+    assert run(*export, '0.6').returncode == 0
+    assert MaskRefiner(tmp_path / 'refiner.onnx').traits.threshold == 0.6
 
 
 @pytest.mark.parametrize('more, reason', [

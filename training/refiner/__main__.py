@@ -95,13 +95,6 @@ def _parser() -> argparse.ArgumentParser:
         help='probability from which on a pixel belongs to the object: higher is less clutter and '
         'more that is missing; evaluate tells what it costs',
     )
-    export.add_argument(
-        '--coarse-gain',
-        type=float,
-        default=1.0,
-        help='what the logits of coarse masks are multiplied by before the first pass: above 1 '
-        'where a detector is less sure of its masks than those that were trained on',
-    )
     export.add_argument('--version', default='1', help='for the file itself to tell')
     return parser
 
@@ -198,12 +191,7 @@ def _export(options: argparse.Namespace) -> None:
 
     settings, weights = read_average(options.folder)
     difference = export_refiner(
-        settings.widths,
-        weights,
-        options.output,
-        options.version,
-        options.threshold,
-        options.coarse_gain,
+        settings.widths, weights, options.output, options.version, options.threshold
     )
     print(f'wrote {options.output}; onnxruntime and PyTorch differ by {difference:.1g}')
 

@@ -28,7 +28,6 @@ def export_refiner(
     path: Path,
     version: str,
     threshold: float = 0.5,
-    coarse_gain: float = 1.0,
 ) -> float:
     """Write a refiner as ONNX: image and coarse in, alpha out; batch, height and width are free.
 
@@ -38,22 +37,18 @@ def export_refiner(
         path: of the file; written whole or not at all.
         version: for its metadata.
         threshold: probability from which on a pixel belongs to the object, for its metadata.
-        coarse_gain: what the logits of coarse masks are multiplied by before the first pass, for
-            its metadata.
 
     Returns:
         The largest difference to PyTorch, of a probability.
 
     Raises:
-        ValueError: the threshold is not from 0.01 to 0.99, the gain not from 0.1 to 10, or
-            onnxruntime computes something else than PyTorch.
+        ValueError: the threshold is not from 0.01 to 0.99, or onnxruntime computes something
+            else than PyTorch.
         OSError: the file cannot be written.
 
     """
     if not 0.01 <= threshold <= 0.99:
         raise ValueError(f'threshold {threshold}: expected a probability from 0.01 to 0.99')
-    if not 0.1 <= coarse_gain <= 10:
-        raise ValueError(f'coarse gain {coarse_gain}: expected a number from 0.1 to 10')
     generator = Generator(widths)
     generator.load_state_dict(dict(weights))
     generator.eval()
@@ -62,7 +57,6 @@ def export_refiner(
         'context': f'{CONTEXT:g}',
         'passes': ','.join(str(side) for side in PASSES),
         'threshold': f'{threshold:g}',
-        'coarse_gain': f'{coarse_gain:g}',
         'version': version,
     }
     for key, value in metadata.items():
