@@ -12,6 +12,8 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_prefix
 
+from instance_seg_ros.ros.compatibility import large_images_environment
+
 HERE = Path(__file__).resolve().parent
 NAMESPACE = '/instance_seg_demo'
 SHUTDOWN_TIMEOUT = 20.0  # seconds
@@ -20,10 +22,10 @@ SHUTDOWN_TIMEOUT = 20.0  # seconds
 def environment() -> dict[str, str]:
     """Return the variables for all processes; what the user has set stays."""
     variables = {
-        # With its default transports, Fast DDS loses most large images between processes.
-        'FASTDDS_BUILTIN_TRANSPORTS': 'LARGE_DATA',
+        # With its defaults, Fast DDS loses most large images between processes.
+        **large_images_environment(),
         # The demo talks to nobody else. (ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST would be the other
-        # way, but it makes rmw_fastrtps ignore the transports above.)
+        # way, but it makes rmw_fastrtps ignore the profile above.)
         'ROS_DOMAIN_ID': str(1 + os.getpid() % 100),
     }
     return {**variables, **os.environ}

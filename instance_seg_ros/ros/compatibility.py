@@ -2,13 +2,14 @@
 """
 What differs between the distributions, from Humble to Lyrical: one entry each.
 
-An entry says which distribution needs it, and goes when that distribution does. Two are elsewhere:
-image_codec does without a cv_bridge that was built for another numpy, and seg.launch.py knows the
-old names of Fast DDS.
+An entry says which distribution needs it, and goes when that distribution does. One is
+elsewhere: image_codec does without a cv_bridge that was built for another numpy.
 """
+import os
 from collections.abc import Callable
 from typing import Any
 
+from ament_index_python.packages import get_package_share_directory
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor
@@ -39,6 +40,19 @@ def add_parameter_callbacks(
         return result
 
     node.add_on_set_parameters_callback(check_and_apply)
+
+
+def large_images_environment() -> dict[str, str]:
+    """
+    Return the environment variable that lets Fast DDS deliver large images; see config/fastdds.xml.
+
+    It is read when rclpy is initialised. Fast DDS 3, from Kilted on, has renamed it and warns of
+    the old name. seg.launch.py does the same, but cannot import this.
+    """
+    old = os.environ.get('ROS_DISTRO') in ('humble', 'jazzy')
+    name = 'FASTRTPS_DEFAULT_PROFILES_FILE' if old else 'FASTDDS_DEFAULT_PROFILES_FILE'
+    share = get_package_share_directory('instance_seg_ros')
+    return {name: os.path.join(share, 'config', 'fastdds.xml')}
 
 
 class Executor(MultiThreadedExecutor):

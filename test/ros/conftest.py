@@ -20,6 +20,7 @@ try:
     from ros_harness import Camera, NodeProcess
 
     import instance_seg_ros.msg  # noqa: F401
+    from instance_seg_ros.ros.compatibility import large_images_environment
 except ImportError as error:
     # The library is tested without ROS as well.
     MISSING = str(error)
@@ -41,11 +42,13 @@ def ros() -> Iterator[None]:
     # Read when DDS starts, here and in the nodes' processes.
     domain, lock = free_domain()
     os.environ['ROS_DOMAIN_ID'] = str(domain)
-    os.environ['FASTDDS_BUILTIN_TRANSPORTS'] = 'LARGE_DATA'
-    # A range other than the default makes rmw_fastrtps replace those transports by its own, which
-    # lose nearly every large image.
-    for name in ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_LOCALHOST_ONLY'):
+    # LARGE_DATA, the other way to deliver images, at times took more than 100 s to find a process
+    # that was started after others had been killed. A range other than the default makes
+    # rmw_fastrtps replace the profile by its own, which loses nearly every large image.
+    for name in ('FASTDDS_BUILTIN_TRANSPORTS', 'ROS_AUTOMATIC_DISCOVERY_RANGE',
+                 'ROS_LOCALHOST_ONLY'):
         os.environ.pop(name, None)
+    os.environ.update(large_images_environment())
     rclpy.init()
     yield
     rclpy.try_shutdown()
