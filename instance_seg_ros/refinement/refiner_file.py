@@ -37,6 +37,8 @@ class RefinerTraits:
     passes: tuple[int, ...] = PASSES
     threshold: float = 0.5
     version: str = ''
+
+
 def open_refiner(path: Path, name: str, num_threads: int, providers: Sequence[str]
                  ) -> onnxruntime.InferenceSession:
     """Load a refiner's ONNX file and check its inputs and outputs.

@@ -108,6 +108,7 @@ class TestMetrics:
         assert scores.boundary_f2 == 1.0
         # Bands of 2 pixels inside: 40 x 40 less 36 x 36; one pixel off, the upright sides share
         # one column of 40 each, and the level ones all but a column: by hand, 226 of 304 each.
+
         def band(m: np.ndarray) -> np.ndarray:
             inner = np.zeros_like(m)
             y, x = np.nonzero(m)
