@@ -44,6 +44,7 @@ PARAMETERS: list[tuple[str, Any, str, list[str]]] = [
     ('input_max_side', int, 'Larger images are scaled down to this side, in pixels', []),
     ('speed_preset', str, 'exact, balanced or fast', []),
     ('num_threads', int, 'Threads for inference; 0: all cores', []),
+    ('parallel_nets', int, 'Images in the box network at a time', []),
     ('mask_encoding', str, 'How instance_masks carries masks', ['mono8', 'rle']),
     ('image_topics', list[str],
      "Several cameras, in place of image_topic: image_topics:=\"['/front/image', '/rear/image']\"",
