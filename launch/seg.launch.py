@@ -20,7 +20,7 @@ from launch import LaunchContext, LaunchDescription
 SHARE = Path(__file__).parent.parent
 LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal']
 BOOLS = ['true', 'false']
-TRANSPORTS = ['shared_memory', 'large_data', 'default']
+TRANSPORTS = ['large_data', 'shared_memory', 'default']
 # Where one of these is set, the user has chosen how Fast DDS sends.
 TRANSPORT_VARIABLES = (
     'FASTDDS_BUILTIN_TRANSPORTS', 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
@@ -104,10 +104,10 @@ def _transports(context: LaunchContext) -> list[SetEnvironmentVariable]:
     """
     Let Fast DDS deliver large images, for all that is launched from here on; others ignore it.
 
-    With its defaults, most images of 640 x 480 are lost between two processes. shared_memory gives
-    it more of that. large_data, Fast DDS's own remedy, also serves images between machines, by TCP;
-    but it and the defaults do not find each other, so every process needs it: the camera, RViz and
-    the terminal with `ros2 topic`.
+    With its defaults, most images of 640 x 480 are lost between two processes. large_data, Fast
+    DDS's own remedy, also serves images between machines, by TCP; but it and the defaults do not
+    find each other, so every process needs it: the camera, RViz and the terminal with `ros2 topic`.
+    shared_memory gives the defaults more of that, and finds everybody.
     """
     if any(name in context.environment for name in TRANSPORT_VARIABLES):
         return []  # the user's own choice

@@ -221,8 +221,9 @@ def test_the_demo_shows_the_node_at_work(launch) -> None:
 
 
 @pytest.mark.parametrize(('arguments', 'variable', 'value'), [
-    ([], '(FASTDDS|FASTRTPS)_DEFAULT_PROFILES_FILE', str(SHARE / 'config' / 'fastdds.xml')),
-    (['transports:=large_data'], 'FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA'),
+    ([], 'FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA'),
+    (['transports:=shared_memory'], '(FASTDDS|FASTRTPS)_DEFAULT_PROFILES_FILE',
+     str(SHARE / 'config' / 'fastdds.xml')),
 ])
 def test_large_images_are_seen_to(launch, arguments, variable, value) -> None:
     environment = {
@@ -235,7 +236,7 @@ def test_large_images_are_seen_to(launch, arguments, variable, value) -> None:
 def test_the_users_own_transports_stay(launch) -> None:
     environment = dict(os.environ, FASTDDS_BUILTIN_TRANSPORTS='UDPv4')
     process = launch(
-        'instance_seg_ros', LAUNCH_FILE.name, 'transports:=large_data', environment=environment)
+        'instance_seg_ros', LAUNCH_FILE.name, environment=environment)
     assert 'FASTDDS_BUILTIN_TRANSPORTS=UDPv4\n' in environment_of(process)
 
 
