@@ -46,6 +46,11 @@ class Request:
     error: str = ''
     done: threading.Event = field(default_factory=threading.Event)
 
+    def answer(self, results: dict[str, Any]) -> None:
+        """End with results."""
+        self.results = results
+        self.done.set()
+
     def refuse(self, error: str) -> None:
         """End without results."""
         self.error = error
@@ -86,6 +91,7 @@ class Engine:
         self._on_malformed = on_malformed
         self._on_failure = on_failure
         self._options = self.prepare(values)
+        self._request: Request | None = None
         self._worker: LatestWorker[_Job, _Detected] = LatestWorker(
             self._detect, self._finish, 'inference', values['parallel_nets'])
 
@@ -118,7 +124,7 @@ class Engine:
 
     def request(self, message: Image) -> Request:
         """Segment an image, wait for it and return the results; for one thread at a time."""
-        request = Request(message)
+        request = self._request = Request(message)
         if self._worker.submit(_REQUESTS, _Job(message, request)) is not None:
             request.refuse(_UNLOADED)
         request.done.wait()
@@ -139,11 +145,11 @@ class Engine:
         Returns:
             Whether they have ended.
         """
-        ended = self._worker.stop(timeout)
-        waiting = self._worker.discard(_REQUESTS)
-        if waiting is not None and isinstance(waiting.source, Request):
-            waiting.source.refuse(_UNLOADED)
-        return ended
+        self._worker.refuse_more()
+        # Whoever waits for an answer is let go at once, also while OpenCV is at work on it.
+        if self._request is not None and not self._request.done.is_set():
+            self._request.refuse(_UNLOADED)
+        return self._worker.stop(timeout)
 
     # --- the two stages, each in whichever thread is free
 
@@ -164,8 +170,7 @@ class Engine:
         with self._told(source):
             finish(frame, self.segmenter)
             if isinstance(source, Request):
-                source.results = dict(encode(frame))
-                source.done.set()
+                source.answer(dict(encode(frame)))
             else:
                 source.publish(frame)
 

@@ -9,7 +9,10 @@ subscribes to is neither computed nor published.
 import ctypes
 import gc
 import sys
+import threading
 import time
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -61,6 +64,8 @@ class InstanceSegNode(LifecycleNode):
         self._cameras: list[Camera] = []
         self._pending: Options | None = None
         self._stopping = False
+        self._loading: Future[Engine] = Future()
+        self._loader = threading.Thread()
         self._label = 'unconfigured'
         self._problem = ''
         self._enabled = True
@@ -79,17 +84,19 @@ class InstanceSegNode(LifecycleNode):
 
     def stop(self, timeout: float) -> bool:
         """
-        Prepare to be destroyed: end the inference thread.
+        Prepare to be destroyed: let go of all callbacks and end the inference thread.
 
         Args:
             timeout: seconds that the frame in hand has.
 
         Returns:
-            Whether the thread has ended.
+            Whether no thread is inside of OpenCV any more.
         """
         self._stopping = True
+        self._loading.cancel()
         engine = self._engine
-        return engine is None or engine.stop(timeout)
+        ended = engine is None or engine.stop(timeout)
+        return ended and not self._loader.is_alive()
 
     # --- lifecycle
 
@@ -161,12 +168,29 @@ class InstanceSegNode(LifecycleNode):
         found = places(self, values['image_topics'], compressed)
         # The Segmenter leaves OpenCV as it is for 0, and an earlier configuration may have set it.
         cv2.setNumThreads(-1)
-        self._engine = Engine(values, self._on_malformed, self._on_failure)
-        if self._stopping:
-            raise RuntimeError('the node is ending')
+        self._engine = self._load(values)
         for place in found:
             self._cameras.append(Camera(self, place, values, self._image_group))
         self._configurations += 1
+
+    def _load(self, values: dict[str, Any]) -> Engine:
+        """Load the model in a thread of its own: a node that is to end does not wait for it."""
+        loading = self._loading = Future()
+
+        def load() -> None:
+            with suppress(InvalidStateError):  # it was cancelled
+                try:
+                    loading.set_result(Engine(values, self._on_malformed, self._on_failure))
+                except Exception as error:
+                    loading.set_exception(error)
+
+        self._loader = threading.Thread(target=load, name='loading', daemon=True)
+        self._loader.start()
+        if self._stopping:
+            loading.cancel()
+        engine = loading.result()
+        self._loading = Future()  # the engine is freed by cleanup: nothing else refers to it
+        return engine
 
     def _fail(self, transition: str, error: Exception) -> None:
         if self._stopping:

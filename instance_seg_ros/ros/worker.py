@@ -67,6 +67,12 @@ class LatestWorker(Generic[Item, Half]):
         with self._changed:
             return self._waiting.pop(source, None)
 
+    def refuse_more(self) -> None:
+        """Take no more items, and process none of those that wait."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+
     def stop(self, timeout: float | None = None) -> bool:
         """
         Take no more items, finish those in hand and end the threads.
@@ -79,9 +85,7 @@ class LatestWorker(Generic[Item, Half]):
         Returns:
             Whether the threads have ended.
         """
-        with self._changed:
-            self._stopping = True
-            self._changed.notify_all()
+        self.refuse_more()
         deadline = None if timeout is None else time.monotonic() + timeout
         for thread in self._threads:
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
