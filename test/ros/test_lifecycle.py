@@ -1,7 +1,8 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The node as `ros2 lifecycle` and lifecycle managers drive it."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,40 +78,57 @@ def test_shutdown_from_any_state(way: list[str], managed: Camera) -> None:
     assert (code, seconds < 2) == (0, True)
 
 
-@pytest.mark.parametrize(('wrong', 'right', 'told'), [
-    ({'model': 'no_such_model'}, {'model': 'auto'}, 'no_such_model'),
-    ({'model_path': '/nowhere/frozen.pb'}, {'model_path': ''}, '/nowhere/frozen.pb'),
-    ({'mask_encoding': 'png'}, {'mask_encoding': 'rle'}, 'mono8, rle'),
-    ({'classes': "['persons']"}, {'classes': ['person']}, 'did you mean person'),
-    ({'refiner': '/nowhere/refiner.onnx'}, {'refiner': 'none'}, '/nowhere/refiner.onnx'),
-    ({'speed_preset': 'ludicrous'}, {'speed_preset': 'exact'}, 'balanced'),
-    ({'image_topics': "['/cam/left', '/cam/right']"}, {'image_topics': ['']},
-     'namespace of its own'),
-])
-def test_an_error_in_configure_is_told_and_can_be_corrected(
-        wrong: dict[str, object], right: dict[str, object], told: str,
+def test_an_error_at_start_is_told_and_can_be_corrected(
         start_node: Callable[..., NodeProcess], photo: np.ndarray) -> None:
-    namespace = 'wrong_' + next(iter(wrong))
-    process = start_node(namespace, **wrong)
-    camera = Camera(namespace, process, wait_until_ready=False)
+    process = start_node('wrong', mask_encoding='png')
+    camera = Camera('wrong', process, wait_until_ready=False)
     camera.spin_until(lambda: 'configure failed' in process.output, 'an error is logged')
     errors = [line for line in process.output.splitlines() if 'ERROR' in line]
     assert len(errors) == 1
-    assert told in errors[0]
-    assert f'ros2 lifecycle set /{namespace}/instance_seg configure' in errors[0]
+    assert "mask_encoding is 'png': expected one of mono8, rle" in errors[0]
+    assert 'ros2 lifecycle set /wrong/instance_seg configure' in errors[0]
     assert camera.state() == 'unconfigured'
     status = camera.diagnostics('model')
     assert (status.level, figures(status)['state']) == (b'\2', 'unconfigured')
-    assert told in status.message
+    assert "mask_encoding is 'png'" in status.message
     assert not camera.change_state('configure')
     assert camera.state() == 'unconfigured'
-    assert camera.set_parameters(**right).successful
+    assert camera.set_parameters(mask_encoding='rle').successful
     assert camera.change_state('configure')
     assert camera.change_state('activate')
     assert answers(camera, photo)
     assert camera.diagnostics('model').level == b'\0'
     assert process.stop() == 0
     assert 'Traceback' not in process.output
+
+
+@pytest.fixture(scope='module')
+def unconfigured(start_shared_node: Callable[..., NodeProcess]) -> Iterator[Camera]:
+    process = start_shared_node('unconfigured', autostart=False)
+    camera = Camera('unconfigured', process, wait_until_ready=False)
+    yield camera
+    camera.close()
+
+
+@pytest.mark.parametrize(('wrong', 'right', 'told'), [
+    ({'model': 'no_such_model'}, {'model': 'auto'}, 'no_such_model'),
+    ({'model_path': '/nowhere/frozen.pb'}, {'model_path': ''}, '/nowhere/frozen.pb'),
+    ({'classes': ['persons']}, {'classes': ['']}, 'did you mean person'),
+    ({'refiner': '/nowhere/refiner.onnx'}, {'refiner': 'auto'}, '/nowhere/refiner.onnx'),
+    ({'speed_preset': 'ludicrous'}, {'speed_preset': 'exact'}, 'balanced'),
+    ({'image_topics': ['/cam/left', '/cam/right']}, {'image_topics': ['']},
+     'namespace of its own'),
+], ids=lambda value: '_'.join(value) if isinstance(value, dict) else '')
+def test_what_only_configure_can_find_out_is_told_and_can_be_corrected(
+        wrong: dict[str, Any], right: dict[str, Any], told: str, unconfigured: Camera) -> None:
+    assert unconfigured.set_parameters(**wrong).successful
+    assert not unconfigured.change_state('configure')
+    assert unconfigured.state() == 'unconfigured'
+    assert told in unconfigured.diagnostics_until(
+        'model', lambda status: status.level == b'\2' and told in status.message, told).message
+    assert unconfigured.set_parameters(**right).successful
+    assert unconfigured.change_state('configure')
+    assert unconfigured.change_state('cleanup')
 
 
 def test_cleanup_frees_the_memory(

@@ -31,12 +31,10 @@ def test_a_signal_ends_the_idle_node(number: int, connect: Callable[..., Camera]
     assert_ends_cleanly(connect(f'idle_{number}').process, number)
 
 
-@SIGNALS
-def test_a_signal_that_another_thread_gets_ends_the_node(
-        number: int, connect: Callable[..., Camera]) -> None:
+def test_a_signal_that_another_thread_gets_ends_the_node(connect: Callable[..., Camera]) -> None:
     # The kernel chooses the thread, and Python's handlers run in the main thread.
-    process = connect(f'thread_{number}').process
-    process.signal_a_thread(number)
+    process = connect('thread').process
+    process.signal_a_thread(signal.SIGTERM)
     assert process.wait(5.0) == 0
 
 
@@ -89,7 +87,7 @@ def test_a_signal_ends_the_node_while_a_service_is_answered(
 
 
 @SIGNALS
-@pytest.mark.parametrize('delay', [0.0, 0.25, 0.5, 0.75, 1.0])
+@pytest.mark.parametrize('delay', [0.0, 0.4, 0.8])
 def test_a_signal_ends_the_starting_node(
         number: int, delay: float, start_node: Callable[..., NodeProcess],
         large_model: Path) -> None:
