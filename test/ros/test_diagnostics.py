@@ -78,8 +78,15 @@ def test_rates_are_right(
 def test_dropped_and_malformed_frames_are_counted(camera: Camera, photo: np.ndarray) -> None:
     camera.subscribe('detections', 'instance_masks', 'debug_image', 'label_image')
     before = figures(camera.diagnostics('image'))
-    for _ in range(30):
-        camera.publish(stamped(camera, photo))
+
+    def dropped() -> bool:
+        # A burst that DDS thins out is no burst for the node.
+        for _ in range(30):
+            camera.publish(stamped(camera, photo))
+        values = figures(camera.diagnostics('image'))
+        return int(values['frames_dropped']) > int(before['frames_dropped'])
+
+    assert any(dropped() for _ in range(10))
     bad = stamped(camera, photo)
     bad.step = 7
 
@@ -92,11 +99,10 @@ def test_dropped_and_malformed_frames_are_counted(camera: Camera, photo: np.ndar
     values = figures(status)
     assert status.level == WARN
     assert 'malformed frames' in status.message and 'step is 7' in status.message
-    assert int(values['frames_dropped']) > int(before['frames_dropped'])
     received = int(values['frames_received']) - int(before['frames_received'])
     parts = sum(int(values[f'frames_{part}']) - int(before[f'frames_{part}'])
                 for part in ('processed', 'dropped', 'malformed'))
-    assert received - 2 <= parts <= received  # one in hand, one that waits
+    assert received - 3 <= parts <= received  # one in each stage, one that waits
 
 
 @pytest.mark.parametrize(('parameters', 'level', 'told'), [
