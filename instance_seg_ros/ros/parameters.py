@@ -16,6 +16,7 @@ from rclpy.parameter import Parameter
 
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.models import EXACT
+from instance_seg_ros.refinement.refiner_file import CPU
 from instance_seg_ros.ros.compatibility import add_parameter_callbacks
 from instance_seg_ros.ros.messages import MASK_ENCODINGS
 
@@ -99,6 +100,19 @@ SEGMENTER_PARAMETERS = (
     NodeParameter(
         'refiner', 'auto',
         'What sharpens the masks: auto, none, smooth, gan or the path of a model'),
+    NodeParameter(
+        'refine_passes', 2,
+        'At most so many passes of a learned refiner, each finer than the one before',
+        limits=(1, 8)),
+    NodeParameter(
+        'refine_budget_ms', 0.0,
+        'Time of a learned refiner for all instances of a frame, in milliseconds; what it does not '
+        'reach gets fewer passes or is smoothed, the worst scores first; 0: no limit',
+        limits=(0.0, 60000.0)),
+    NodeParameter(
+        'refine_providers', [CPU],
+        'Execution providers of onnxruntime for a learned refiner, the preferred one first',
+        Applies.AT_CONFIGURE),
     NodeParameter(
         'confidence_threshold', 0.5, 'Instances with a lower score are dropped', limits=(0.0, 1.0)),
     NodeParameter(

@@ -17,7 +17,8 @@ from instance_seg_ros.segmenter import Segmenter
 
 START = {
     'confidence_threshold': 0.3, 'nms_threshold': 0.4, 'mask_threshold': 0.5, 'classes': [''],
-    'max_instances': 100, 'input_max_side': 0, 'mask_encoding': 'mono8', 'refiner': 'smooth'}
+    'max_instances': 100, 'input_max_side': 0, 'mask_encoding': 'mono8', 'refiner': 'smooth',
+    'refine_passes': 2, 'refine_budget_ms': 0.0}
 
 
 @pytest.fixture(scope='module')
@@ -52,6 +53,7 @@ def found(camera: Camera, photo: np.ndarray) -> tuple[list[Any], list[Any]]:
     {'max_instances': 2},
     {'input_max_side': 160},
     {'refiner': 'none'},
+    {'refiner': 'gan', 'refine_passes': 1},
 ], ids=lambda change: '_'.join(change))
 def test_a_change_applies_from_the_next_frame(
         change: dict[str, Any], camera: Camera, segmenter: Segmenter, photo: np.ndarray) -> None:
@@ -70,6 +72,16 @@ def test_a_change_applies_from_the_next_frame(
     assert sizes == [int(mask.sum()) for mask in expected.masks]
     # Otherwise it would pass with a node that does nothing.
     assert len(before) != len(detections) or before != detections or masks_before != masks
+
+
+def test_a_budget_that_is_too_short_leaves_masks_unrefined(
+        camera: Camera, photo: np.ndarray) -> None:
+    assert camera.set_parameters(refiner='gan').successful
+    _, masks = found(camera, photo)
+    assert masks and all(mask.refined for mask in masks)
+    assert camera.set_parameters(refine_budget_ms=0.1).successful
+    _, masks = found(camera, photo)
+    assert masks and not any(mask.refined for mask in masks)
 
 
 def test_the_mask_encoding_changes(camera: Camera, photo: np.ndarray) -> None:
