@@ -43,12 +43,11 @@ setup(
         # cv2.dnn runs the network, cv2.ximgproc smooths masks. With windows: a desktop has the
         # libraries that they need; on a server install the -headless build instead.
         'opencv-contrib-python>=4.10,<6',
+        'onnxruntime>=1.19,<2',  # the learned refiner; older ones do not work with NumPy 2
         'pycocotools>=2.0.7,<3',  # COCO's run-lengths
         'PyYAML>=5.4,<7',  # manifests
         'tqdm>=4.60,<5',  # progress bars
     ],
-    # The learned refiner; older ones do not work with NumPy 2.
-    extras_require={'gan': ['onnxruntime>=1.19,<2']},
     entry_points={'console_scripts': [f'instance-seg = {NAME}.cli:main']},
     zip_safe=False,
 )
