@@ -55,6 +55,7 @@ def main() -> None:
     if 'node' in arguments.parts:
         from node import measure_node  # needs ROS
 
+        cv2.setNumThreads(-1)  # as the node's process has it
         results['node'] = []
         for record in measure_node(arguments.node_sizes, arguments.rate, arguments.frames,
                                    4 * arguments.repeats):
