@@ -46,6 +46,8 @@ def test_a_slow_camera_gets_its_turn_beside_a_fast_one(
     front, rear = cameras['front'], cameras['rear']
     front.subscribe('detections')
     rear.subscribe('detections')
+    for camera in (front, rear):
+        camera.ask(camera.image(photo))
     for _ in range(3):
         # The fast one always has an image that waits, and had it first.
         for _ in range(20):
