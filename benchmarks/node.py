@@ -2,7 +2,7 @@
 """The node in its own process over DDS, in the words of ros2_benchmark.
 
 Images are sent at a fixed rate, as a camera does, and the results received; then one at a time, to
-see what the node adds to the Segmenter's own time for the same image.
+see what the node adds to the time that its own Segmenter needs for the very same images.
 """
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ from typing import Any
 
 import numpy as np
 import psutil
+import rclpy
+from ament_index_python.packages import get_package_prefix
+from diagnostic_msgs.msg import DiagnosticArray
 from library import COCO_LABELS, FullSizeModel, Run, photo
 from numpy.typing import NDArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import qos_profile_sensor_data
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import Image
+from std_msgs.msg import Header
 from timing import Spread
+from vision_msgs.msg import Detection2DArray
+
+from instance_seg_ros import Segmenter
+from instance_seg_ros.msg import InstanceMaskArray
+from instance_seg_ros.ros.compatibility import large_images_environment
+from instance_seg_ros.ros.image_codec import to_message
+from instance_seg_ros.ros.statistics import LEAST_SAMPLES, WINDOW
 
 # Before DDS starts, here and in the node's process.
-os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA')
+os.environ.update(large_images_environment())
 os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
-
-import rclpy  # noqa: E402
-from ament_index_python.packages import get_package_prefix  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rclpy.qos import qos_profile_sensor_data  # noqa: E402
-from rclpy.serialization import serialize_message  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-from std_msgs.msg import Header  # noqa: E402
-from vision_msgs.msg import Detection2DArray  # noqa: E402
-
-from instance_seg_ros import Segmenter  # noqa: E402
-from instance_seg_ros.msg import InstanceMaskArray  # noqa: E402
-from instance_seg_ros.ros.image_codec import to_message  # noqa: E402
 
 TOPICS: dict[str, Any] = {'detections': Detection2DArray, 'instance_masks': InstanceMaskArray}
 LOST_AFTER = 10.0  # seconds
@@ -95,7 +97,13 @@ class Client:
             self._node.create_subscription(
                 message_type, f'instance_seg/{topic}',
                 lambda message, topic=topic: self._note(topic, message), 5)
+        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._diagnose, 5)
+        self.diagnostics: dict[str, str] = {}
         self._number = 0
+
+    def _diagnose(self, message: DiagnosticArray) -> None:
+        self.diagnostics = {
+            pair.key: pair.value for status in message.status for pair in status.values}
 
     def _note(self, topic: str, message: Any) -> None:
         self.received[topic][message.header.stamp.sec] = time.perf_counter()
@@ -155,14 +163,14 @@ def _running(parameters: Mapping[str, Any]) -> Iterator[tuple[NodeProcess, Clien
         rclpy.try_shutdown()
 
 
-def play(image: NDArray[np.uint8], rate: float, frames: int, parameters: Mapping[str, Any]
+def play(image: NDArray[np.uint8], rate: float, seconds: float, parameters: Mapping[str, Any]
          ) -> dict[str, Any]:
-    """Send ``frames`` images at ``rate`` Hz to a node and return what ros2_benchmark reports."""
+    """Send images at ``rate`` Hz to a node and return what ros2_benchmark reports."""
     with _running(parameters) as (process, client):
         client.wait_for_node(image)
         steady, cpu, started = process.memory(), process.cpu_seconds(), time.perf_counter()
         sent = {}
-        for frame in range(frames):
+        for frame in range(round(rate * seconds)):
             client.spin_until(started + frame / rate)
             number, moment = client.send(image)
             sent[number] = moment
@@ -193,27 +201,49 @@ def _figures(sent: Mapping[int, float], arrived: Mapping[int, float]) -> dict[st
         'std_jitter_ms': float(jitter.std())}
 
 
-def added_latency(image: NDArray[np.uint8], repeats: int, parameters: Mapping[str, Any]
+def added_latency(image: NDArray[np.uint8], rounds: int, parameters: Mapping[str, Any]
                   ) -> dict[str, Any]:
-    """Measure the node and the Segmenter alone, in turns, with one image under way at a time."""
-    ours = {name: value for name, value in parameters.items() if name != 'mask_encoding'}
-    segmenter = Segmenter(**ours)
-    through: list[float] = []
-    alone: list[float] = []
+    """Send images one at a time, and compare with the time that the node's Segmenter had of it.
+
+    That time is what the node tells on /diagnostics: both are means over the same frames, so a
+    disturbance of the network counts on both sides.
+    """
     with _running(parameters) as (_, client):
         client.wait_for_node(image)
-        segmenter(image)
-        while len(through) < repeats:
-            latency = client.ask(image)
-            if latency is None:
-                continue
-            started = time.perf_counter()
-            segmenter(image)
-            alone.append(1e3 * (time.perf_counter() - started))
-            through.append(latency)
-    node, library = np.array(through), np.array(alone)
-    return {'through_node_ms': asdict(Spread.of(node)), 'segmenter_ms': asdict(Spread.of(library)),
-            'added_ms': asdict(Spread.of(node - library))}
+        found: list[dict[str, float]] = []
+        while len(found) < rounds:
+            means = _round(client, image)
+            if means is not None:
+                found.append(means)
+    columns = {key: np.array([means[key] for means in found]) for key in found[0]}
+    columns['added_ms'] = columns['through_node_ms'] - columns['segmenter_ms']
+    return {key: asdict(Spread.of(values)) for key, values in columns.items()}
+
+
+def _round(client: Client, image: NDArray[np.uint8]) -> dict[str, float] | None:
+    """Return means over some frames; None where one was lost, or the node's means have others."""
+    client.spin_until(time.perf_counter() + WINDOW + 1)  # earlier frames leave the node's means
+    before = int(client.diagnostics['frames_processed'])
+    started = time.perf_counter()
+    latencies: list[float] = []
+    while len(latencies) < LEAST_SAMPLES or time.perf_counter() - started < WINDOW / 3:
+        latency = client.ask(image)
+        if latency is None:
+            return None
+        latencies.append(latency)
+    client.spin_until(time.perf_counter() + 2)  # the next diagnostics
+    told = client.diagnostics
+    if int(told['frames_processed']) != before + len(latencies):
+        return None
+    if time.perf_counter() - started > WINDOW and len(latencies) > LEAST_SAMPLES:
+        return None
+    return {'through_node_ms': float(np.mean(latencies)),
+            'segmenter_ms': _sum(told, 'detect_ms', 'masks_ms', 'refine_ms'),
+            'convert_and_publish_ms': _sum(told, 'convert_ms', 'publish_ms')}
+
+
+def _sum(told: Mapping[str, str], *keys: str) -> float:
+    return sum(float(told[key] or 0) for key in keys)
 
 
 def measure_growth(frames: int) -> dict[str, Any]:
@@ -240,14 +270,14 @@ def measure_growth(frames: int) -> dict[str, Any]:
 
 
 def measure_node(
-        sizes: Sequence[tuple[int, int]], rate: float, frames: int, repeats: int, count: int = 10
-        ) -> Iterator[dict[str, Any]]:
+        sizes: Sequence[tuple[int, int]], rate: float, seconds: float, repeats: int,
+        count: int = 10) -> Iterator[dict[str, Any]]:
     """Yield a record for each model and size of image; plain masks go as run-lengths.
 
     Args:
         sizes: (width, height) of the images.
         rate: of the images sent, Hz.
-        frames: so many are sent.
+        seconds: so long they are sent.
         repeats: of the measurement one by one.
         count: instances that about survive.
 
@@ -264,6 +294,7 @@ def measure_node(
                 threshold = Run(Segmenter(**files), image, count).confidence_threshold
                 parameters = {**files, 'confidence_threshold': threshold, 'refiner': 'none',
                               'mask_encoding': 'rle'}
-                yield {'model': name, 'width': width, 'height': height,
-                       **play(image, rate, frames, parameters),
-                       **added_latency(image, repeats, parameters)}
+                played = play(image, rate, seconds, parameters)
+                two = play(image, rate, seconds, parameters | {'parallel_nets': 2})
+                yield {'model': name, 'width': width, 'height': height, **played,
+                       'two_nets': two, **added_latency(image, repeats, parameters)}

@@ -144,15 +144,23 @@ _NODE_ROWS = {
     'memory at the end, MB': ('memory_end_mb', 0), 'peak memory, MB': ('memory_peak_mb', 0)}
 
 
+_TWO_NETS_ROWS = {name: _NODE_ROWS[name] for name in (
+    'mean frame rate, Hz', 'mean sent to received latency, ms', 'peak memory, MB')}
+
+
 def _node_table(records: Sequence[Record]) -> str:
     rows = [[name, *(f'{record[key]:.{digits}f}' for record in records)]
             for name, (key, digits) in _NODE_ROWS.items()]
     rows += [[f'bytes per message, {topic}',
               *(str(record['bytes_per_message'][topic]) for record in records)]
              for topic in records[0]['bytes_per_message']]
+    rows += [[f'with `parallel_nets: 2`: {name}',
+              *(f'{record["two_nets"][key]:.{digits}f}' for record in records)]
+             for name, (key, digits) in _TWO_NETS_ROWS.items()]
     names = {'through_node_ms': 'one at a time: through the node, ms',
-             'segmenter_ms': 'one at a time: Segmenter alone, ms',
-             'added_ms': 'one at a time: added by the node, ms'}
+             'segmenter_ms': 'of that in its Segmenter, ms',
+             'added_ms': 'added by node and DDS, ms',
+             'convert_and_publish_ms': 'of that reading and writing messages, ms'}
     rows += [[name, *(_spread(record[key]) for record in records)] for key, name in names.items()]
     return _table(['', *(f'{record["model"]}, {record["width"]}x{record["height"]}, '
                          f'{record["input_rate_hz"]:.0f} Hz' for record in records)], rows)

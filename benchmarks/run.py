@@ -29,7 +29,8 @@ def main() -> None:
                         default=[(640, 480), (1280, 720)])
     parser.add_argument('--rate', type=float, default=30.0, metavar='HZ',
                         help='of the images sent to the node (%(default)s)')
-    parser.add_argument('--frames', type=int, default=150, help='sent to the node (%(default)s)')
+    parser.add_argument('--seconds', type=float, default=30.0,
+                        help='that images are sent to the node (%(default)s)')
     parser.add_argument('--growth-frames', type=int, default=10_000, metavar='FRAMES',
                         help='sent to see whether the memory of the node grows (%(default)s)')
     parser.add_argument('--repeats', type=int, default=5, help='of everything (%(default)s)')
@@ -57,8 +58,8 @@ def main() -> None:
 
         cv2.setNumThreads(-1)  # as the node's process has it
         results['node'] = []
-        for record in measure_node(arguments.node_sizes, arguments.rate, arguments.frames,
-                                   4 * arguments.repeats):
+        for record in measure_node(arguments.node_sizes, arguments.rate, arguments.seconds,
+                                   arguments.repeats):
             results['node'].append(record)
             print(report.node_line(record), flush=True)
     if 'growth' in arguments.parts:
