@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,19 +65,19 @@ class NodeProcess:
             *(arguments or [])]
         for name, value in parameters.items():
             command += ['-p', f'{name}:={value}']
-        self._log, self._command = log, command
-        self._start()
+        self._start(log, command, os.environ)
 
-    def _start(self) -> None:
-        with self._log.open('w') as output:
+    def _start(self, log: Path, command: list[str], environment: Mapping[str, str]) -> None:
+        self._log, self._command, self._environment = log, command, environment
+        with log.open('w') as output:
             self.process = subprocess.Popen(
-                self._command, stdout=output, stderr=subprocess.STDOUT,
-                env=dict(os.environ, PYTHONUNBUFFERED='1'))
+                command, stdout=output, stderr=subprocess.STDOUT,
+                env=dict(environment, PYTHONUNBUFFERED='1'))
 
     def restart(self) -> None:
         """Start the process anew."""
         self.kill()
-        self._start()
+        self._start(self._log, self._command, self._environment)
 
     @property
     def output(self) -> str:
@@ -142,18 +142,20 @@ class Camera:
         node_process: the node under test.
         wait_until_ready: wait until the node under test is active.
         topic: of the images.
-        outputs: what the topics of the answers begin with.
+        node_name: of the node under test.
+        outputs: what the topics of the answers begin with; the node's name if None.
         message_type: of the images.
         qos: of the publisher.
     """
 
     def __init__(
             self, namespace: str, node_process: NodeProcess, wait_until_ready: bool = True, *,
-            topic: str = 'image', outputs: str = 'instance_seg', message_type: Any = Image,
-            qos: QoSProfile = RELIABLE) -> None:
+            topic: str = 'image', node_name: str = 'instance_seg', outputs: str | None = None,
+            message_type: Any = Image, qos: QoSProfile = RELIABLE) -> None:
         self.process = node_process
         self.namespace = namespace
-        self._outputs = outputs
+        self._node_name = node_name
+        self._outputs = outputs or node_name
         self.node = rclpy.create_node('camera', namespace=namespace)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
@@ -170,7 +172,7 @@ class Camera:
 
     def _wait_until_seen(self) -> None:
         """Wait until the node under test and this one know each other."""
-        events = f'/{self.namespace}/instance_seg/transition_event'
+        events = f'/{self.namespace}/{self._node_name}/transition_event'
         for _ in range(3):
             if self._spin(lambda: self.node.count_publishers(events) > 0, DISCOVERY_TIMEOUT):
                 return
@@ -260,7 +262,7 @@ class Camera:
     def call_async(self, service_type: Any, name: str, request: Any) -> Any:
         """Call a service of the node under test and return the future of the response."""
         if name not in self._clients:
-            self._clients[name] = self.node.create_client(service_type, f'instance_seg/{name}')
+            self._clients[name] = self.node.create_client(service_type, f'{self._node_name}/{name}')
         self.spin_until(self._clients[name].service_is_ready, f'service {name}')
         return self._clients[name].call_async(request)
 

@@ -75,11 +75,7 @@ class LaunchProcess(NodeProcess):
 
     def __init__(self, log: Path, arguments: list[str],
                  environment: dict[str, str] | None = None) -> None:
-        self._log = log
-        with log.open('w') as output:
-            self.process = subprocess.Popen(
-                ['ros2', 'launch', *arguments], stdout=output, stderr=subprocess.STDOUT,
-                env=dict(environment or os.environ, PYTHONUNBUFFERED='1'))
+        self._start(log, ['ros2', 'launch', *arguments], environment or os.environ)
 
     def wait_for(self, pattern: str) -> str:
         """Wait until something is printed; return its first group."""
@@ -157,7 +153,7 @@ def test_the_launched_node_has_the_arguments(launch, photo) -> None:
         'instance_seg_ros', LAUNCH_FILE.name, 'namespace:=launched', 'image_topic:=front/image',
         'node_name:=seg', 'confidence_threshold:=1', "classes:=['person']", 'max_instances:=7',
         'model:=person_mask_rcnn', 'mask_encoding:=rle', 'output_reliability:=reliable')
-    camera = Camera('launched', process, topic='front/image', outputs='seg')
+    camera = Camera('launched', process, topic='front/image', node_name='seg')
     camera.subscribe('detections')
     image = camera.image(photo)
     answer = camera.ask(image)['detections']
