@@ -27,6 +27,12 @@ def library_line(record: Record) -> str:
             f'({ratio["low"]:.2f}-{ratio["high"]:.2f})')
 
 
+def startup_line(record: Record) -> str:
+    """Return how long a new process takes until it segments as a line for a terminal."""
+    steps = ', '.join(f'{step} {_seconds(spread)}' for step, spread in record['seconds'].items())
+    return f'{record["model"]:18} {steps}'
+
+
 def node_line(record: Record) -> str:
     """Return one record of the node as a line for a terminal."""
     return (f'{record["width"]:5}x{record["height"]:<5} {record["model"]:18} '
@@ -71,6 +77,9 @@ def write_into(document: Path, results: Record) -> None:
 
 def _report(results: Record, images: Path, link: str) -> str:
     parts = ['## Machine', _table(('', ''), results['machine'].items())]
+    if results.get('startup'):
+        parts += ['## Start-up', 'A new process, 640x480, with the learned refiner.',
+                  _startup_table(results['startup'])]
     if results.get('library'):
         parts += _library_part(results, images, link)
     if results.get('stages'):
@@ -113,6 +122,16 @@ def _tables(records: Sequence[Record]) -> str:
                        f'({ratio["low"]:.2f}-{ratio["high"]:.2f})')
         rows.append(row)
     return _table(['', *(f'{width}x{height}' for width, height in sizes)], rows)
+
+
+def _startup_table(records: Sequence[Record]) -> str:
+    rows = [[step, *(_seconds(record['seconds'][step]) for record in records)]
+            for step in records[0]['seconds']]
+    return _table(['', *(record['model'] for record in records)], rows)
+
+
+def _seconds(spread: Record) -> str:
+    return f'{spread["median"]:.2f} s ({spread["low"]:.2f}-{spread["high"]:.2f})'
 
 
 def _stages_part(records: Sequence[Record]) -> list[str]:

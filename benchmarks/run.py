@@ -11,8 +11,9 @@ import cv2
 import report
 import this_machine
 from library import measure_library, same_detections
+from startup import measure_startup
 
-PARTS = ['library', 'stages', 'node', 'growth']
+PARTS = ['startup', 'library', 'stages', 'node', 'growth']
 
 
 def main() -> None:
@@ -39,6 +40,10 @@ def main() -> None:
     arguments = parser.parse_args()
     results: dict[str, Any] = {
         'machine': this_machine.describe(), 'repeats': arguments.repeats}
+    if 'startup' in arguments.parts:
+        results['startup'] = measure_startup(arguments.repeats)
+        for record in results['startup']:
+            print(report.startup_line(record), flush=True)
     if 'library' in arguments.parts:
         results |= {'same_detections': same_detections(), 'library': []}
         for record in measure_library(
