@@ -1,8 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The node's process: starts it, and ends it within two seconds of a signal."""
-import ctypes
 import os
-import platform
 import signal
 import sys
 import threading
@@ -11,6 +9,7 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 
 from instance_seg_ros.ros.compatibility import Executor
+from instance_seg_ros.ros.memory import return_large_blocks
 from instance_seg_ros.ros.node import NODE_NAME, InstanceSegNode
 
 # Parameters and transitions, images, and two services: see the node's callback groups.
@@ -19,8 +18,6 @@ STOP_PERIOD = 0.1  # seconds between looks at whether to stop
 FRAME_GRACE = 0.5  # seconds that the frame in hand has to end
 CALLBACK_GRACE = 0.3  # seconds that running callbacks have to end
 TOTAL_GRACE = 1.5  # seconds that everything has to end
-M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
-LARGE_BLOCK = 1 << 20  # bytes
 
 
 def main(args: list[str] | None = None) -> int:
@@ -33,7 +30,7 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         Exit code: 0 after a signal, 1 where the node could not start or broke down.
     """
-    _return_large_blocks()
+    return_large_blocks()
     signals = _Signals()
     signals.listen()
     try:
@@ -46,16 +43,6 @@ def main(args: list[str] | None = None) -> int:
         rclpy.try_shutdown()
         return 1
     return _run(node, signals)
-
-
-def _return_large_blocks() -> None:
-    """
-    Let freed memory in large blocks go back to the system at once.
-
-    By itself glibc keeps blocks of up to 32 MB for later: 40 MB of a full-size model's process.
-    """
-    if platform.libc_ver()[0] == 'glibc':
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
 class _Signals:

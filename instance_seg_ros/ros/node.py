@@ -6,9 +6,6 @@ It is thin: it has the states of its lifecycle and passes on what comes in. Infe
 engine's thread on the newest image, so that parameters and services never wait for it. What nobody
 subscribes to is neither computed nor published.
 """
-import ctypes
-import gc
-import sys
 import threading
 import time
 from concurrent.futures import Future, InvalidStateError
@@ -29,6 +26,7 @@ from instance_seg_ros.ros.camera import Camera, places
 from instance_seg_ros.ros.diagnostics import NodeState, camera_status, model_status
 from instance_seg_ros.ros.engine import Engine
 from instance_seg_ros.ros.frames import Options
+from instance_seg_ros.ros.memory import return_freed_memory
 from instance_seg_ros.ros.parameters import (
     changed_parameters,
     declare_parameters,
@@ -224,7 +222,7 @@ class InstanceSegNode(LifecycleNode):
         for camera in self._cameras:
             camera.close()
         self._cameras = []
-        _return_memory()
+        return_freed_memory()
 
     def _loaded_engine(self) -> Engine:
         assert self._engine is not None, 'only called between configure and cleanup'
@@ -352,13 +350,3 @@ class InstanceSegNode(LifecycleNode):
             self.get_logger().warning(
                 f'no image on {camera.topic} for {timeout:g} s: {silence.text}')
         return silence
-
-
-def _return_memory() -> None:
-    """Hand the memory of an unloaded model back to the system."""
-    gc.collect()
-    if sys.platform == 'linux':
-        # glibc keeps what was freed in small pieces; other C libraries have no such function.
-        trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
-        if trim is not None:
-            trim(0)
