@@ -103,7 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument('--json', type=Path, help='write the figures there, too')
     export = commands.add_parser(
         'export',
-        help="write the model of a run's checkpoint; with --data, its scores are adjusted on that",
+        help="write the model of a run's checkpoint; with --data, its scores are adjusted on the "
+        'photos that are held out',
         formatter_class=show,
     )
     export.set_defaults(run=_export)
@@ -267,7 +268,8 @@ def _model_arguments(model: str) -> dict[str, str]:
 def _export(options: argparse.Namespace) -> None:
     from training.detector.train import calibration_photos, export_checkpoint
 
-    photos = calibration_photos(_photos(options, held=False)) if options.data else []
+    # Of photos that were trained on it is too certain. With --hold-out 0:0 there are no others.
+    photos = calibration_photos(_photos(options, held=True)) if options.data else []
     manifest = export_checkpoint(
         options.folder, options.output, options.input_max_side, options.proposals, photos
     )

@@ -26,11 +26,12 @@ _OFFSETS = np.linspace(-1.0, 5.0, 121)
 def background_offset(
     segmenter: Segmenter, photos: Sequence[Photo], progress: bool = True
 ) -> float:
-    """Find what is to be added to the logit of "background", on photos that were trained on.
+    """Find what is to be added to the logit of "background".
 
     Args:
         segmenter: the model as trained, with a ``confidence_threshold`` of about 0.05.
-        photos: annotated ones; several hundred, also some without any object.
+        photos: annotated ones; several hundred, also some without any object. Better such as were
+            not trained on: of those it is too certain.
 
     """
     scores, right = [], []
