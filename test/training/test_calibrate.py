@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.detector.calibrate import fit_offset, with_offset
+from training.detector.calibrate import fit_offset, offset_for, with_offset
 from training.graph import NetworkConfig, random_arrays
 
 
@@ -20,6 +20,14 @@ def test_the_offset_is_found(offset: float) -> None:
 def test_nothing_to_compare_is_said(right: bool) -> None:
     with pytest.raises(ValueError, match='some are and some are not'):
         fit_offset(np.array([0.5, 0.9]), np.full(2, right))
+
+
+@pytest.mark.parametrize(('most', 'left'), [(0, 0), (2, 2), (2.9, 2), (9, 5)])
+def test_so_many_false_detections_are_left(most: float, left: int) -> None:
+    scores = np.array([0.2, 0.9, 0.6, 0.7, 0.55, 0.8, 0.1])
+    logits = np.log(scores / (1 - scores))
+    offset = max(0.0, offset_for(scores, most))
+    assert int((logits - offset > 1e-9).sum()) == left
 
 
 def test_only_the_background_changes() -> None:

@@ -127,6 +127,14 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         help='regions that the first stage hands on; 0 is as trained',
     )
+    export.add_argument(
+        '--most-false',
+        type=float,
+        default=0.0,
+        metavar='NUMBER',
+        help='lower the scores until at most so many are over 0.5 per photo without objects; '
+        '0: they are as likely to be right as they say',
+    )
     _add_data(export, required=False)
     return parser
 
@@ -271,7 +279,12 @@ def _export(options: argparse.Namespace) -> None:
     # Of photos that were trained on it is too certain. With --hold-out 0:0 there are no others.
     photos = calibration_photos(_photos(options, held=True)) if options.data else []
     manifest = export_checkpoint(
-        options.folder, options.output, options.input_max_side, options.proposals, photos
+        options.folder,
+        options.output,
+        options.input_max_side,
+        options.proposals,
+        photos,
+        options.most_false,
     )
     print(f'wrote {manifest}')
 

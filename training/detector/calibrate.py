@@ -24,7 +24,7 @@ _OFFSETS = np.linspace(-1.0, 5.0, 121)
 
 
 def background_offset(
-    segmenter: Segmenter, photos: Sequence[Photo], progress: bool = True
+    segmenter: Segmenter, photos: Sequence[Photo], most_false: float = 0.0, progress: bool = True
 ) -> float:
     """Find what is to be added to the logit of "background".
 
@@ -32,16 +32,23 @@ def background_offset(
         segmenter: the model as trained, with a ``confidence_threshold`` of about 0.05.
         photos: annotated ones; several hundred, also some without any object. Better such as were
             not trained on: of those it is too certain.
+        most_false: if not 0, at least so much is added that at most so many detections score over
+            0.5 per photo without any object.
 
     """
-    scores, right = [], []
+    scores, right, in_empty = [], [], []
     for photo in tqdm(photos, disable=not progress, unit='photo', mininterval=5):
         if not photo.complete:
             continue
         found = segmenter(photo.read(), masks=False)
         scores.append(found.scores)
         right.append(correct(found, [a for a in photo.annotations if not a.ignore]))
-    return fit_offset(np.concatenate(scores), np.concatenate(right))
+        if not photo.annotations:
+            in_empty.append(found.scores)
+    offset = fit_offset(np.concatenate(scores), np.concatenate(right))
+    if most_false and in_empty:
+        offset = max(offset, offset_for(np.concatenate(in_empty), most_false * len(in_empty)))
+    return offset
 
 
 def fit_offset(scores: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
@@ -60,11 +67,29 @@ def fit_offset(scores: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
             f'{int(right.sum())} of {len(right)} detections are right: scores can only be adjusted '
             'where some are and some are not. Train longer, or give more photos'
         )
-    clipped = np.clip(scores.astype(np.float64), 1e-6, 1 - 1e-6)
-    logits = np.log(clipped / (1 - clipped))
+    logits = _logits(scores)
     signs = np.where(right, 1.0, -1.0)
     losses = [np.logaddexp(0, -signs * (logits - offset)).mean() for offset in _OFFSETS]
     return float(_OFFSETS[int(np.argmin(losses))])
+
+
+def offset_for(scores: NDArray[np.float32], most: float) -> float:
+    """Return the least offset that leaves at most so many detections with a score over 0.5.
+
+    Args:
+        scores: (N,), 0 to 1.
+        most: a number of detections.
+
+    """
+    highest = np.sort(_logits(scores))[::-1]
+    allowed = int(most)
+    return float(highest[allowed]) if allowed < len(highest) else -np.inf
+
+
+def _logits(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+    clipped = np.clip(scores.astype(np.float64), 1e-6, 1 - 1e-6)
+    logits: NDArray[np.float64] = np.log(clipped / (1 - clipped))
+    return logits
 
 
 def with_offset(

@@ -363,6 +363,7 @@ def export_checkpoint(
     input_max_side: int = 0,
     proposals: int = 0,
     photos: Sequence[Photo] = (),
+    most_false: float = 0.0,
 ) -> Path:
     """Write the model of a run's checkpoint and return its manifest.
 
@@ -372,6 +373,7 @@ def export_checkpoint(
         input_max_side: pixels; 0 is that of the last phase of the training.
         proposals: regions that the first stage hands on; 0 is as trained.
         photos: those that its scores are adjusted on; none leaves them as they are.
+        most_false: see :func:`training.detector.calibrate.background_offset`.
 
     """
     state = read_checkpoint(folder / CHECKPOINT)
@@ -386,7 +388,7 @@ def export_checkpoint(
     if photos:
         segmenter = Segmenter(model=str(manifest), refiner='none', confidence_threshold=0.05)
         try:
-            offset = background_offset(segmenter, photos)
+            offset = background_offset(segmenter, photos, most_false)
         except ValueError as error:
             LOG.warning('the scores were not adjusted: %s', error)
         else:
