@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,14 +50,10 @@ SMALL_SIZES = ((160, 120), (200, 150), (128, 160), (240, 180))
 
 
 class NodeProcess:
-    """The real node in a process of its own, and what that process uses."""
+    """A node in a process of its own, and what that process uses."""
 
-    def __init__(self, parameters: Mapping[str, Any]) -> None:
-        script = Path(get_package_prefix('instance_seg_ros'), 'lib', 'instance_seg_ros')
-        options = [word for name, value in parameters.items()
-                   for word in ('-p', f'{name}:={value}')]
-        self._process = subprocess.Popen(
-            [str(script / 'instance_seg_node'), '--ros-args', *options])
+    def __init__(self, command: Sequence[str]) -> None:
+        self._process = subprocess.Popen(command)
         self._usage = psutil.Process(self._process.pid)
 
     def cpu_seconds(self) -> float:
@@ -151,10 +148,17 @@ class Client:
         self._node.destroy_node()
 
 
+def real_node(parameters: Mapping[str, Any]) -> list[str]:
+    """Return the command that starts the node."""
+    script = Path(get_package_prefix('instance_seg_ros'), 'lib', 'instance_seg_ros')
+    options = [word for name, value in parameters.items() for word in ('-p', f'{name}:={value}')]
+    return [str(script / 'instance_seg_node'), '--ros-args', *options]
+
+
 @contextlib.contextmanager
-def _running(parameters: Mapping[str, Any]) -> Iterator[tuple[NodeProcess, Client]]:
+def _running(command: Sequence[str]) -> Iterator[tuple[NodeProcess, Client]]:
     rclpy.init()
-    process, client = NodeProcess(parameters), Client()
+    process, client = NodeProcess(command), Client()
     try:
         yield process, client
     finally:
@@ -166,7 +170,7 @@ def _running(parameters: Mapping[str, Any]) -> Iterator[tuple[NodeProcess, Clien
 def play(image: NDArray[np.uint8], rate: float, seconds: float, parameters: Mapping[str, Any]
          ) -> dict[str, Any]:
     """Send images at ``rate`` Hz to a node and return what ros2_benchmark reports."""
-    with _running(parameters) as (process, client):
+    with _running(real_node(parameters)) as (process, client):
         client.wait_for_node(image)
         steady, cpu, started = process.memory(), process.cpu_seconds(), time.perf_counter()
         sent = {}
@@ -206,9 +210,9 @@ def added_latency(image: NDArray[np.uint8], rounds: int, parameters: Mapping[str
     """Send images one at a time, and compare with the time that the node's Segmenter had of it.
 
     That time is what the node tells on /diagnostics: both are means over the same frames, so a
-    disturbance of the network counts on both sides.
+    disturbance of the network counts on both sides. Beside it a node that answers at once.
     """
-    with _running(parameters) as (_, client):
+    with _running(real_node(parameters)) as (_, client):
         client.wait_for_node(image)
         found: list[dict[str, float]] = []
         while len(found) < rounds:
@@ -216,8 +220,18 @@ def added_latency(image: NDArray[np.uint8], rounds: int, parameters: Mapping[str
             if means is not None:
                 found.append(means)
     columns = {key: np.array([means[key] for means in found]) for key in found[0]}
+    columns['echo_ms'] = np.array([_echo(image) for _ in range(rounds)])
     columns['added_ms'] = columns['through_node_ms'] - columns['segmenter_ms']
     return {key: asdict(Spread.of(values)) for key, values in columns.items()}
+
+
+def _echo(image: NDArray[np.uint8], frames: int = 50) -> float:
+    """Return the mean milliseconds of a node that answers at once."""
+    command = [sys.executable, str(Path(__file__).with_name('echo_node.py'))]
+    with _running(command) as (_, client):
+        client.wait_for_node(image)
+        latencies = [client.ask(image, patience=1.0) for _ in range(frames)]
+    return float(np.mean([latency for latency in latencies if latency is not None]))
 
 
 def _round(client: Client, image: NDArray[np.uint8]) -> dict[str, float] | None:
@@ -253,8 +267,9 @@ def measure_growth(frames: int) -> dict[str, Any]:
     """
     images = [photo(*size) for size in SMALL_SIZES]
     samples = []
-    with _running({'model': 'person_mask_rcnn', 'confidence_threshold': 0.1,
-                   'refiner': 'smooth'}) as (process, client):
+    command = real_node({
+        'model': 'person_mask_rcnn', 'confidence_threshold': 0.1, 'refiner': 'smooth'})
+    with _running(command) as (process, client):
         client.wait_for_node(images[0])
         lost = 0
         for frame in range(frames):
