@@ -8,7 +8,7 @@ from random_models import REPOSITORY
 from instance_seg_ros import Segmenter
 from instance_seg_ros.models import SHIPPED_MODEL
 
-# Drawn by hand, x1, y1, x2, y2 in pixels. Of the astronaut the model finds parts, with low scores:
+# Drawn by hand, x1, y1, x2, y2 in pixels. The astronaut barely makes the usual threshold:
 # models/person_mask_rcnn.md says what else it fails on.
 PEOPLE = {'camera': (0, 63, 320, 512), 'grace_hopper': (5, 22, 512, 600)}
 
