@@ -226,12 +226,12 @@ def added_latency(image: NDArray[np.uint8], rounds: int, parameters: Mapping[str
 
 
 def _echo(image: NDArray[np.uint8], frames: int = 50) -> float:
-    """Return the mean milliseconds of a node that answers at once."""
+    """Return the median milliseconds of a node that answers at once."""
     command = [sys.executable, str(Path(__file__).with_name('echo_node.py'))]
     with _running(command) as (_, client):
         client.wait_for_node(image)
         latencies = [client.ask(image, patience=1.0) for _ in range(frames)]
-    return float(np.mean([latency for latency in latencies if latency is not None]))
+    return float(np.median([latency for latency in latencies if latency is not None]))
 
 
 def _round(client: Client, image: NDArray[np.uint8]) -> dict[str, float] | None:
