@@ -14,6 +14,7 @@ from typing import Any
 
 from instance_seg_ros import __version__
 from instance_seg_ros.commands import CommandError, run
+from instance_seg_ros.memory import reuse_freed_memory
 from instance_seg_ros.models import EXACT
 from instance_seg_ros.refinement.refiner_file import CPU
 from instance_seg_ros.segmenter import Settings
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = make_parser()
     options = parser.parse_args(arguments)
+    reuse_freed_memory()
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     # Ends as Ctrl-C does, so that a video being written is playable.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
 
 from instance_seg_ros.msg import InstanceMaskArray
+from instance_seg_ros.ros.compatibility import without_events
 from instance_seg_ros.ros.frames import (
     DEBUG_IMAGE,
     DEBUG_JPEG,
@@ -137,7 +138,8 @@ class Camera:
         self._images = self._node.create_subscription(
             self._type, self.topic, lambda message: on_image(self, message), copy(self._qos),
             callback_group=self._group,
-            qos_overriding_options=overridden(self._node, self.topic, 'subscription'))
+            qos_overriding_options=overridden(self._node, self.topic, 'subscription'),
+            **without_events('subscription'))
 
     def unsubscribe(self) -> None:
         """Receive no more images: the camera need not send any to this node."""
@@ -196,4 +198,5 @@ class Camera:
         # rclpy writes the overrides into the profile that it is given.
         return self._node.create_lifecycle_publisher(
             message_type, topic, copy(qos),
-            qos_overriding_options=overridden(self._node, topic, 'publisher'))
+            qos_overriding_options=overridden(self._node, topic, 'publisher'),
+            **without_events('publisher'))

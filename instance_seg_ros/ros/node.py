@@ -22,11 +22,12 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool
 from vision_msgs.msg import LabelInfo, VisionClass, VisionInfo
 
+from instance_seg_ros.memory import return_freed_memory, reuse_freed_memory
 from instance_seg_ros.ros.camera import Camera, places
+from instance_seg_ros.ros.compatibility import without_events
 from instance_seg_ros.ros.diagnostics import NodeState, camera_status, model_status
 from instance_seg_ros.ros.engine import Engine
 from instance_seg_ros.ros.frames import Options
-from instance_seg_ros.ros.memory import return_freed_memory
 from instance_seg_ros.ros.parameters import (
     changed_parameters,
     declare_parameters,
@@ -75,7 +76,8 @@ class InstanceSegNode(LifecycleNode):
         self._make_services()
         # The timers' clock is not the ROS time, which stands still without a simulation.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._diagnostics = self.create_publisher(
+            DiagnosticArray, '/diagnostics', 10, **without_events('publisher'))
         self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=clock)
         if self.get_parameter('autostart').value:
             self._autostart = self.create_timer(1e-3, self._start, clock=clock)
@@ -166,7 +168,10 @@ class InstanceSegNode(LifecycleNode):
         found = places(self, values['image_topics'], compressed)
         # The Segmenter leaves OpenCV as it is for 0, and an earlier configuration may have set it.
         cv2.setNumThreads(-1)
+        return_freed_memory()
         self._engine = self._load(values)
+        return_freed_memory()
+        reuse_freed_memory()
         for place in found:
             self._cameras.append(Camera(self, place, values, self._image_group))
         self._configurations += 1
