@@ -230,7 +230,10 @@ def _echo(image: NDArray[np.uint8], frames: int = 50) -> float:
     command = [sys.executable, str(Path(__file__).with_name('echo_node.py'))]
     with _running(command) as (_, client):
         client.wait_for_node(image)
-        latencies = [client.ask(image, patience=1.0) for _ in range(frames)]
+        latencies = []
+        for _ in range(frames):
+            latencies.append(client.ask(image, patience=1.0))
+            client.spin_until(time.perf_counter()+.03)
     return float(np.median([latency for latency in latencies if latency is not None]))
 
 
