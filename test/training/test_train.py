@@ -108,7 +108,7 @@ def test_samples_follow_the_objects(toy_data: ToyData) -> None:
     from training.detector.augment import Augmentation, Sampler
     from training.detector.dataset import load_photos
     photos = load_photos(toy_data.annotations, toy_data.images, ['box'])
-    plain = Augmentation(colour=0.0, gray=0.0, paste=0.0)
+    plain = Augmentation(colour=0.0, gray=0.0, blur=0.0, erase=0.0, paste=0.0)
     sampler = Sampler(photos, plain)
     seen = 0
     for seed in range(30):

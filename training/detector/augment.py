@@ -1,9 +1,9 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Training samples: a photo, scaled, shifted, flipped, recoloured; mosaics; objects pasted from
-other photos.
+"""Training samples: a photo, scaled, shifted, flipped, recoloured, blurred, with parts erased;
+mosaics; objects pasted from other photos.
 
 Copy-paste follows Ghiasi et al. 2021 (arXiv 2012.07177), mosaics Bochkovskiy et al. 2020 (arXiv
-2004.10934).
+2004.10934), erased parts Zhong et al. 2017 (arXiv 1708.04896).
 """
 
 from __future__ import annotations
@@ -33,18 +33,25 @@ class Augmentation:
 
     Attributes:
         scale: smallest and largest factor beside fitting the photo into the sample.
+        aim: probability that a photo larger than the sample is cut so that it shows a certain
+            object.
         stretch: largest change of the aspect ratio, as a factor.
+        blur: probability of a loss of sharpness, as by motion, focus or a cheap camera.
+        erase: probability of patches of plain colour or noise over a part.
         mosaic: probability of four photos in one sample.
         paste: probability of objects pasted from other photos.
     """
 
-    scale: tuple[float, float] = (0.65, 1.6)
-    stretch: float = 1.15
+    scale: tuple[float, float] = (0.6, 2.4)
+    aim: float = 0.6
+    stretch: float = 1.2
     flip: float = 0.5
     colour: float = 0.8
-    gray: float = 0.05
-    mosaic: float = 0.1
-    paste: float = 0.25
+    gray: float = 0.08
+    blur: float = 0.15
+    erase: float = 0.25
+    mosaic: float = 0.2
+    paste: float = 0.4
 
     def without_composites(self) -> Augmentation:
         """Return the same with neither mosaics nor pasted objects, for the last part of a
@@ -119,6 +126,7 @@ class Sampler:
             for _ in range(rng.integers(1, 4)):
                 image, objects = self._paste(image, objects, semantic, rng)
         image = _recolour(image, augmentation, rng)
+        image = _erase(_blur(image, augmentation, rng), augmentation, rng)
         return _finish(image, objects, semantic, known, self.photos[index].complete)
 
     def _mosaic(self, index: int, size: tuple[int, int], rng: np.random.Generator) -> Sample:
@@ -188,8 +196,13 @@ def _transform(
     factor = min(width / w, height / h) * np.exp(rng.uniform(*np.log(augmentation.scale)))
     stretch = np.exp(rng.uniform(-1, 1) * np.log(augmentation.stretch) / 2)
     sx, sy = factor * stretch, factor / stretch
+    flip = rng.random() < augmentation.flip
     dx, dy = (rng.uniform(min(0, room), max(0, room)) for room in (width - w * sx, height - h * sy))
-    matrix = _matrix(sx, sy, dx, dy, w, rng.random() < augmentation.flip)
+    if photo.annotations and rng.random() < augmentation.aim:
+        x, y = _somewhere_in(photo.annotations[rng.integers(len(photo.annotations))].box, rng)
+        dx = _show(w - x if flip else x, sx, w, width, dx, rng)
+        dy = _show(y, sy, h, height, dy, rng)
+    matrix = _matrix(sx, sy, dx, dy, w, flip)
     if factor < 0.6:  # warpAffine does not average: shrink first
         image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         warp = matrix @ np.diag([w / image.shape[1], h / image.shape[0], 1.0])
@@ -209,6 +222,22 @@ def _transform(
         photo.semantic, to_cells, shape[::-1], flags=cv2.INTER_NEAREST, borderValue=0
     )
     return out, objects, semantic, np.broadcast_to(photo.known, (*shape, len(photo.known)))
+
+
+def _somewhere_in(box: NDArray[np.float32], rng: np.random.Generator) -> tuple[float, float]:
+    return float(rng.uniform(box[0], box[2])), float(rng.uniform(box[1], box[3]))
+
+
+def _show(
+    point: float, scale: float, source: float, target: int, shift: float, rng: np.random.Generator
+) -> float:
+    """Shift along one axis that keeps a point in sight, where the photo is larger than the
+    sample.
+    """
+    if source * scale <= target:
+        return shift
+    lowest, highest = target - source * scale, 0.0
+    return float(np.clip(rng.uniform(0.15, 0.85) * target - point * scale, lowest, highest))
 
 
 def _matrix(
@@ -352,6 +381,38 @@ def _recolour(
     return cv2.transform(
         image, np.column_stack([contrast * gains[:, None] * mix, np.full(3, offset)])
     )
+
+
+def _blur(
+    image: NDArray[np.uint8], augmentation: Augmentation, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    if rng.random() >= augmentation.blur:
+        return image
+    kind = rng.integers(3)
+    if kind == 0:
+        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 2.0))
+    if kind == 1:
+        quality = int(rng.integers(15, 60))
+        encoded = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        return np.asarray(decoded, np.uint8)
+    noise = rng.standard_normal(image.shape, np.float32) * rng.uniform(4, 20)
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
+
+
+def _erase(
+    image: NDArray[np.uint8], augmentation: Augmentation, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    if rng.random() >= augmentation.erase:
+        return image
+    image = image.copy()
+    height, width = image.shape[:2]
+    for _ in range(rng.integers(1, 5)):
+        h, w = (int(side * rng.uniform(0.05, 0.25)) for side in (height, width))
+        y, x = rng.integers(0, height - h), rng.integers(0, width - w)
+        noise = rng.integers(0, 256, (h, w, 3), np.uint8)
+        image[y : y + h, x : x + w] = noise if rng.random() < 0.3 else noise[0, 0]
+    return image
 
 
 def _outer(box: NDArray[np.float32], size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -35,6 +35,7 @@ class LossSettings:
         regions: regions per image in the second stage, of which at most ``positive_share`` are
             objects.
         ignore_coverage: a negative that lies so far within an ignored region is left out.
+        dropout: share of the features' channels that the second stage has to do without.
     """
 
     anchor_positive: float = 0.5
@@ -43,6 +44,7 @@ class LossSettings:
     regions: int = 24
     positive_share: float = 0.34
     ignore_coverage: float = 0.5
+    dropout: float = 0.1
     rpn_box_weight: float = 0.25
     rpn_score_weight: float = 1.0
     box_weight: float = 1.0
@@ -120,6 +122,7 @@ def compute_losses(
     crops = torch.cat(
         [crop_and_resize(features[i : i + 1], r.boxes) for i, r in enumerate(regions)]
     )
+    crops = crops * _kept_channels(crops, settings.dropout, generator)
     crops = crops.contiguous(memory_format=torch.channels_last)
     mixed_5c, boxes, scores = module.box_stage(crops)
     class_loss, box_loss, mask_loss = _second_stage(
@@ -133,6 +136,14 @@ def compute_losses(
         'mask': settings.mask_weight * mask_loss,
         'semantic': semantic,
     }
+
+
+def _kept_channels(crops: Tensor, dropout: float, generator: torch.Generator) -> Tensor:
+    """Factors (R, C, 1, 1) of dropout by channels, drawn from the step's own generator so that a
+    resumed run draws the same.
+    """
+    drawn = torch.rand((*crops.shape[:2], 1, 1), generator=generator).to(crops)
+    return (drawn >= dropout) / (1 - dropout)
 
 
 def _semantic_loss(logits: Tensor, batch: Batch) -> Tensor:
