@@ -21,7 +21,9 @@ EXACT = 'exact'
 
 _FILES = ('weights', 'text_graph', 'labels')
 _NUMBERS = ('input_max_side', 'proposals')
-_OPTIONAL = (*_NUMBERS, 'presets', 'sha256', 'sha1', 'licence', 'card', 'description')
+_LARGEST_UPSCALE = 4.0
+_OPTIONAL = (
+    *_NUMBERS, 'max_upscale', 'presets', 'sha256', 'sha1', 'licence', 'card', 'description')
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class ModelManifest:
         weights, text_graph, labels: paths; see docs/models.md.
         digests: file role to (algorithm, hexadecimal digest) on record.
         input_max_side: longest side in pixels that images are scaled down to.
+        max_upscale: smaller images are scaled up towards that side, by this factor at most.
         proposals: regions that the first stage hands on, None for the text graph's own number.
         presets: by name, what to run it with where speed counts more.
         description, licence, card: for people.
@@ -61,6 +64,7 @@ class ModelManifest:
     labels: Path
     digests: dict[str, tuple[str, str]] = field(default_factory=dict)
     input_max_side: int = DEFAULT_INPUT_MAX_SIDE
+    max_upscale: float = 1.0
     proposals: int | None = None
     presets: dict[str, SpeedPreset] = field(default_factory=lambda: dict(DEFAULT_PRESETS))
     description: str = ''
@@ -232,6 +236,8 @@ def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
     digests = {role: (algorithm, digest) for algorithm in ('sha1', 'sha256')
                for role, digest in _digests(path, algorithm, content.get(algorithm, {})).items()}
     options: dict[str, Any] = _numbers(path, content)
+    if 'max_upscale' in content:
+        options['max_upscale'] = _upscale(path, content['max_upscale'])
     if 'presets' in content:
         options['presets'] = _presets(path, content['presets'])
     texts: dict[str, Any] = {
@@ -248,6 +254,13 @@ def _numbers(path: Path, content: dict[str, Any], of: str = '') -> dict[str, int
             raise ModelError(
                 f'manifest {path}: {of}{key} is {value!r}, expected a whole number above 0')
     return numbers
+
+
+def _upscale(path: Path, value: Any) -> float:
+    if type(value) not in (int, float) or not 1 <= value <= _LARGEST_UPSCALE:
+        raise ModelError(f'manifest {path}: max_upscale is {value!r}, expected a factor from 1 (no '
+                         f'scaling up) to {_LARGEST_UPSCALE:g}')
+    return float(value)
 
 
 def _presets(path: Path, value: Any) -> dict[str, SpeedPreset]:

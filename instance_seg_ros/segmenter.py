@@ -339,11 +339,12 @@ class Segmenter:
     def _scaled(self, image: NDArray[np.uint8], settings: Settings) -> NDArray[np.uint8]:
         limit = settings.input_max_side or self.manifest.input_max_side
         height, width = image.shape[:2]
-        scale = limit / max(height, width)
-        if scale >= 1:
+        scale = min(limit / max(height, width), self.manifest.max_upscale)
+        if scale == 1:
             return image
         size = max(round(width * scale), MIN_SIDE), max(round(height * scale), MIN_SIDE)
-        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        return cv2.resize(image, size, interpolation=method)
 
     def _select(self, detections: Detections, boxes: NDArray[np.float32],
                 current: PreparedUpdate) -> NDArray[np.intp]:

@@ -152,6 +152,23 @@ class TestLargeImages:
         free.input_max_side = 320
         assert len(free(image)) != len(limited(image))
 
+    def test_small_images_are_scaled_up_where_the_model_asks_for_it(
+            self, small_model: Path, image: np.ndarray, tmp_path: Path) -> None:
+        manifest = small_model.read_text().replace('model', str(small_model.with_name('model')))
+        path = tmp_path / 'own.yaml'
+        path.write_text(manifest + 'input_max_side: 640\nmax_upscale: 1.5\n')
+        height, width = image.shape[:2]
+        larger = cv2.resize(image, (width * 3 // 2, height * 3 // 2))
+        plain = Segmenter(model=str(small_model), refiner='none', confidence_threshold=0.3)
+        upscaling = Segmenter(model=str(path), refiner='none', confidence_threshold=0.3)
+        found, expected = upscaling(image), plain(larger)
+        np.testing.assert_allclose(found.boxes, expected.boxes / 1.5, atol=0.01)
+        np.testing.assert_array_equal(found.scores, expected.scores)
+        assert found.image_size == image.shape[:2]
+        # The limit comes first.
+        upscaling.input_max_side = max(height, width)
+        assert_same(upscaling(image), plain(image))
+
     def test_a_speed_preset_is_a_smaller_input_with_fewer_proposals(
             self, small_model: Path, image: np.ndarray, tmp_path: Path) -> None:
         manifest = small_model.read_text().replace('model', str(small_model.with_name('model')))

@@ -122,6 +122,13 @@ def _parser() -> argparse.ArgumentParser:
         help='pixels, for the manifest; 0 is that of the last phase',
     )
     export.add_argument(
+        '--max-upscale',
+        type=float,
+        default=1.0,
+        metavar='FACTOR',
+        help='smaller images are scaled up towards that side, by this factor at most',
+    )
+    export.add_argument(
         '--proposals',
         type=int,
         default=0,
@@ -285,6 +292,7 @@ def _export(options: argparse.Namespace) -> None:
         options.proposals,
         photos,
         options.most_false,
+        options.max_upscale,
     )
     print(f'wrote {manifest}')
 

@@ -23,6 +23,7 @@ def export_model(
     classes: Sequence[str],
     stem: Path,
     input_max_side: int,
+    max_upscale: float = 1.0,
 ) -> Path:
     """Write ``stem``.pb, .pbtxt, _labels.txt and .yaml.
 
@@ -32,6 +33,7 @@ def export_model(
         classes: names in the order of the class ids.
         stem: path without ending.
         input_max_side: longest side in pixels that images are scaled down to.
+        max_upscale: smaller images are scaled up towards it, by this factor at most.
 
     Returns:
         The path of the manifest, which the Segmenter takes as ``model``.
@@ -58,6 +60,7 @@ def export_model(
                 key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in paths.items()
             },
             'input_max_side': input_max_side,
+            'max_upscale': max_upscale,
             'proposals': network.proposals,
             'presets': _presets(input_max_side, network.proposals),
         }

@@ -364,6 +364,7 @@ def export_checkpoint(
     proposals: int = 0,
     photos: Sequence[Photo] = (),
     most_false: float = 0.0,
+    max_upscale: float = 1.0,
 ) -> Path:
     """Write the model of a run's checkpoint and return its manifest.
 
@@ -374,6 +375,7 @@ def export_checkpoint(
         proposals: regions that the first stage hands on; 0 is as trained.
         photos: those that its scores are adjusted on; none leaves them as they are.
         most_false: see :func:`training.detector.calibrate.background_offset`.
+        max_upscale: see :func:`training.detector.export.export_model`.
 
     """
     state = read_checkpoint(folder / CHECKPOINT)
@@ -384,7 +386,7 @@ def export_checkpoint(
     module.load_state_dict(state['average'])
     arrays, classes = module.arrays(), tuple(settings['classes'])
     side = input_max_side or settings['sizes'][-1][1]
-    manifest = export_model(network, arrays, classes, stem, side)
+    manifest = export_model(network, arrays, classes, stem, side, max_upscale)
     if photos:
         segmenter = Segmenter(model=str(manifest), refiner='none', confidence_threshold=0.05)
         try:
@@ -393,7 +395,8 @@ def export_checkpoint(
             LOG.warning('the scores were not adjusted: %s', error)
         else:
             LOG.info('added %.2f to the logit of "background"', offset)
-            manifest = export_model(network, with_offset(arrays, offset), classes, stem, side)
+            adjusted = with_offset(arrays, offset)
+            manifest = export_model(network, adjusted, classes, stem, side, max_upscale)
     return manifest
 
 
