@@ -69,7 +69,7 @@ class Settings:
     plain_share: float = 0.15
     optimizer: str = 'muon'
     learning_rate: float = 1.5e-3
-    weight_decay: float = 0.02
+    weight_decay: float = 0.05
     warmup_steps: int = 200
     gradient_norm: float = 5.0
     average: float = 0.995
