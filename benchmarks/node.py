@@ -45,6 +45,7 @@ os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
 
 TOPICS: dict[str, Any] = {'detections': Detection2DArray, 'instance_masks': InstanceMaskArray}
 LOST_AFTER = 10.0  # seconds
+OPTIONS = {'parallel_nets': 2, 'low_memory': 'true', 'refiner': 'gan'}  # each is measured, too
 PAUSE = 0.03  # seconds between images to a node that answers at once, as of a camera
 START_UP = 60.0
 SMALL_SIZES = ((160, 120), (200, 150), (128, 160), (240, 180))
@@ -140,7 +141,8 @@ class Client:
     def wait_for_node(self, image: NDArray[np.uint8]) -> None:
         """Send images until the first is answered."""
         deadline = time.perf_counter() + START_UP
-        while self.ask(image, 2.0) is None:
+        while self._publisher.get_subscription_count() == 0 or self.ask(image) is None:
+            self.spin_until(time.perf_counter() + 0.1)
             if time.perf_counter() > deadline:
                 raise RuntimeError(f'the node did not answer within {START_UP:.0f} s')
 
@@ -314,6 +316,8 @@ def measure_node(
                 parameters = {**files, 'confidence_threshold': threshold, 'refiner': 'none',
                               'mask_encoding': 'rle'}
                 played = play(image, rate, seconds, parameters)
-                two = play(image, rate, seconds, parameters | {'parallel_nets': 2})
                 yield {'model': name, 'width': width, 'height': height, **played,
-                       'two_nets': two, **added_latency(image, repeats, parameters)}
+                       'options': {f'{option}: {value}': play(
+                           image, rate, seconds, {**parameters, option: value})
+                           for option, value in OPTIONS.items()},
+                       **added_latency(image, repeats, parameters)}

@@ -163,8 +163,9 @@ _NODE_ROWS = {
     'memory at the end, MB': ('memory_end_mb', 0), 'peak memory, MB': ('memory_peak_mb', 0)}
 
 
-_TWO_NETS_ROWS = {name: _NODE_ROWS[name] for name in (
-    'mean frame rate, Hz', 'mean sent to received latency, ms', 'peak memory, MB')}
+_OPTION_ROWS = {name: _NODE_ROWS[name] for name in (
+    'mean frame rate, Hz', 'mean sent to received latency, ms', 'memory at the end, MB',
+    'peak memory, MB')}
 
 
 def _node_table(records: Sequence[Record]) -> str:
@@ -173,9 +174,10 @@ def _node_table(records: Sequence[Record]) -> str:
     rows += [[f'bytes per message, {topic}',
               *(str(record['bytes_per_message'][topic]) for record in records)]
              for topic in records[0]['bytes_per_message']]
-    rows += [[f'with `parallel_nets: 2`: {name}',
-              *(f'{record["two_nets"][key]:.{digits}f}' for record in records)]
-             for name, (key, digits) in _TWO_NETS_ROWS.items()]
+    rows += [[f'with `{option}`: {name}',
+              *(f'{record["options"][option][key]:.{digits}f}' for record in records)]
+             for option in records[0]['options']
+             for name, (key, digits) in _OPTION_ROWS.items()]
     names = {'through_node_ms': 'one at a time: through the node, ms',
              'segmenter_ms': 'of that in its Segmenter, ms',
              'added_ms': 'added by node and DDS, ms',

@@ -87,7 +87,8 @@ def _make_segmenter(options: argparse.Namespace) -> Segmenter:
             text_graph_path=options.text_graph_path, labels_path=options.labels_path,
             refiner=options.refiner, refine_providers=options.refine_providers,
             speed_preset=options.speed_preset, num_threads=options.num_threads,
-            parallel_nets=options.parallel_nets, **settings)
+            parallel_nets=options.parallel_nets,
+            low_memory=options.low_memory, **settings)
     except (RuntimeError, ValueError) as error:  # ModelError is a RuntimeError
         raise CommandError(str(error)) from None
 

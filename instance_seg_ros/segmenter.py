@@ -143,6 +143,8 @@ class Segmenter:
         parallel_nets: so many images can be in the box network at a time. More than 1 gives more
             frames per second on several cores, each of them later, and takes the memory of another
             network.
+        low_memory: keep the weights of the network in fewer forms: with the COCO model 230 MB less,
+            for half as much time again. Scores and boxes differ in their last digits.
         settings: the fields of :class:`Settings`, by name; each is also a property that can be set
             between frames.
 
@@ -161,9 +163,12 @@ class Segmenter:
             self, *, model: str = 'auto', model_path: str | Path = '',
             text_graph_path: str | Path = '', labels_path: str | Path = '', refiner: str = 'auto',
             refine_providers: Sequence[str] = (CPU,), speed_preset: str = EXACT,
-            num_threads: int = 0, parallel_nets: int = 1, **settings: Any) -> None:
+            num_threads: int = 0, parallel_nets: int = 1, low_memory: bool = False,
+            **settings: Any) -> None:
         _check_number('num_threads', num_threads, 0, 1024, int)
         _check_number('parallel_nets', parallel_nets, 1, 16, int)
+        if not isinstance(low_memory, bool):
+            raise ValueError(f'low_memory is {low_memory!r}: expected True or False')
         checked = Settings(**_known(settings))
         if num_threads:
             cv2.setNumThreads(num_threads)
@@ -176,7 +181,7 @@ class Segmenter:
         self.manifest.check_digests()
         self._detector = MaskRcnn(
             self.manifest.weights, self.manifest.text_graph, self.manifest.proposals,
-            parallel_nets)
+            parallel_nets, low_memory)
         self._parallel_nets = parallel_nets
         self._num_threads, self._refine_providers = num_threads, refine_providers
         self._names = read_labels(self.manifest.labels, self._detector.num_classes)

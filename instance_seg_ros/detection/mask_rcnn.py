@@ -61,6 +61,7 @@ class MaskRcnn:
         text_graph: OpenCV text graph (.pbtxt) of the same model.
         proposals: regions that the first stage hands on, if the graph's own number is larger.
         parallel_nets: so many images can be in :meth:`detect` at a time, each in a net of its own.
+        low_memory: keep the weights in fewer forms. Slower, and other last digits.
 
     Raises:
         ModelError: a file is missing, broken or of another model. A first forward through both
@@ -69,10 +70,11 @@ class MaskRcnn:
     """
 
     def __init__(self, weights: Path, text_graph: Path, proposals: int | None = None,
-                 parallel_nets: int = 1) -> None:
+                 parallel_nets: int = 1, low_memory: bool = False) -> None:
         self._weights, self._text_graph = weights, text_graph
         nodes = read_text_graph(text_graph)
         self._graph = split(nodes, text_graph, proposals)
+        self._low_memory = low_memory
         payload = read_weights(weights)
         self._free_box_nets: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._mask_net = self._load(payload, self._graph.masks)
@@ -81,7 +83,11 @@ class MaskRcnn:
         for _ in range(parallel_nets):
             box_net = self._load(payload, self._graph.boxes)
             self.mask_size = self._warm_up(box_net)
-            self._free_box_nets.put(box_net)
+            self._free_box_nets.put(self._load(payload, self._graph.boxes) if low_memory else
+                                    box_net)
+        if low_memory:
+            # A net that has seen images of another size keeps what it made of the weights for both.
+            self._mask_net = self._load(payload, self._graph.masks)
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> Detections:
         """Find boxes in an image.
@@ -139,9 +145,13 @@ class MaskRcnn:
             options['engine'] = cv2.dnn.ENGINE_CLASSIC
         config = np.frombuffer(text.encode(), np.uint8)
         try:
-            return cv2.dnn.readNetFromTensorflow(payload, config, **options)
+            net = cv2.dnn.readNetFromTensorflow(payload, config, **options)
         except cv2.error as error:
             raise self._mismatch(error.err or str(error)) from None
+        if self._low_memory:
+            # Winograd's transform makes seven times as much of the weights of a 3x3 convolution.
+            net.enableWinograd(False)
+        return net
 
     def _warm_up(self, box_net: Any) -> int:
         """Run both parts once; return the side of a mask."""

@@ -140,6 +140,10 @@ SEGMENTER_PARAMETERS = (
         'parallel_nets', 1,
         'Images in the box network at a time: 2 give more frames per second on several cores, each '
         'of them later, for the memory of another network', Applies.AT_CONFIGURE, (1, 16)),
+    NodeParameter(
+        'low_memory', False,
+        'Keep the weights in fewer forms: 230 MB less with the COCO model, half as slow again',
+        Applies.AT_CONFIGURE),
 )
 
 # The node's own.

@@ -286,6 +286,7 @@ class TestSettings:
         ('classes', [1, 2], r'is \(1, 2\): expected a list of names'),
         ('num_threads', -1, 'is -1'),
         ('parallel_nets', 0, 'is 0'),
+        ('low_memory', 'yes', "is 'yes': expected True or False"),
     ])
     def test_a_value_out_of_range_names_itself(
             self, small_model: Path, name: str, value: object, problem: str) -> None:
@@ -391,6 +392,37 @@ for thread in threads:
 print('wrong', wrong, sum(int(e.max()) for e in expected) > 0)
 """, str(small_model), str(parallel_nets))
     assert output == 'wrong [] True\n'
+
+
+def test_low_memory_finds_the_same_with_less(full_size_model: Path, image: np.ndarray) -> None:
+    code = """
+import re, sys
+import numpy as np
+from instance_seg_ros import Segmenter
+from instance_seg_ros.memory import return_freed_memory
+
+return_freed_memory()
+segmenter = Segmenter(model=sys.argv[1], refiner='none', confidence_threshold=0.02,
+                      max_instances=5, low_memory=sys.argv[2] == 'low')
+image = np.load(sys.argv[3])
+segmenter(image)
+found = segmenter(image)
+np.savez(sys.argv[4], boxes=found.boxes, scores=found.scores, labels=found.label_image())
+print(re.search(r'VmRSS:\\s+(\\d+)', open('/proc/self/status').read())[1])
+"""
+    folder = full_size_model.parent
+    np.save(folder / 'image.npy', image)
+    kilobytes, found = {}, {}
+    for kind in ('usual', 'low'):
+        result = folder / f'{kind}.npz'
+        kilobytes[kind] = int(run_python(
+            code, str(full_size_model), kind, str(folder / 'image.npy'), str(result)))
+        found[kind] = np.load(result)
+    assert kilobytes['low'] < kilobytes['usual'] - 150_000
+    assert len(found['usual']['scores']) > 0
+    np.testing.assert_allclose(found['low']['scores'], found['usual']['scores'], atol=1e-4)
+    np.testing.assert_allclose(found['low']['boxes'], found['usual']['boxes'], atol=0.05)
+    assert (found['low']['labels'] != found['usual']['labels']).mean() < 1e-3
 
 
 class TestStream:
