@@ -79,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument('--learning-rate', type=float, default=1.5e-3)
     train.add_argument('--seed', type=int, default=0)
     train.add_argument('--init', type=Path, help='.pb of a model of the same network to start from')
+    train.add_argument(
+        '--teacher',
+        default='',
+        help='network trained on ImageNet whose features are imitated, such as '
+        'efficientnet-lite2: for few photos',
+    )
     train.add_argument('--device', default='cpu', help='cpu or cuda')
     train.add_argument(
         '--mixed-precision', action='store_true', help='bfloat16 where the processor has it'
@@ -224,6 +230,7 @@ def _train(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         sizes=sizes,
         optimizer=options.optimizer,
+        teacher=options.teacher,
         learning_rate=options.learning_rate,
         seed=options.seed,
     )

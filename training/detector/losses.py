@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.detector.dataset import UNKNOWN
+from training.detector.teacher import ImitationHeads
 from training.graph.boxes import covered, encode, overlaps, propose
 from training.graph.network import MASK_SIZE
 from training.graph.torch_module import MaskRcnnModule, anchors, crop_and_resize
@@ -51,6 +52,7 @@ class LossSettings:
     class_weight: float = 1.0
     mask_weight: float = 1.0
     semantic_weight: float = 0.5
+    imitation_weight: float = 2.0
 
 
 @dataclass
@@ -92,17 +94,41 @@ class SemanticHead(nn.Module):
         return self.conv(features)
 
 
+class AuxiliaryHeads(nn.Module):
+    """All that is trained beside the network and dropped at export.
+
+    Args:
+        module: the network.
+        categories: of the auxiliary map.
+        imitated: channels of the teacher, 0 where there is none.
+
+    """
+
+    def __init__(self, module: MaskRcnnModule, categories: int, imitated: int = 0) -> None:
+        super().__init__()
+        self.semantic = SemanticHead(module.feature_channels, categories)
+        self.imitation = (
+            ImitationHeads(module.feature_channels, module.region_channels, imitated)
+            if imitated
+            else None
+        )
+
+
 def compute_losses(
     module: MaskRcnnModule,
-    head: SemanticHead,
+    heads: AuxiliaryHeads,
     batch: Batch,
     settings: LossSettings,
     generator: torch.Generator,
+    wanted: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Return the weighted losses by name; their sum is to be minimised."""
+    """Return the weighted losses by name; their sum is to be minimised.
+
+    ``wanted`` are the teacher's features of the images, where the heads are made for them.
+    """
     height, width = batch.images.shape[2:]
     features = module.backbone(batch.images.float())
-    semantic = settings.semantic_weight * _semantic_loss(head(features).float(), batch)
+    semantic = settings.semantic_weight * _semantic_loss(heads.semantic(features).float(), batch)
     encodings, logits = module.rpn(features)
     rows, columns = features.shape[2:]
     references = anchors(module.config, rows, columns, height, width).to(features.device)
@@ -128,7 +154,7 @@ def compute_losses(
     class_loss, box_loss, mask_loss = _second_stage(
         module, regions, batch.objects, mixed_5c, boxes, scores
     )
-    return {
+    losses = {
         'rpn_score': settings.rpn_score_weight * rpn_score,
         'rpn_box': settings.rpn_box_weight * rpn_box,
         'class': settings.class_weight * class_loss,
@@ -136,6 +162,11 @@ def compute_losses(
         'mask': settings.mask_weight * mask_loss,
         'semantic': semantic,
     }
+    if heads.imitation is not None and wanted is not None:
+        losses['imitation'] = settings.imitation_weight * heads.imitation.loss(
+            features, mixed_5c, wanted, [region.boxes for region in regions]
+        )
+    return losses
 
 
 def _kept_channels(crops: Tensor, dropout: float, generator: torch.Generator) -> Tensor:

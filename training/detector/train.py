@@ -25,8 +25,9 @@ from training.detector.calibrate import background_offset, with_offset
 from training.detector.dataset import Photo
 from training.detector.export import export_model
 from training.detector.loader import BatchMaker, BatchPlan, batches, to_device
-from training.detector.losses import LossSettings, SemanticHead, compute_losses
-from training.graph.network import FEATURES, NetworkConfig, describe
+from training.detector.losses import AuxiliaryHeads, LossSettings, compute_losses
+from training.detector.teacher import Teacher
+from training.graph.network import NetworkConfig
 from training.graph.random_model import random_arrays
 from training.graph.tensorflow_files import write_atomically
 from training.graph.torch_module import MaskRcnnModule, parameter_groups
@@ -37,6 +38,7 @@ LOG = logging.getLogger(__name__)
 
 CHECKPOINT = 'checkpoint.pt'
 _CURVE = 'curve.csv'
+_TEACHER_BATCHES = 8  # whose features tell what is worth imitating
 
 
 class TrainingError(RuntimeError):
@@ -57,6 +59,7 @@ class Settings:
         sizes: (share of the run, longest side in pixels) of each phase, in order.
         plain_share: last share of the run, without mosaics and pasted objects.
         optimizer: 'muon' for kernels and matrices with AdamW for the rest, or 'adamw' for all.
+        teacher: name of the network whose features are imitated; '' is none.
     """
 
     network: NetworkConfig
@@ -68,6 +71,7 @@ class Settings:
     sizes: tuple[tuple[float, int], ...] = ((0.65, 320), (0.35, 416))
     plain_share: float = 0.15
     optimizer: str = 'muon'
+    teacher: str = ''
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
     warmup_steps: int = 200
@@ -115,14 +119,17 @@ class Trainer:
         self.device = torch.device(options.device)
         arrays = initial or initial_arrays(settings.network, settings.seed)
         self.module = self._to_device(MaskRcnnModule(settings.network, arrays))
-        channels = next(n.channels for n in describe(settings.network) if n.name == FEATURES)
-        self.head = self._to_device(SemanticHead(channels, len(settings.categories)))
-        self.optimizers = _make_optimizers(self.module, self.head, settings)
-        self.average = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
-        self._calibration_photos = calibration_photos(photos)
         self.maker = BatchMaker(
             Sampler(photos, settings.augmentation), settings.batch_size, settings.seed
         )
+        self.teacher = self._to_device(self._make_teacher()) if settings.teacher else None
+        imitated = Teacher.channels if self.teacher else 0
+        self.heads = self._to_device(
+            AuxiliaryHeads(self.module, len(settings.categories), imitated)
+        )
+        self.optimizers = _make_optimizers(self.module, self.heads, settings)
+        self.average = {k: v.detach().clone() for k, v in self.module.state_dict().items()}
+        self._calibration_photos = calibration_photos(photos)
         self.step = 0
         self.elapsed = 0.0
         self._curve = Curve(options.folder / _CURVE)
@@ -132,6 +139,17 @@ class Trainer:
 
     def _to_device(self, module: Any) -> Any:
         return module.to(self.device, memory_format=torch.channels_last)
+
+    def _make_teacher(self) -> Teacher:
+        # Landscape and portrait are of different shape: always the one, for a batch of one shape.
+        images = [
+            self.maker[BatchPlan(step, self._long_side(0.0), True)][1].images
+            for step in range(_TEACHER_BATCHES)
+        ]
+        shape = images[0].shape
+        return Teacher(
+            self.settings.teacher, torch.cat([i for i in images if i.shape == shape])
+        )
 
     # ---- the loop
     def run(self) -> None:
@@ -183,13 +201,15 @@ class Trainer:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group['lr'] = self._learning_rate()
+        batch = to_device(batch, self.device)
         with self._precision():
             losses = compute_losses(
                 self.module,
-                self.head,
-                to_device(batch, self.device),
+                self.heads,
+                batch,
                 self.settings.losses,
                 generator,
+                self.teacher(batch.images) if self.teacher else None,
             )
         total = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(total):
@@ -256,7 +276,7 @@ class Trainer:
             'step': self.step,
             'elapsed': self.elapsed,
             'module': self.module.state_dict(),
-            'head': self.head.state_dict(),
+            'heads': self.heads.state_dict(),
             'average': self.average,
             'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
         }
@@ -270,7 +290,7 @@ class Trainer:
         state = read_checkpoint(path, self.device)
         _check_settings(path, json.loads(state['settings']), json.loads(self.settings.to_json()))
         self.module.load_state_dict(state['module'])
-        self.head.load_state_dict(state['head'])
+        self.heads.load_state_dict(state['heads'])
         for optimizer, stored in zip(self.optimizers, state['optimizers'], strict=True):
             optimizer.load_state_dict(stored)
         self.average = state['average']
@@ -297,11 +317,11 @@ class Trainer:
 
 
 def _make_optimizers(
-    module: MaskRcnnModule, head: SemanticHead, settings: Settings
+    module: MaskRcnnModule, heads: AuxiliaryHeads, settings: Settings
 ) -> list[torch.optim.Optimizer]:
     groups = [
         *parameter_groups(module, settings.weight_decay),
-        {'params': list(head.parameters()), 'weight_decay': 0.0},
+        {'params': list(heads.parameters()), 'weight_decay': 0.0},
     ]
     if settings.optimizer == 'adamw':
         return [torch.optim.AdamW(groups, lr=settings.learning_rate)]

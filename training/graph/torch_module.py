@@ -43,6 +43,9 @@ class MaskRcnnModule(nn.Module):
         arrays: initial values by name, in TensorFlow's layout (``random_arrays`` or those of a
             trained model).
 
+    Attributes:
+        feature_channels, region_channels: of the backbone's and of Mixed_5c's features.
+
     """
 
     def __init__(self, config: NetworkConfig, arrays: Mapping[str, np.ndarray]) -> None:
@@ -50,6 +53,9 @@ class MaskRcnnModule(nn.Module):
         self.config = config
         self.batch_norm_momentum = 0.03
         nodes = describe(config)
+        channels = {n.name: n.channels for n in nodes}
+        self.feature_channels = channels[FEATURES]
+        self.region_channels = channels[_BOX_STAGE_END]
         self._weights = weights_of(nodes)
         for weight in self._weights.values():
             tensor = _from_tensorflow(torch.from_numpy(np.array(arrays[weight.name])), weight.role)
