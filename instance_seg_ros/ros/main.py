@@ -8,7 +8,6 @@ import threading
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-from instance_seg_ros.memory import share_freed_memory
 from instance_seg_ros.ros.compatibility import Executor
 from instance_seg_ros.ros.node import NODE_NAME, InstanceSegNode
 
@@ -30,7 +29,6 @@ def main(args: list[str] | None = None) -> int:
     Returns:
         Exit code: 0 after a signal, 1 where the node could not start or broke down.
     """
-    share_freed_memory()
     signals = _Signals()
     signals.listen()
     try:
