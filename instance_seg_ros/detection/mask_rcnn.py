@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import logging
-import queue
-import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.detection.text_graph import SplitGraph, read_text_graph, split
+from instance_seg_ros.detection.nets import Nets, ThreeNets, TwoNets
+from instance_seg_ros.detection.text_graph import (
+    SharedGraph,
+    SplitGraph,
+    read_text_graph,
+    share,
+    split,
+)
 from instance_seg_ros.errors import ModelError
 
 LOG = logging.getLogger(__name__)
@@ -52,19 +56,17 @@ class Detections:
 
 
 class MaskRcnn:
-    """The network, split in two. Threads may share it: a call waits until a net is free.
-
-    One net in two threads at a time would abort the process.
+    """The network, in parts. Threads may share it.
 
     Args:
         weights: frozen graph (.pb).
         text_graph: OpenCV text graph (.pbtxt) of the same model.
         proposals: regions that the first stage hands on, if the graph's own number is larger.
         parallel_nets: so many images can be in :meth:`detect` at a time, each in a net of its own.
-        low_memory: keep the weights in fewer forms. Slower, and other last digits.
+        low_memory: keep every weight once. Slower, and masks have other last digits.
 
     Raises:
-        ModelError: a file is missing, broken or of another model. A first forward through both
+        ModelError: a file is missing, broken or of another model. A first forward through all
             parts checks the shapes, because cv2.dnn itself notices only then or never.
 
     """
@@ -73,21 +75,15 @@ class MaskRcnn:
                  parallel_nets: int = 1, low_memory: bool = False) -> None:
         self._weights, self._text_graph = weights, text_graph
         nodes = read_text_graph(text_graph)
-        self._graph = split(nodes, text_graph, proposals)
-        self._low_memory = low_memory
+        graph = (share if low_memory else split)(nodes, text_graph, proposals)
+        self.num_classes = graph.num_classes
         payload = read_weights(weights)
-        self._free_box_nets: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._mask_net = self._load(payload, self._graph.masks)
-        self._mask_net_in_use = threading.Lock()
-        self.num_classes = self._graph.num_classes
-        for _ in range(parallel_nets):
-            box_net = self._load(payload, self._graph.boxes)
-            self.mask_size = self._warm_up(box_net)
-            self._free_box_nets.put(self._load(payload, self._graph.boxes) if low_memory else
-                                    box_net)
+        self._nets = self._make_nets(payload, graph, parallel_nets)
+        for _ in range(parallel_nets):  # they take turns
+            self.mask_size = self._warm_up()
         if low_memory:
             # A net that has seen images of another size keeps what it made of the weights for both.
-            self._mask_net = self._load(payload, self._graph.masks)
+            self._nets = self._make_nets(payload, graph, parallel_nets)
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> Detections:
         """Find boxes in an image.
@@ -97,11 +93,7 @@ class MaskRcnn:
 
         """
         blob = cv2.dnn.blobFromImage(image_bgr, swapRB=True, crop=False)
-        box_net = self._free_box_nets.get()
-        try:
-            rows, features = self._forward_boxes(box_net, blob)
-        finally:
-            self._free_box_nets.put(box_net)
+        rows, features = self._nets.boxes(blob)
         rows = rows.reshape(-1, _ROW)
         # cv2.dnn pads the output to its full number of rows: with zeros, or, where the first stage
         # found too few regions, with boxes of no area that do have a score.
@@ -122,23 +114,20 @@ class MaskRcnn:
         if len(keep) == 0:
             return np.zeros((0, self.mask_size, self.mask_size), np.float32)
         rows = np.ascontiguousarray(detections.rows[keep])
-        with self._mask_net_in_use:
-            masks = self._forward_masks(detections.features, rows)
+        masks = self._nets.masks(detections.features, rows)
         return masks[np.arange(len(keep)), detections.class_ids[keep]]
 
-    def _forward_boxes(
-            self, box_net: Any, blob: NDArray[np.float32]) -> Sequence[NDArray[np.float32]]:
-        box_net.setInput(blob)
-        return box_net.forward([self._graph.detections, self._graph.features])
-
-    def _forward_masks(
-            self, features: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        self._mask_net.setInput(features, self._graph.features)
-        self._mask_net.setInput(rows[None, None], self._graph.detections)
-        return self._mask_net.forward(self._graph.mask_output)
-
     # ---- loading
-    def _load(self, payload: NDArray[np.uint8], text: str) -> Any:
+    def _make_nets(self, payload: NDArray[np.uint8], graph: SplitGraph | SharedGraph,
+                   parallel: int) -> Nets:
+        def load(text: str, winograd: bool) -> Any:
+            return self._load(payload, text, winograd)
+
+        if isinstance(graph, SharedGraph):
+            return ThreeNets(load, graph, parallel)
+        return TwoNets(load, graph, parallel)
+
+    def _load(self, payload: NDArray[np.uint8], text: str, winograd: bool) -> Any:
         options: dict[str, Any] = {}
         if hasattr(cv2.dnn, 'ENGINE_CLASSIC'):
             # The new engine of OpenCV 5 silently returns other tensors for these graphs.
@@ -148,20 +137,18 @@ class MaskRcnn:
             net = cv2.dnn.readNetFromTensorflow(payload, config, **options)
         except cv2.error as error:
             raise self._mismatch(error.err or str(error)) from None
-        if self._low_memory:
-            # Winograd's transform makes seven times as much of the weights of a 3x3 convolution.
-            net.enableWinograd(False)
+        net.enableWinograd(winograd)
         return net
 
-    def _warm_up(self, box_net: Any) -> int:
-        """Run both parts once; return the side of a mask."""
+    def _warm_up(self) -> int:
+        """Run both stages once; return the side of a mask."""
         height, width = _WARM_UP_SIZE
         image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         row = np.array([[0, 0, 1, 0.25, 0.25, 0.75, 0.75]], np.float32)
         try:
             blob = cv2.dnn.blobFromImage(image, swapRB=True, crop=False)
-            rows, features = self._forward_boxes(box_net, blob)
-            masks = self._forward_masks(features, row)
+            rows, features = self._nets.boxes(blob)
+            masks = self._nets.masks(features, row)
         except cv2.error as error:
             raise self._mismatch(error.err or str(error)) from None
         self._check_shapes(rows, features, masks)
@@ -171,13 +158,13 @@ class MaskRcnn:
             self, rows: NDArray[Any], features: NDArray[Any], masks: NDArray[Any]) -> None:
         if rows.ndim != 4 or rows.shape[-1] != _ROW:
             raise self._mismatch(
-                f'{self._graph.detections} has the shape {rows.shape}, expected (1, 1, N, {_ROW})')
+                f'the detections have the shape {rows.shape}, expected (1, 1, N, {_ROW})')
         if features.ndim != 4:
-            raise self._mismatch(f'{self._graph.features} has the shape {features.shape}')
+            raise self._mismatch(f'the features have the shape {features.shape}')
         classes, height, width = masks.shape[1:] if masks.ndim == 4 else (0, 0, 0)
         if classes != self.num_classes or height != width or height == 0:
             raise self._mismatch(
-                f'{self._graph.mask_output} has the shape {masks.shape}, expected '
+                f'the masks have the shape {masks.shape}, expected '
                 f'(1, {self.num_classes}, M, M)')
         if not (np.isfinite(features).all() and np.isfinite(masks).all()):
             raise ModelError(
@@ -263,4 +250,4 @@ def _varint(payload: bytes, position: int) -> tuple[int, int]:
     return value, len(payload) + 1
 
 
-__all__ = ['Detections', 'MaskRcnn', 'SplitGraph', 'read_weights']
+__all__ = ['Detections', 'MaskRcnn', 'read_weights']

@@ -22,9 +22,11 @@ _PLACEHOLDER = """node {{
   name: "{name}"
   op: "Placeholder"
   attr {{ key: "dtype" value {{ type: DT_FLOAT }} }}
-  attr {{ key: "data_format" value {{ s: "NHWC" }} }}
+  attr {{ key: "data_format" value {{ s: "{layout}" }} }}
 }}
 """
+# How TensorFlow names what is used a second time: "Scope_1/..." beside "Scope/...".
+_SECOND_USE = re.compile(r'^([^/]+)_1(?=/|$)')
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,30 @@ class SplitGraph:
     boxes: str
     masks: str
     features: str
+    detections: str
+    mask_output: str
+    num_classes: int
+
+
+@dataclass(frozen=True)
+class SharedGraph:
+    """A Mask R-CNN as three graphs that read the same weights, each weight in one of them.
+
+    Attributes:
+        proposals: text graph from the image to the proposals.
+        regions: text graph from features and regions to the regions' features and the detections.
+        masks: text graph from the regions' features to the masks.
+        features, proposal_output, region_features, detections, mask_output: names of the nodes at
+            the seams and at the end.
+        num_classes: foreground classes.
+    """
+
+    proposals: str
+    regions: str
+    masks: str
+    features: str
+    proposal_output: str
+    region_features: str
     detections: str
     mask_output: str
     num_classes: int
@@ -113,26 +139,100 @@ def split(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> S
         ModelError: the graph is not that of a Mask R-CNN.
 
     """
+    parts = _parts(nodes, path, proposals)
+    features, detections = parts.masks[0].inputs[:2]
+    return SplitGraph(
+        boxes=_text(parts.proposals + parts.regions),
+        masks=_placeholder(features) + _placeholder(detections) + _text(parts.masks),
+        features=features, detections=detections, mask_output=nodes[-1].name,
+        num_classes=parts.num_classes)
+
+
+def share(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> SharedGraph:
+    """Split a Mask R-CNN such that every weight is in one part.
+
+    The mask stage computes features of regions as the box stage does, with the same weights.
+
+    Args:
+        nodes, path, proposals: as for :func:`split`.
+
+    Raises:
+        ModelError: the graph is not that of a Mask R-CNN, or its two stages have nothing in common.
+
+    """
+    parts = _parts(nodes, path, proposals)
+    features, proposal_output = parts.regions[0].inputs[:2]
+    twins = _twins(parts.masks, parts.regions)
+    head = [node for node in parts.masks if node.name not in twins]
+    seams = sorted({name for node in head for name in node.inputs if name in twins})
+    if len(seams) != 1:
+        raise ModelError(
+            f'text graph {path}: its mask stage is not the box stage and a head of its own, which '
+            'low_memory needs. Leave low_memory at false')
+    return SharedGraph(
+        proposals=_text(parts.proposals),
+        # The slice that follows reads rows as they are, where features are taken to be NHWC.
+        regions=(_placeholder(features) + _placeholder(proposal_output, 'NCHW') +
+                 _text(parts.regions)),
+        masks=_placeholder(seams[0]) + _text(head),
+        features=features, proposal_output=proposal_output, region_features=twins[seams[0]],
+        detections=parts.masks[0].inputs[1], mask_output=nodes[-1].name,
+        num_classes=parts.num_classes)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Nodes up to the proposals, from their crop to the detections, and from the crop of those."""
+
+    proposals: list[GraphNode]
+    regions: list[GraphNode]
+    masks: list[GraphNode]
+    num_classes: int
+
+
+def _parts(nodes: list[GraphNode], path: Path, proposals: int | None) -> _Parts:
     outputs = [node for node in nodes if node.op == 'DetectionOutput']
-    crop = next((i for i, node in enumerate(nodes) if node.op == 'CropAndResize'
-                 and outputs and node.inputs[1] == outputs[-1].name), None)
+    crops = [_position_of_crop(nodes, output.name) for output in outputs]
     classes = outputs[-1].number('num_classes') if outputs else None
-    if len(outputs) != 2 or crop is None or classes is None:
+    if len(outputs) != 2 or None in crops or classes is None:
         raise ModelError(
             f'text graph {path}: is not that of a Mask R-CNN (it has {len(outputs)} '
-            'DetectionOutput nodes; expected 2, and a crop of the second). Detectors without masks '
+            'DetectionOutput nodes; expected 2, and a crop of each). Detectors without masks '
             'cannot be used')
     first, last = outputs
     edited = {last.name: last.with_number('confidence_threshold', SCORE_FLOOR)}
     if proposals is not None and proposals < (first.number('keep_top_k') or math.inf):
         edited[first.name] = first.with_number('keep_top_k', proposals)
-    features, detections = nodes[crop].inputs[:2]
-    seam = [_PLACEHOLDER.format(name=name) for name in (features, detections)]
-    return SplitGraph(
-        boxes=''.join(edited.get(node.name, node).text for node in nodes[:crop]),
-        masks=''.join(seam + [node.text for node in nodes[crop:]]),
-        features=features, detections=detections, mask_output=nodes[-1].name,
-        num_classes=int(classes))
+    nodes = [edited.get(node.name, node) for node in nodes]
+    start, end = crops
+    return _Parts(nodes[:start], nodes[start:end], nodes[end:], int(classes))
+
+
+def _position_of_crop(nodes: list[GraphNode], regions: str) -> int | None:
+    return next((i for i, node in enumerate(nodes)
+                 if node.op == 'CropAndResize' and node.inputs[1] == regions), None)
+
+
+def _twins(masks: list[GraphNode], regions: list[GraphNode]) -> dict[str, str]:
+    """Names of nodes of the mask stage that do to its crop what a node of the box stage does to
+    the other, and the names of those.
+    """
+    operations = {node.name: node.op for node in regions}
+    twins = {masks[0].name: regions[0].name}
+    for node in masks[1:]:
+        name = _SECOND_USE.sub(r'\1', node.name)
+        follows = node.op == 'Const' or any(i in twins for i in node.inputs)
+        if follows and operations.get(name) == node.op:
+            twins[node.name] = name
+    return twins
+
+
+def _placeholder(name: str, layout: str = 'NHWC') -> str:
+    return _PLACEHOLDER.format(name=name, layout=layout)
+
+
+def _text(nodes: list[GraphNode]) -> str:
+    return ''.join(node.text for node in nodes)
 
 
 def _attribute_pattern(key: str) -> str:

@@ -361,9 +361,10 @@ def run_python(code: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize('low_memory', [False, True])
 @pytest.mark.parametrize('parallel_nets', [1, 2])
 def test_threads_that_share_a_segmenter_get_correct_results(
-        small_model: Path, parallel_nets: int) -> None:
+        small_model: Path, parallel_nets: int, low_memory: bool) -> None:
     # One net in two threads would end the whole process, so this is one of its own.
     output = run_python("""
 import sys, threading
@@ -371,7 +372,7 @@ import numpy as np
 from instance_seg_ros import Segmenter
 
 segmenter = Segmenter(model=sys.argv[1], refiner='smooth', confidence_threshold=0.3,
-                      parallel_nets=int(sys.argv[2]))
+                      parallel_nets=int(sys.argv[2]), low_memory=sys.argv[3] == 'True')
 images = [np.random.default_rng(i).integers(0, 256, (200 + 40 * i, 300, 3), np.uint8)
           for i in range(3)]
 expected = [segmenter(image).label_image() for image in images]
@@ -390,7 +391,7 @@ for _ in range(20):
 for thread in threads:
     thread.join()
 print('wrong', wrong, sum(int(e.max()) for e in expected) > 0)
-""", str(small_model), str(parallel_nets))
+""", str(small_model), str(parallel_nets), str(low_memory))
     assert output == 'wrong [] True\n'
 
 

@@ -1,12 +1,13 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Reading, editing and splitting OpenCV's text graphs."""
+import re
 from pathlib import Path
 
 import pytest
 from random_models import REPOSITORY
 
 from instance_seg_ros import ModelError
-from instance_seg_ros.detection.text_graph import SCORE_FLOOR, read_text_graph, split
+from instance_seg_ros.detection.text_graph import SCORE_FLOOR, read_text_graph, share, split
 
 SHIPPED = REPOSITORY / 'models' / 'person_mask_rcnn.pbtxt'
 
@@ -28,6 +29,27 @@ def test_the_split_parts_meet_at_the_seam() -> None:
     assert graph.masks.count('op: "Placeholder"') == 2
     assert f'name: "{graph.mask_output}"' in graph.masks
     assert f'name: "{graph.mask_output}"' not in graph.boxes
+
+
+def weights_in(text: str) -> set[str]:
+    return set(re.findall(r'input: "(.*/(?:weights|biases|gamma))"', text))
+
+
+def test_shared_parts_have_every_weight_once() -> None:
+    graph = share(read_text_graph(SHIPPED), SHIPPED)
+    parts = [weights_in(text) for text in (graph.proposals, graph.regions, graph.masks)]
+    assert all(len(part) >= 2 for part in parts)
+    assert set.union(*parts) == weights_in(SHIPPED.read_text())
+    assert sum(len(part) for part in parts) == len(set.union(*parts))
+
+
+def test_a_mask_stage_that_branches_off_twice_cannot_be_shared(tmp_path: Path) -> None:
+    text = SHIPPED.read_text().replace(
+        'SecondStageFeatureExtractor_1/InceptionV2/Mixed_5c/Branch_0', 'Other/Branch_0')
+    path = write(tmp_path, text)
+    split(read_text_graph(path), path)
+    with pytest.raises(ModelError, match=r'graph\.pbtxt: .*Leave low_memory at false'):
+        share(read_text_graph(path), path)
 
 
 def final_detection(text: str) -> str:
