@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ _FILES = ('weights', 'text_graph', 'labels')
 _NUMBERS = ('input_max_side', 'proposals')
 _LARGEST_UPSCALE = 4.0
 _OPTIONAL = (
-    *_NUMBERS, 'max_upscale', 'presets', 'sha256', 'sha1', 'licence', 'card', 'description')
+    *_NUMBERS, 'max_upscale', 'size_multiple', 'presets', 'sha256', 'sha1', 'licence', 'card',
+    'description')
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class ModelManifest:
         digests: file role to (algorithm, hexadecimal digest) on record.
         input_max_side: longest side in pixels that images are scaled down to.
         max_upscale: smaller images are scaled up towards that side, by this factor at most.
+        size_multiple: both sides are scaled to the nearest multiple of so many pixels.
         proposals: regions that the first stage hands on, None for the text graph's own number.
         presets: by name, what to run it with where speed counts more.
         description, licence, card: for people.
@@ -65,6 +67,7 @@ class ModelManifest:
     digests: dict[str, tuple[str, str]] = field(default_factory=dict)
     input_max_side: int = DEFAULT_INPUT_MAX_SIDE
     max_upscale: float = 1.0
+    size_multiple: int = 1
     proposals: int | None = None
     presets: dict[str, SpeedPreset] = field(default_factory=lambda: dict(DEFAULT_PRESETS))
     description: str = ''
@@ -235,7 +238,7 @@ def read_manifest(path: Path) -> ModelManifest:
 def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
     digests = {role: (algorithm, digest) for algorithm in ('sha1', 'sha256')
                for role, digest in _digests(path, algorithm, content.get(algorithm, {})).items()}
-    options: dict[str, Any] = _numbers(path, content)
+    options: dict[str, Any] = _numbers(path, content, (*_NUMBERS, 'size_multiple'))
     if 'max_upscale' in content:
         options['max_upscale'] = _upscale(path, content['max_upscale'])
     if 'presets' in content:
@@ -247,8 +250,9 @@ def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
         content['name'], files[0], files[1], files[2], digests, **options, **texts)
 
 
-def _numbers(path: Path, content: dict[str, Any], of: str = '') -> dict[str, int]:
-    numbers = {key: content[key] for key in _NUMBERS if content.get(key) is not None}
+def _numbers(path: Path, content: dict[str, Any], keys: Iterable[str], of: str = ''
+             ) -> dict[str, int]:
+    numbers = {key: content[key] for key in keys if content.get(key) is not None}
     for key, value in numbers.items():
         if type(value) is not int or value <= 0:
             raise ModelError(
@@ -269,7 +273,7 @@ def _presets(path: Path, value: Any) -> dict[str, SpeedPreset]:
     if not valid:
         raise ModelError(f'manifest {path}: presets is {value!r}, expected a mapping of names to '
                          f'{" and ".join(_NUMBERS)}')
-    return {str(name): SpeedPreset(**_numbers(path, preset, f'presets: {name}: '))
+    return {str(name): SpeedPreset(**_numbers(path, preset, _NUMBERS, f'presets: {name}: '))
             for name, preset in value.items()}
 
 

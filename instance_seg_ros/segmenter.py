@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -345,11 +346,15 @@ class Segmenter:
         limit = settings.input_max_side or self.manifest.input_max_side
         height, width = image.shape[:2]
         scale = min(limit / max(height, width), self.manifest.max_upscale)
-        if scale == 1:
+        size = self._side(width * scale), self._side(height * scale)
+        if size == (width, height):
             return image
-        size = max(round(width * scale), MIN_SIDE), max(round(height * scale), MIN_SIDE)
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         return cv2.resize(image, size, interpolation=method)
+
+    def _side(self, pixels: float) -> int:
+        multiple = self.manifest.size_multiple
+        return max(round(pixels / multiple), math.ceil(MIN_SIDE / multiple)) * multiple
 
     def _select(self, detections: Detections, boxes: NDArray[np.float32],
                 current: PreparedUpdate) -> NDArray[np.intp]:

@@ -119,6 +119,7 @@ class TestManifests:
         ({'input_max_side': 0}, 'input_max_side is 0, expected a whole number above 0'),
         ({'input_max_side': True}, 'input_max_side is True'),
         ({'proposals': 'many'}, "proposals is 'many'"),
+        ({'size_multiple': 0}, 'size_multiple is 0, expected a whole number above 0'),
         ({'max_upscale': 0.5}, r'max_upscale is 0\.5, expected a factor from 1'),
         ({'max_upscale': 'much'}, "max_upscale is 'much', expected a factor"),
         ({'max_upscale': True}, 'max_upscale is True'),

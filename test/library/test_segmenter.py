@@ -169,6 +169,23 @@ class TestLargeImages:
         upscaling.input_max_side = max(height, width)
         assert_same(upscaling(image), plain(image))
 
+    def test_sides_are_multiples_where_the_model_asks_for_it(
+            self, small_model: Path, image: np.ndarray, tmp_path: Path) -> None:
+        manifest = small_model.read_text().replace('model', str(small_model.with_name('model')))
+        path = tmp_path / 'own.yaml'
+        path.write_text(manifest + 'size_multiple: 64\n')
+        odd = cv2.resize(image, (310, 250))
+        plain = Segmenter(model=str(small_model), refiner='none', confidence_threshold=0.3)
+        aligned = Segmenter(model=str(path), refiner='none', confidence_threshold=0.3)
+        found, expected = aligned(odd), plain(cv2.resize(odd, (320, 256)))
+        assert len(expected) > 0
+        np.testing.assert_array_equal(found.scores, expected.scores)
+        np.testing.assert_allclose(
+            found.boxes, expected.boxes * (310 / 320, 250 / 256, 310 / 320, 250 / 256), atol=0.01)
+        assert found.image_size == (250, 310)
+        # Not rounded to nothing.
+        assert aligned(cv2.resize(image, (400, 40))).image_size == (40, 400)
+
     def test_a_speed_preset_is_a_smaller_input_with_fewer_proposals(
             self, small_model: Path, image: np.ndarray, tmp_path: Path) -> None:
         manifest = small_model.read_text().replace('model', str(small_model.with_name('model')))

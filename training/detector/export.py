@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from training.graph.network import NetworkConfig
+from training.graph.network import FEATURE_STRIDE, NetworkConfig
 from training.graph.tensorflow_files import write_atomically, write_model
 
 # Shares of the input's side and of the proposals; docs/performance.md has what they cost and gain.
@@ -61,6 +61,9 @@ def export_model(
             },
             'input_max_side': input_max_side,
             'max_upscale': max_upscale,
+            # Samples of the training are such: elsewhere TensorFlow's padding shifts the features
+            # by up to half a cell against what was learnt.
+            'size_multiple': FEATURE_STRIDE,
             'proposals': network.proposals,
             'presets': _presets(input_max_side, network.proposals),
         }

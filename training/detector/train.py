@@ -76,7 +76,7 @@ class Settings:
     weight_decay: float = 0.05
     warmup_steps: int = 200
     gradient_norm: float = 5.0
-    average: float = 0.995
+    average: float = 0.998
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
     losses: LossSettings = field(default_factory=LossSettings)
