@@ -40,12 +40,19 @@ def main() -> None:
     arguments = parser.parse_args()
     results: dict[str, Any] = {
         'machine': this_machine.describe(), 'repeats': arguments.repeats}
+    try:
+        _measure(arguments, results)
+    finally:  # what was measured before an error or Ctrl-C took its time, too
+        _write(arguments, results)
+
+
+def _measure(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
     if 'startup' in arguments.parts:
         results['startup'] = measure_startup(arguments.repeats)
         for record in results['startup']:
             print(report.startup_line(record), flush=True)
     if 'library' in arguments.parts:
-        results |= {'same_detections': same_detections(), 'library': []}
+        results.update({'same_detections': same_detections(), 'library': []})
         for record in measure_library(
                 arguments.sizes, arguments.counts, arguments.threads, arguments.repeats):
             results['library'].append(record)
@@ -72,6 +79,9 @@ def main() -> None:
 
         results['growth'] = measure_growth(arguments.growth_frames)
         print(report.growth_line(results['growth']), flush=True)
+
+
+def _write(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / 'results.json').write_text(json.dumps(results, indent=1) + '\n')
     report.write(results, arguments.output)

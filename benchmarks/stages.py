@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from library import FullSizeModel, Run, photo
 from numpy.typing import NDArray
@@ -55,20 +54,11 @@ def measure_stages(width: int, height: int, count: int, repeats: int) -> dict[st
 
 def _layers(run: Run, repeats: int) -> dict[str, float]:
     """Return the median milliseconds of every layer of both nets."""
-    detector = run.segmenter._detector
-    box_net = detector._free_box_nets.get()
-    detector._free_box_nets.put(box_net)
-    times = []
+    frames = []
     for _ in range(repeats):
         run()
-        times.append(np.concatenate([_profile(net) for net in (box_net, detector._mask_net)]))
-    names = [*box_net.getLayerNames(), *detector._mask_net.getLayerNames()]
-    return dict(zip(names, np.median(times, 0).tolist(), strict=True))
-
-
-def _profile(net: Any) -> NDArray[np.float64]:
-    ticks = np.asarray(net.getPerfProfile()[1], np.float64).ravel()
-    return 1e3 * ticks / cv2.getTickFrequency()
+        frames.append(run.segmenter.layer_times())
+    return {name: float(np.median([frame[name] for frame in frames])) for name in frames[0]}
 
 
 def _stage_of(layer: str) -> str:

@@ -307,6 +307,10 @@ class Segmenter:
                         'refine': 1e3 * (time.perf_counter() - masked)}
         return instances
 
+    def layer_times(self) -> dict[str, float]:
+        """Milliseconds of each layer of the network in the last frame, by name; for profiling."""
+        return self._detector.layer_times()
+
     def stream(self, images: Iterable[NDArray[np.uint8]], *, masks: bool = True
                ) -> Iterator[tuple[NDArray[np.uint8], Instances]]:
         """Segment images that do not have to be answered at once, such as those of a video.

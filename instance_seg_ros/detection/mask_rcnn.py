@@ -117,6 +117,10 @@ class MaskRcnn:
         masks = self._nets.masks(detections.features, rows)
         return masks[np.arange(len(keep)), detections.class_ids[keep]]
 
+    def layer_times(self) -> dict[str, float]:
+        """Milliseconds of each layer of cv2.dnn in the last frame, by name; for profiling."""
+        return self._nets.layer_times()
+
     # ---- loading
     def _make_nets(self, payload: NDArray[np.uint8], graph: SplitGraph | SharedGraph,
                    parallel: int) -> Nets:

@@ -10,6 +10,7 @@ import queue
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +30,10 @@ class Nets(Protocol):
     def masks(
             self, features: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Masks (K, classes, M, M) of rows (K, 7)."""
+        ...
+
+    def layer_times(self) -> dict[str, float]:
+        """Milliseconds of each layer when it last ran; for ``parallel`` 1."""
         ...
 
 
@@ -63,6 +68,10 @@ class TwoNets:
             net.setInput(features, self._graph.features)
             net.setInput(rows[None, None], self._graph.detections)
             return net.forward(self._graph.mask_output)
+
+    def layer_times(self) -> dict[str, float]:
+        """See :class:`Nets`."""
+        return self._box_nets.layer_times() | self._mask_net.layer_times()
 
 
 class ThreeNets:
@@ -103,6 +112,11 @@ class ThreeNets:
             net.setInput(region_features)
             return net.forward(graph.mask_output)
 
+    def layer_times(self) -> dict[str, float]:
+        """See :class:`Nets`."""
+        return (self._proposal_nets.layer_times() | self._region_net.layer_times() |
+                self._mask_net.layer_times())
+
     def _run_regions(self, features: NDArray[np.float32], regions: NDArray[np.float32], output: str
                      ) -> NDArray[np.float32]:
         with self._region_net.one() as net:
@@ -127,3 +141,10 @@ class _Pool:
             yield net
         finally:
             self._free.put(net)
+
+    def layer_times(self) -> dict[str, float]:
+        """Milliseconds by the layer's name, of the net that would be lent next."""
+        with self.one() as net:
+            ticks = np.ravel(net.getPerfProfile()[1])
+            milliseconds = 1e3 * ticks.astype(np.float64) / cv2.getTickFrequency()
+            return dict(zip(net.getLayerNames(), milliseconds.tolist(), strict=True))

@@ -369,6 +369,17 @@ class TestBadImages:
         assert (found.boxes <= (4000, 40, 4000, 40)).all()
 
 
+@pytest.mark.parametrize('low_memory', [False, True])
+def test_layer_times_tell_where_the_time_of_a_frame_goes(
+        small_model: Path, image: np.ndarray, low_memory: bool) -> None:
+    segmenter = Segmenter(model=str(small_model), refiner='none', confidence_threshold=0.3,
+                          low_memory=low_memory)
+    assert len(segmenter(image)) > 0
+    times = segmenter.layer_times()
+    assert 'SecondStageBoxPredictor_1/Conv/Conv2D' in times and 'Conv/Conv2D' in times
+    assert 0 < sum(times.values()) <= segmenter.timings['detect'] + segmenter.timings['masks']
+
+
 def run_python(code: str, *arguments: str) -> str:
     """Run code in a process of its own; return what it prints."""
     done = subprocess.run(
