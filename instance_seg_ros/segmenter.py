@@ -145,7 +145,7 @@ class Segmenter:
             frames per second on several cores, each of them later, and takes the memory of another
             network.
         low_memory: keep every weight of the network once: with the COCO model 200 MB less, for
-            a fifth more time. Mask probabilities differ in their last digits.
+            a third more time. Mask probabilities differ in their last digits.
         settings: the fields of :class:`Settings`, by name; each is also a property that can be set
             between frames.
 
