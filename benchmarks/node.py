@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +45,6 @@ os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
 TOPICS: dict[str, Any] = {'detections': Detection2DArray, 'instance_masks': InstanceMaskArray}
 LOST_AFTER = 10.0  # seconds
 OPTIONS = {'parallel_nets': 2, 'low_memory': 'true', 'refiner': 'gan'}  # each is measured, too
-PAUSE = 0.03  # seconds between images to a node that answers at once, as of a camera
 START_UP = 60.0
 SMALL_SIZES = ((160, 120), (200, 150), (128, 160), (240, 180))
 
@@ -129,12 +127,12 @@ class Client:
         while (left := deadline - time.perf_counter()) > 0:
             self._executor.spin_once(timeout_sec=left)
 
-    def ask(self, image: NDArray[np.uint8], patience: float = LOST_AFTER) -> float | None:
+    def ask(self, image: NDArray[np.uint8]) -> float | None:
         """Send one image and wait for its results; return the milliseconds, None where lost."""
         number, sent = self.send(image)
         while (arrived := self.complete(number)) is None:
             self._executor.spin_once(timeout_sec=0.5)
-            if time.perf_counter() - sent > patience:
+            if time.perf_counter() - sent > LOST_AFTER:
                 return None
         return 1e3 * (arrived - sent)
 
@@ -213,7 +211,7 @@ def added_latency(image: NDArray[np.uint8], rounds: int, parameters: Mapping[str
     """Send images one at a time, and compare with the time that the node's Segmenter had of it.
 
     That time is what the node tells on /diagnostics: both are means over the same frames, so a
-    disturbance of the network counts on both sides. Beside it a node that answers at once.
+    disturbance of the network counts on both sides.
     """
     with _running(real_node(parameters)) as (_, client):
         client.wait_for_node(image)
@@ -223,21 +221,8 @@ def added_latency(image: NDArray[np.uint8], rounds: int, parameters: Mapping[str
             if means is not None:
                 found.append(means)
     columns = {key: np.array([means[key] for means in found]) for key in found[0]}
-    columns['echo_ms'] = np.array([_echo(image) for _ in range(rounds)])
     columns['added_ms'] = columns['through_node_ms'] - columns['segmenter_ms']
     return {key: asdict(Spread.of(values)) for key, values in columns.items()}
-
-
-def _echo(image: NDArray[np.uint8], frames: int = 50) -> float:
-    """Return the median milliseconds of a node that answers at once."""
-    command = [sys.executable, str(Path(__file__).with_name('echo_node.py'))]
-    with _running(command) as (_, client):
-        client.wait_for_node(image)
-        latencies = []
-        for _ in range(frames):
-            latencies.append(client.ask(image, patience=1.0))
-            client.spin_until(time.perf_counter() + PAUSE)
-    return float(np.median([latency for latency in latencies if latency is not None]))
 
 
 def _round(client: Client, image: NDArray[np.uint8]) -> dict[str, float] | None:

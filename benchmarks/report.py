@@ -181,7 +181,6 @@ def _node_table(records: Sequence[Record]) -> str:
     names = {'through_node_ms': 'one at a time: through the node, ms',
              'segmenter_ms': 'of that in its Segmenter, ms',
              'added_ms': 'added by node and DDS, ms',
-             'echo_ms': 'a node that answers at once, with empty messages, ms',
              'convert_and_publish_ms': 'of what is added, reading and writing messages, ms'}
     rows += [[name, *(_spread(record[key]) for record in records)] for key, name in names.items()]
     return _table(['', *(f'{record["model"]}, {record["width"]}x{record["height"]}, '
