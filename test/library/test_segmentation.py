@@ -100,7 +100,7 @@ def test_the_thresholds_hold_for_the_call(net: Segmenter, photo: np.ndarray) -> 
     _, loose = run_instance_segmentation(photo, 'auto', 0.02, 1.0, net=net)
     _, apart = run_instance_segmentation(photo, 'auto', 0.02, 0.05, net=net)
     assert 0 < len(apart) < len(loose)
-    middle = loose[len(loose) // 2]['confidence']
+    middle = loose[(len(loose) - 1) // 2]['confidence']  # of two the first
     _, sure = run_instance_segmentation(photo, 'auto', middle, 1.0, net=net)
     assert [i['bbox'] for i in sure] == [i['bbox'] for i in loose if i['confidence'] >= middle]
     assert len(sure) < len(loose)
