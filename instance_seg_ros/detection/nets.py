@@ -78,7 +78,8 @@ class ThreeNets:
     """Nets from the image to proposals, from regions to boxes, from regions' features to masks.
 
     Every weight is in one of them. The second sees now all proposals, now the regions that get
-    masks, and cv2.dnn packs its weights again each time: 4 % of a frame with the published model.
+    masks, and cv2.dnn packs its weights again each time, in one thread: 4 % of a frame with the
+    published model where there is but one.
     The last goes without Winograd's convolutions, which hold seven times the memory of their
     weights: 60 MB less, and 12 ms of one core more for each mask.
 
