@@ -83,6 +83,7 @@ class MaskRcnn:
             self.mask_size = self._warm_up()
         if low_memory:
             # A net that has seen images of another size keeps what it made of the weights for both.
+            del self._nets  # first, so that both are not there at a time
             self._nets = self._make_nets(payload, graph, parallel_nets)
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> Detections:

