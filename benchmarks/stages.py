@@ -25,14 +25,8 @@ from instance_seg_ros import draw_instances
 from instance_seg_ros.ros.image_codec import to_bgr8, to_message
 from instance_seg_ros.ros.messages import to_detections, to_instance_masks, to_label_image
 
-# Of the published graph's layers, by the start of the name; the first that fits.
-_NETWORK_STAGES = {
-    'mask stage': ('SecondStageFeatureExtractor_1', 'SecondStageBoxPredictor_1', 'CropAndResize_1',
-                   'MaxPool2D_1', 'detection_masks'),
-    'box stage': ('SecondStage', 'CropAndResize', 'MaxPool2D', 'detection_out_final'),
-    'backbone': ('FirstStageFeatureExtractor',),
-    'region proposals': ('',),
-}
+# In the net from the image to the proposals.
+_BACKBONE = 'FirstStageFeatureExtractor'
 
 
 def measure_stages(width: int, height: int, count: int, repeats: int) -> dict[str, Any]:
@@ -43,26 +37,28 @@ def measure_stages(width: int, height: int, count: int, repeats: int) -> dict[st
         found = len(run())
         layers = _layers(run, repeats)
     network: dict[str, float] = defaultdict(float)
-    for name, milliseconds in layers.items():
-        network[_stage_of(name)] += milliseconds
-    slowest = sorted(layers.items(), key=lambda item: -item[1])[:5]
+    by_name: dict[str, float] = defaultdict(float)
+    for (stage, name), milliseconds in layers.items():
+        network[_named(stage, name)] += milliseconds
+        by_name[name] += milliseconds
+    slowest = sorted(by_name.items(), key=lambda item: -item[1])[:5]
     around = measure(_around(image, count), 4 * repeats)
     return {'width': width, 'height': height, 'instances': found, 'network': dict(network),
             'slowest_layers': dict(slowest),
             'around': {name: Spread.of(times).median for name, times in around.items()}}
 
 
-def _layers(run: Run, repeats: int) -> dict[str, float]:
-    """Return the median milliseconds of every layer of both nets."""
-    frames = []
-    for _ in range(repeats):
-        run()
-        frames.append(run.segmenter.layer_times())
-    return {name: float(np.median([frame[name] for frame in frames])) for name in frames[0]}
+def _layers(run: Run, repeats: int) -> dict[tuple[str, str], float]:
+    """Return the median milliseconds of every layer, by stage and name."""
+    frames = [run.segmenter.layer_times(run.image) for _ in range(repeats)]
+    return {(stage, name): float(np.median([frame[stage][name] for frame in frames]))
+            for stage, layers in frames[0].items() for name in layers}
 
 
-def _stage_of(layer: str) -> str:
-    return next(stage for stage, starts in _NETWORK_STAGES.items() if layer.startswith(starts))
+def _named(stage: str, layer: str) -> str:
+    if stage == 'proposals':
+        return 'backbone' if layer.startswith(_BACKBONE) else 'region proposals'
+    return {'boxes': 'box stage', 'masks': 'mask stage'}[stage]
 
 
 def _around(image: NDArray[np.uint8], count: int) -> dict[str, Callable[[], object]]:

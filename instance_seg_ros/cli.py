@@ -14,7 +14,7 @@ from typing import Any
 
 from instance_seg_ros import __version__
 from instance_seg_ros.commands import CommandError, run
-from instance_seg_ros.memory import return_freed_memory, reuse_freed_memory
+from instance_seg_ros.memory import reuse_freed_memory
 from instance_seg_ros.models import EXACT
 from instance_seg_ros.refinement.refiner_file import CPU
 from instance_seg_ros.segmenter import Settings
@@ -42,10 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = make_parser()
     options = parser.parse_args(arguments)
-    if options.low_memory:
-        return_freed_memory()
-    else:
-        reuse_freed_memory()
+    reuse_freed_memory()
     logging.basicConfig(level=logging.INFO, format='%(message)s')
     # Ends as Ctrl-C does, so that a video being written is playable.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -134,8 +131,8 @@ def _add_model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument('--num-threads', type=int, default=0, metavar='N',
                        help='0 for all cores (%(default)s)')
     group.add_argument('--low-memory', action='store_true',
-                       help='weights in fewer forms: 230 MB less with the COCO model, half as slow '
-                            'again')
+                       help='no Winograd convolutions: 200 MB less with the COCO model, for half '
+                            'more time')
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.detection import Detections, MaskRcnn
-from instance_seg_ros.detection.mask_rcnn import read_weights
+from instance_seg_ros.detection.frozen_graph import read_weights
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.labels import ids_of, read_labels
@@ -144,8 +144,9 @@ class Segmenter:
         parallel_nets: so many images can be in the box network at a time. More than 1 gives more
             frames per second on several cores, each of them later, and takes the memory of another
             network.
-        low_memory: keep every weight of the network once: with the COCO model 200 MB less, for
-            a third more time. Mask probabilities differ in their last digits.
+        low_memory: do without Winograd convolutions, which hold seven times the memory of their
+            weights: 200 MB less with the COCO model, for half more time. Results differ in their
+            last digits.
         settings: the fields of :class:`Settings`, by name; each is also a property that can be set
             between frames.
 
@@ -307,9 +308,16 @@ class Segmenter:
                         'refine': 1e3 * (time.perf_counter() - masked)}
         return instances
 
-    def layer_times(self) -> dict[str, float]:
-        """Milliseconds of each layer of the network in the last frame, by name; for profiling."""
-        return self._detector.layer_times()
+    def layer_times(self, image_bgr: NDArray[np.uint8]) -> dict[str, dict[str, float]]:
+        """Segment an image, for profiling; what other threads do meanwhile counts, too.
+
+        Returns:
+            Milliseconds in the network's stages ``proposals``, ``boxes`` and ``masks``, by layer.
+
+        """
+        with self._detector.layer_times() as times:
+            self(image_bgr)
+        return times
 
     def stream(self, images: Iterable[NDArray[np.uint8]], *, masks: bool = True
                ) -> Iterator[tuple[NDArray[np.uint8], Instances]]:

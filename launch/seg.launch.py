@@ -48,7 +48,7 @@ PARAMETERS: list[tuple[str, Any, str, list[str]]] = [
     ('speed_preset', str, 'exact, balanced or fast', []),
     ('num_threads', int, 'Threads for inference; 0: all cores', []),
     ('parallel_nets', int, 'Images in the box network at a time', []),
-    ('low_memory', bool, 'Every weight once: less memory, slower', BOOLS),
+    ('low_memory', bool, 'No Winograd convolutions: less memory, slower', BOOLS),
     ('mask_encoding', str, 'How instance_masks carries masks', ['mono8', 'rle']),
     ('image_topics', list[str],
      "Several cameras, in place of image_topic: image_topics:=\"['/front/image', '/rear/image']\"",

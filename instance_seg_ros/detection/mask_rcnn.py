@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.detection.nets import Nets, ThreeNets, TwoNets
-from instance_seg_ros.detection.text_graph import (
-    SharedGraph,
-    SplitGraph,
-    read_text_graph,
-    share,
-    split,
-)
+from instance_seg_ros.detection.batch_norm import fold_batch_norms
+from instance_seg_ros.detection.frozen_graph import read_weights
+from instance_seg_ros.detection.nets import Nets
+from instance_seg_ros.detection.text_graph import read_text_graph, split
 from instance_seg_ros.errors import ModelError
 
 LOG = logging.getLogger(__name__)
@@ -63,7 +60,8 @@ class MaskRcnn:
         text_graph: OpenCV text graph (.pbtxt) of the same model.
         proposals: regions that the first stage hands on, if the graph's own number is larger.
         parallel_nets: so many images can be in :meth:`detect` at a time, each in a net of its own.
-        low_memory: keep every weight once. Slower, and masks have other last digits.
+        low_memory: no Winograd's convolutions, which hold seven times the memory of their weights:
+            slower, and with other last digits.
 
     Raises:
         ModelError: a file is missing, broken or of another model. A first forward through all
@@ -75,16 +73,22 @@ class MaskRcnn:
                  parallel_nets: int = 1, low_memory: bool = False) -> None:
         self._weights, self._text_graph = weights, text_graph
         nodes = read_text_graph(text_graph)
-        graph = (share if low_memory else split)(nodes, text_graph, proposals)
-        self.num_classes = graph.num_classes
         payload = read_weights(weights)
-        self._nets = self._make_nets(payload, graph, parallel_nets)
+        try:
+            nodes, payload = fold_batch_norms(nodes, payload)
+        except ValueError as error:
+            raise self._mismatch(str(error)) from None
+        graph = split(nodes, text_graph, proposals)
+        self.num_classes = graph.num_classes
+
+        def load(text: str) -> Any:
+            net = self._load(payload, text)
+            net.enableWinograd(not low_memory)
+            return net
+
+        self._nets = Nets(load, graph, parallel_nets)
         for _ in range(parallel_nets):  # they take turns
             self.mask_size = self._warm_up()
-        if low_memory:
-            # A net that has seen images of another size keeps what it made of the weights for both.
-            del self._nets  # first, so that both are not there at a time
-            self._nets = self._make_nets(payload, graph, parallel_nets)
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> Detections:
         """Find boxes in an image.
@@ -93,8 +97,7 @@ class MaskRcnn:
             image_bgr: uint8 (H, W, 3); the network sees it at this size.
 
         """
-        blob = cv2.dnn.blobFromImage(image_bgr, swapRB=True, crop=False)
-        rows, features = self._nets.boxes(blob)
+        rows, features = self._nets.boxes(cv2.dnn.blobFromImage(image_bgr, swapRB=True, crop=False))
         rows = rows.reshape(-1, _ROW)
         # cv2.dnn pads the output to its full number of rows: with zeros, or, where the first stage
         # found too few regions, with boxes of no area that do have a score.
@@ -118,32 +121,26 @@ class MaskRcnn:
         masks = self._nets.masks(detections.features, rows)
         return masks[np.arange(len(keep)), detections.class_ids[keep]]
 
-    def layer_times(self) -> dict[str, float]:
-        """Milliseconds of each layer of cv2.dnn in the last frame, by name; for profiling."""
+    def layer_times(self) -> AbstractContextManager[dict[str, dict[str, float]]]:
+        """Sum up milliseconds by layer of cv2.dnn in ``proposals``, ``boxes`` and ``masks``."""
         return self._nets.layer_times()
 
     # ---- loading
-    def _make_nets(self, payload: NDArray[np.uint8], graph: SplitGraph | SharedGraph,
-                   parallel: int) -> Nets:
-        def load(text: str, winograd: bool) -> Any:
-            return self._load(payload, text, winograd)
-
-        if isinstance(graph, SharedGraph):
-            return ThreeNets(load, graph, parallel)
-        return TwoNets(load, graph, parallel)
-
-    def _load(self, payload: NDArray[np.uint8], text: str, winograd: bool) -> Any:
+    def _load(self, payload: NDArray[np.uint8], text: str) -> Any:
+        read = getattr(cv2.dnn, 'readNetFromTensorflow', None)
+        if read is None:
+            raise ModelError(
+                f'OpenCV {cv2.__version__} has no reader of TensorFlow graphs: 5.1 removed it. '
+                'Expected 4.10 to 5.0; install "opencv-contrib-python>=4.10,<5.1"')
         options: dict[str, Any] = {}
         if hasattr(cv2.dnn, 'ENGINE_CLASSIC'):
             # The new engine of OpenCV 5 silently returns other tensors for these graphs.
             options['engine'] = cv2.dnn.ENGINE_CLASSIC
         config = np.frombuffer(text.encode(), np.uint8)
         try:
-            net = cv2.dnn.readNetFromTensorflow(payload, config, **options)
+            return read(payload, config, **options)
         except cv2.error as error:
             raise self._mismatch(error.err or str(error)) from None
-        net.enableWinograd(winograd)
-        return net
 
     def _warm_up(self) -> int:
         """Run both stages once; return the side of a mask."""
@@ -151,8 +148,7 @@ class MaskRcnn:
         image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         row = np.array([[0, 0, 1, 0.25, 0.25, 0.75, 0.75]], np.float32)
         try:
-            blob = cv2.dnn.blobFromImage(image, swapRB=True, crop=False)
-            rows, features = self._nets.boxes(blob)
+            rows, features = self._nets.boxes(cv2.dnn.blobFromImage(image, swapRB=True, crop=False))
             masks = self._nets.masks(features, row)
         except cv2.error as error:
             raise self._mismatch(error.err or str(error)) from None
@@ -183,76 +179,4 @@ class MaskRcnn:
             f'(cv2.dnn: {reason}). Are they of the same model, and in this order?')
 
 
-def read_weights(path: Path) -> NDArray[np.uint8]:
-    """Read a frozen graph, after a look at whether it is one.
-
-    Returns:
-        uint8, the file's bytes.
-
-    Raises:
-        ModelError: missing, empty, truncated, a git-LFS pointer, a web page, a text graph, or
-            anything else.
-
-    """
-    try:
-        payload = path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f'weights {path}: {error.strerror}. Expected a frozen graph (.pb); see docs/models.md '
-            'for where to get one') from None
-    problem = _problem(payload)
-    if problem:
-        raise ModelError(f'weights {path}: {problem}')
-    return np.frombuffer(payload, np.uint8)
-
-
-def _problem(payload: bytes) -> str:
-    """Say what is wrong with the bytes of a frozen graph, '' where nothing is to be seen."""
-    start = payload[:200].lstrip().lower()
-    if not payload:
-        return 'the file is empty. Download it again'
-    if start.startswith(b'version https://git-lfs'):
-        return 'is a git-LFS pointer, not the file itself. Run "git lfs pull" in its repository'
-    if start.startswith((b'<!doctype', b'<html', b'<?xml')):
-        return 'is a web page, not a model: the download failed. Download it again'
-    if start.startswith(b'node {') or start.startswith(b'node{'):
-        return ('is a text graph (.pbtxt). Give the frozen graph (.pb) here and the text graph '
-                'beside it')
-    end = _end_of_fields(payload)
-    if end is None:
-        return 'is not a frozen graph (.pb) of TensorFlow'
-    if end > len(payload):
-        return (f'is truncated: {len(payload)} bytes, and the last entry ends at {end}. '
-                'Download it again')
-    return ''
-
-
-def _end_of_fields(payload: bytes) -> int | None:
-    """Walk the top level of a GraphDef: where its last entry ends, None where it is no GraphDef."""
-    node_tag, known_tags = 0x0A, (0x0A, 0x12, 0x18, 0x22)  # node, library, version, versions
-    position = 0
-    if payload[0] != node_tag:
-        return None
-    while position < len(payload):
-        tag = payload[position]
-        if tag not in known_tags:
-            return None
-        length, position = _varint(payload, position + 1)
-        if tag != 0x18:
-            position += length
-    return position
-
-
-def _varint(payload: bytes, position: int) -> tuple[int, int]:
-    """Value of a protobuf varint and the position behind it (past the end where it is cut off)."""
-    value = shift = 0
-    while position < len(payload):
-        byte = payload[position]
-        value |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if not byte & 0x80:
-            return value, position
-    return value, len(payload) + 1
-
-
-__all__ = ['Detections', 'MaskRcnn', 'read_weights']
+__all__ = ['Detections', 'MaskRcnn']

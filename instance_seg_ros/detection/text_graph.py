@@ -56,42 +56,26 @@ class GraphNode:
 
 @dataclass(frozen=True)
 class SplitGraph:
-    """A Mask R-CNN as two graphs that read the same weights.
+    """A Mask R-CNN as four graphs that read the same weights, each weight in one of them.
 
     Attributes:
-        boxes: text graph from the image to the detections.
-        masks: text graph from features and detections to the masks.
-        features, detections, mask_output: names of the nodes at the seam and at the end.
-        num_classes: foreground classes.
-    """
-
-    boxes: str
-    masks: str
-    features: str
-    detections: str
-    mask_output: str
-    num_classes: int
-
-
-@dataclass(frozen=True)
-class SharedGraph:
-    """A Mask R-CNN as three graphs that read the same weights, each weight in one of them.
-
-    Attributes:
-        proposals: text graph from the image to the proposals.
-        regions: text graph from features and regions to the regions' features and the detections.
-        masks: text graph from the regions' features to the masks.
-        features, proposal_output, region_features, detections, mask_output: names of the nodes at
-            the seams and at the end.
+        proposals: text graph from the image to its features and the proposals.
+        regions: text graph from features and regions to what boxes and masks are made of.
+        boxes: text graph from the proposals and their box features to the detections.
+        masks: text graph from the mask features of detections to the masks.
+        features, proposal_output, box_features, mask_features, detections, mask_output: names of
+            the nodes at the seams and at the ends.
         num_classes: foreground classes.
     """
 
     proposals: str
     regions: str
+    boxes: str
     masks: str
     features: str
     proposal_output: str
-    region_features: str
+    box_features: str
+    mask_features: str
     detections: str
     mask_output: str
     num_classes: int
@@ -125,10 +109,11 @@ def read_text_graph(path: Path) -> list[GraphNode]:
 
 
 def split(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> SplitGraph:
-    """Split a Mask R-CNN before its mask stage.
+    """Split a Mask R-CNN before and behind the features of regions, which both stages compute.
 
     The mask stage is 60 % of the plain network's time, because it runs for all 100 rows of the
-    detection output, padding included. As a graph of its own it runs for the rows that are wanted.
+    detection output, padding included. Apart, it runs for the rows that are wanted. It computes the
+    features of its regions with the weights of the box stage: both share a part that does.
 
     Args:
         nodes: the text graph.
@@ -139,58 +124,41 @@ def split(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> S
         ModelError: the graph is not that of a Mask R-CNN.
 
     """
-    parts = _parts(nodes, path, proposals)
-    features, detections = parts.masks[0].inputs[:2]
-    return SplitGraph(
-        boxes=_text(parts.proposals + parts.regions),
-        masks=_placeholder(features) + _placeholder(detections) + _text(parts.masks),
-        features=features, detections=detections, mask_output=nodes[-1].name,
-        num_classes=parts.num_classes)
-
-
-def share(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> SharedGraph:
-    """Split a Mask R-CNN such that every weight is in one part.
-
-    The mask stage computes features of regions as the box stage does, with the same weights.
-
-    Args:
-        nodes, path, proposals: as for :func:`split`.
-
-    Raises:
-        ModelError: the graph is not that of a Mask R-CNN, or its two stages have nothing in common.
-
-    """
-    parts = _parts(nodes, path, proposals)
-    features, proposal_output = parts.regions[0].inputs[:2]
-    twins = _twins(parts.masks, parts.regions)
-    head = [node for node in parts.masks if node.name not in twins]
-    seams = sorted({name for node in head for name in node.inputs if name in twins})
-    if len(seams) != 1:
+    stages = _stages(nodes, path, proposals)
+    features, proposal_output = stages.boxes[0].inputs[:2]
+    twins = _twins(stages.masks, stages.boxes)
+    mask_head = [node for node in stages.masks if node.name not in twins]
+    seams = sorted({name for node in mask_head for name in node.inputs if name in twins})
+    end = next((i + 1 for i, node in enumerate(stages.boxes) if node.op == 'Flatten'), 0)
+    shared, box_head = stages.boxes[:end], stages.boxes[end:]
+    if len(seams) != 1 or twins[seams[0]] not in (node.name for node in shared):
         raise ModelError(
-            f'text graph {path}: its mask stage is not the box stage and a head of its own, which '
-            'low_memory needs. Leave low_memory at false')
-    return SharedGraph(
-        proposals=_text(parts.proposals),
-        # The slice that follows reads rows as they are, where features are taken to be NHWC.
-        regions=(_placeholder(features) + _placeholder(proposal_output, 'NCHW') +
-                 _text(parts.regions)),
-        masks=_placeholder(seams[0]) + _text(head),
-        features=features, proposal_output=proposal_output, region_features=twins[seams[0]],
-        detections=parts.masks[0].inputs[1], mask_output=nodes[-1].name,
-        num_classes=parts.num_classes)
+            f'text graph {path}: its mask stage does not begin as the box stage does. Expected '
+            'what tf_text_graph_mask_rcnn.py of OpenCV writes')
+    box_features = shared[-1].name
+    # What slices proposals reads rows as they are, where features are taken to be NHWC.
+    regions = _placeholder(proposal_output, 'NCHW')
+    return SplitGraph(
+        proposals=_text(stages.proposals),
+        regions=_placeholder(features) + regions + _text(shared),
+        boxes=_placeholder(box_features) + regions + _text(box_head),
+        masks=_placeholder(seams[0]) + _text(mask_head),
+        features=features, proposal_output=proposal_output, box_features=box_features,
+        mask_features=twins[seams[0]], detections=stages.masks[0].inputs[1],
+        mask_output=nodes[-1].name, num_classes=stages.num_classes)
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _Stages:
     """Nodes up to the proposals, from their crop to the detections, and from the crop of those."""
 
     proposals: list[GraphNode]
-    regions: list[GraphNode]
+    boxes: list[GraphNode]
     masks: list[GraphNode]
     num_classes: int
 
 
-def _parts(nodes: list[GraphNode], path: Path, proposals: int | None) -> _Parts:
+def _stages(nodes: list[GraphNode], path: Path, proposals: int | None) -> _Stages:
     outputs = [node for node in nodes if node.op == 'DetectionOutput']
     crops = [_position_of_crop(nodes, output.name) for output in outputs]
     classes = outputs[-1].number('num_classes') if outputs else None
@@ -205,7 +173,7 @@ def _parts(nodes: list[GraphNode], path: Path, proposals: int | None) -> _Parts:
         edited[first.name] = first.with_number('keep_top_k', proposals)
     nodes = [edited.get(node.name, node) for node in nodes]
     start, end = crops
-    return _Parts(nodes[:start], nodes[start:end], nodes[end:], int(classes))
+    return _Stages(nodes[:start], nodes[start:end], nodes[end:], int(classes))
 
 
 def _position_of_crop(nodes: list[GraphNode], regions: str) -> int | None:
@@ -213,12 +181,12 @@ def _position_of_crop(nodes: list[GraphNode], regions: str) -> int | None:
                  if node.op == 'CropAndResize' and node.inputs[1] == regions), None)
 
 
-def _twins(masks: list[GraphNode], regions: list[GraphNode]) -> dict[str, str]:
+def _twins(masks: list[GraphNode], boxes: list[GraphNode]) -> dict[str, str]:
     """Names of nodes of the mask stage that do to its crop what a node of the box stage does to
     the other, and the names of those.
     """
-    operations = {node.name: node.op for node in regions}
-    twins = {masks[0].name: regions[0].name}
+    operations = {node.name: node.op for node in boxes}
+    twins = {masks[0].name: boxes[0].name}
     for node in masks[1:]:
         name = _SECOND_USE.sub(r'\1', node.name)
         follows = node.op == 'Const' or any(i in twins for i in node.inputs)

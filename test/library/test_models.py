@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+import cv2
 import pytest
 import yaml
 
@@ -209,6 +210,12 @@ class TestFilesThatAreNotWhatTheyShouldBe:
         (folder / 'model.pb').write_bytes(content)
         with pytest.raises(ModelError, match=rf'model\.pb: .*({problem})'):
             attempt(folder)
+
+    def test_an_opencv_that_reads_no_tensorflow_graphs(
+            self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delattr(cv2.dnn, 'readNetFromTensorflow')  # as in 5.1
+        with pytest.raises(ModelError, match=r'OpenCV .*"opencv-contrib-python>=4\.10,<5\.1"'):
+            load(folder)
 
     @pytest.mark.parametrize('kept', [0.1, 0.5, 0.99])
     def test_truncated_weights(self, folder: Path, kept: float) -> None:

@@ -7,7 +7,7 @@ import pytest
 from random_models import REPOSITORY
 
 from instance_seg_ros import ModelError
-from instance_seg_ros.detection.text_graph import SCORE_FLOOR, read_text_graph, share, split
+from instance_seg_ros.detection.text_graph import SCORE_FLOOR, read_text_graph, split
 
 SHIPPED = REPOSITORY / 'models' / 'person_mask_rcnn.pbtxt'
 
@@ -18,38 +18,27 @@ def write(folder: Path, text: str | bytes) -> Path:
     return path
 
 
-def test_the_split_parts_meet_at_the_seam() -> None:
-    nodes = read_text_graph(SHIPPED)
-    graph = split(nodes, SHIPPED)
-    assert (graph.detections, graph.mask_output) == ('detection_out_final', 'detection_masks')
-    assert graph.num_classes == 1
-    # Every node is in one of the two, and the second one's inputs are placeholders of its own.
-    boxes, masks = graph.boxes.count('node {'), graph.masks.count('node {')
-    assert boxes + masks == len(nodes) + 2
-    assert graph.masks.count('op: "Placeholder"') == 2
-    assert f'name: "{graph.mask_output}"' in graph.masks
-    assert f'name: "{graph.mask_output}"' not in graph.boxes
-
-
 def weights_in(text: str) -> set[str]:
     return set(re.findall(r'input: "(.*/(?:weights|biases|gamma))"', text))
 
 
-def test_shared_parts_have_every_weight_once() -> None:
-    graph = share(read_text_graph(SHIPPED), SHIPPED)
-    parts = [weights_in(text) for text in (graph.proposals, graph.regions, graph.masks)]
+def test_every_weight_is_in_one_part() -> None:
+    graph = split(read_text_graph(SHIPPED), SHIPPED)
+    assert (graph.detections, graph.mask_output) == ('detection_out_final', 'detection_masks')
+    assert graph.num_classes == 1
+    parts = [weights_in(text)
+             for text in (graph.proposals, graph.regions, graph.boxes, graph.masks)]
     assert all(len(part) >= 2 for part in parts)
     assert set.union(*parts) == weights_in(SHIPPED.read_text())
     assert sum(len(part) for part in parts) == len(set.union(*parts))
 
 
-def test_a_mask_stage_that_branches_off_twice_cannot_be_shared(tmp_path: Path) -> None:
+def test_a_mask_stage_of_another_kind_is_refused(tmp_path: Path) -> None:
     text = SHIPPED.read_text().replace(
         'SecondStageFeatureExtractor_1/InceptionV2/Mixed_5c/Branch_0', 'Other/Branch_0')
     path = write(tmp_path, text)
-    split(read_text_graph(path), path)
-    with pytest.raises(ModelError, match=r'graph\.pbtxt: .*Leave low_memory at false'):
-        share(read_text_graph(path), path)
+    with pytest.raises(ModelError, match=r'graph\.pbtxt: its mask stage does not begin as'):
+        split(read_text_graph(path), path)
 
 
 def final_detection(text: str) -> str:
@@ -66,7 +55,7 @@ def test_the_number_of_proposals_can_be_lowered_but_not_raised(tmp_path: Path) -
 
     def numbers(proposals: int | None) -> list[float | None]:
         graph = split(nodes, SHIPPED, proposals)
-        edited = read_text_graph(write(tmp_path, graph.boxes))
+        edited = read_text_graph(write(tmp_path, graph.proposals + graph.boxes))
         return [n.number('keep_top_k') for n in edited if n.op == 'DetectionOutput']
 
     own = numbers(None)

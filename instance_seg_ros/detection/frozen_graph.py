@@ -1,0 +1,193 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Frozen graphs (.pb) of TensorFlow: reading, checking, and where their constants are.
+
+They are protobuf messages (https://protobuf.dev/programming-guides/encoding). Of the many that
+TensorFlow defines four matter here, so they are walked in place instead of being parsed and copied.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.errors import ModelError
+
+# Field numbers of tensorflow/core/framework: graph.proto, node_def.proto, attr_value.proto,
+# tensor.proto, tensor_shape.proto.
+_GRAPH_NODE, _NODE_NAME, _NODE_OP, _NODE_ATTRIBUTE = 1, 1, 2, 5
+_MAP_VALUE, _VALUE_TENSOR = 2, 8
+_TENSOR_TYPE, _TENSOR_SHAPE, _TENSOR_CONTENT = 1, 2, 4
+_SHAPE_DIMENSION, _DIMENSION_SIZE = 2, 1
+_FLOAT32 = 1
+# How a field's bytes are encoded.
+_VARINT, _LENGTH_AND_BYTES = 0, 2
+_FIXED_LENGTHS = {1: 8, 5: 4}
+
+_Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Where a float32 array is in the bytes of a frozen graph."""
+
+    start: int
+    shape: tuple[int, ...]
+
+    def read(self, weights: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return a copy of the array."""
+        end = self.start + 4 * math.prod(self.shape)
+        return np.frombuffer(weights[self.start:end].tobytes(), '<f4').reshape(self.shape)
+
+    def write(self, weights: NDArray[np.uint8], array: NDArray[np.float32]) -> None:
+        """Put an array of the same shape in its place."""
+        payload = np.frombuffer(array.astype('<f4').tobytes(), np.uint8)
+        weights[self.start:self.start + payload.size] = payload
+
+
+def read_weights(path: Path) -> NDArray[np.uint8]:
+    """Read a frozen graph, after a look at whether it is one.
+
+    Returns:
+        uint8, the file's bytes.
+
+    Raises:
+        ModelError: missing, empty, truncated, a git-LFS pointer, a web page, a text graph, or
+            anything else.
+
+    """
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f'weights {path}: {error.strerror}. Expected a frozen graph (.pb); see docs/models.md '
+            'for where to get one') from None
+    problem = _problem(payload)
+    if problem:
+        raise ModelError(f'weights {path}: {problem}')
+    return np.frombuffer(payload, np.uint8)
+
+
+def float_constants(weights: NDArray[np.uint8]) -> dict[str, Constant]:
+    """Return the float32 constants that are stored as raw bytes, by name.
+
+    Raises:
+        ValueError: the bytes are no GraphDef.
+
+    """
+    data = weights.tobytes()
+    constants = {}
+    for node in _messages(data, (0, len(data)), _GRAPH_NODE):
+        constant = _constant(data, node)
+        if constant is not None:
+            constants[_text(data, node, _NODE_NAME)] = constant
+    return constants
+
+
+def _constant(data: bytes, node: _Span) -> Constant | None:
+    if _text(data, node, _NODE_OP) == 'Const':
+        for attribute in _messages(data, node, _NODE_ATTRIBUTE):
+            for value in _messages(data, attribute, _MAP_VALUE):
+                for tensor in _messages(data, value, _VALUE_TENSOR):
+                    return _stored_as_bytes(data, tensor)
+    return None
+
+
+def _stored_as_bytes(data: bytes, tensor: _Span) -> Constant | None:
+    contents = list(_messages(data, tensor, _TENSOR_CONTENT))
+    if _numbers(data, tensor, _TENSOR_TYPE) != [_FLOAT32] or len(contents) != 1:
+        return None
+    shape = tuple(
+        size for dimensions in _messages(data, tensor, _TENSOR_SHAPE)
+        for dimension in _messages(data, dimensions, _SHAPE_DIMENSION)
+        for size in _numbers(data, dimension, _DIMENSION_SIZE))
+    start, end = contents[0]
+    return Constant(start, shape) if end - start == 4 * math.prod(shape) else None
+
+
+def _text(data: bytes, message: _Span, number: int) -> str:
+    return ''.join(data[start:end].decode() for start, end in _messages(data, message, number))
+
+
+def _messages(data: bytes, message: _Span, number: int) -> list[_Span]:
+    return [value for found, value in _fields(data, message)
+            if found == number and isinstance(value, tuple)]
+
+
+def _numbers(data: bytes, message: _Span, number: int) -> list[int]:
+    return [value for found, value in _fields(data, message)
+            if found == number and isinstance(value, int)]
+
+
+def _fields(data: bytes, message: _Span) -> Iterator[tuple[int, int | _Span]]:
+    """Yield the number of each field of a message with its value, or with where its bytes are."""
+    position, end = message
+    while position < end:
+        tag, position = _varint(data, position)
+        number, encoding = tag >> 3, tag & 7
+        if encoding == _VARINT:
+            value, position = _varint(data, position)
+            yield number, value
+        else:
+            length = _FIXED_LENGTHS.get(encoding)
+            if encoding == _LENGTH_AND_BYTES:
+                length, position = _varint(data, position)
+            if length is None or position + length > end:
+                raise ValueError(f'no field begins at byte {position}')
+            yield number, (position, position + length)
+            position += length
+
+
+def _problem(payload: bytes) -> str:
+    """Say what is wrong with the bytes of a frozen graph, '' where nothing is to be seen."""
+    start = payload[:200].lstrip().lower()
+    if not payload:
+        return 'the file is empty. Download it again'
+    if start.startswith(b'version https://git-lfs'):
+        return 'is a git-LFS pointer, not the file itself. Run "git lfs pull" in its repository'
+    if start.startswith((b'<!doctype', b'<html', b'<?xml')):
+        return 'is a web page, not a model: the download failed. Download it again'
+    if start.startswith(b'node {') or start.startswith(b'node{'):
+        return ('is a text graph (.pbtxt). Give the frozen graph (.pb) here and the text graph '
+                'beside it')
+    end = _end_of_fields(payload)
+    if end is None:
+        return 'is not a frozen graph (.pb) of TensorFlow'
+    if end > len(payload):
+        return (f'is truncated: {len(payload)} bytes, and the last entry ends at {end}. '
+                'Download it again')
+    return ''
+
+
+def _end_of_fields(payload: bytes) -> int | None:
+    """Walk the top level of a GraphDef: where its last entry ends, None where it is no GraphDef."""
+    node_tag, known_tags = 0x0A, (0x0A, 0x12, 0x18, 0x22)  # node, library, version, versions
+    position = 0
+    if payload[0] != node_tag:
+        return None
+    while position < len(payload):
+        tag = payload[position]
+        if tag not in known_tags:
+            return None
+        length, position = _varint(payload, position + 1)
+        if tag != 0x18:
+            position += length
+    return position
+
+
+def _varint(payload: bytes, position: int) -> tuple[int, int]:
+    """Value of a protobuf varint and the position behind it (past the end where it is cut off)."""
+    value = shift = 0
+    while position < len(payload):
+        byte = payload[position]
+        value |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if not byte & 0x80:
+            return value, position
+    return value, len(payload) + 1
+
+
+__all__ = ['Constant', 'float_constants', 'read_weights']
