@@ -171,8 +171,7 @@ class InstanceSegNode(LifecycleNode):
         return_freed_memory()
         self._engine = self._load(values)
         return_freed_memory()
-        if not values['low_memory']:
-            reuse_freed_memory()
+        reuse_freed_memory()
         for place in found:
             self._cameras.append(Camera(self, place, values, self._image_group))
         self._configurations += 1
