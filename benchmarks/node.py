@@ -104,7 +104,8 @@ class Client:
 
     def _note(self, topic: str, message: Any) -> None:
         self.received[topic][message.header.stamp.sec] = time.perf_counter()
-        self.sizes[topic] = len(serialize_message(message))
+        if topic not in self.sizes:  # once: the next result of the same image may be waiting
+            self.sizes[topic] = len(serialize_message(message))
 
     def send(self, image: NDArray[np.uint8]) -> tuple[int, float]:
         """Publish an image; return its number, which its results carry, and when it was sent."""

@@ -32,19 +32,22 @@ class Spread:
 
 
 def measure(contenders: Mapping[str, Contender], repeats: int) -> dict[str, NDArray[np.float64]]:
-    """Run every contender ``repeats`` times, in turns, after a warm-up.
+    """Run every contender ``repeats`` times, in turns.
+
+    In its turn each runs twice, and the second run counts: as with the frames of a camera, the one
+    before was its own, not that of another which has left the caches full of other weights.
 
     Returns:
         Milliseconds by name, float64 (repeats,); those of one position were taken side by side.
 
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
-    for repeat in range(repeats + 1):
+    for _ in range(repeats):
         for name, run in contenders.items():
+            run()
             started = time.perf_counter()
             run()
-            if repeat:  # the first is the warm-up
-                times[name].append(1e3 * (time.perf_counter() - started))
+            times[name].append(1e3 * (time.perf_counter() - started))
     return {name: np.array(values) for name, values in times.items()}
 
 
