@@ -22,6 +22,9 @@ LOG = logging.getLogger(__name__)
 
 _ROW = 7  # image id, class id, score, x1, y1, x2, y2
 _WARM_UP_SIZE = (192, 256)
+# Before, a convolution with a stride pads every image as it padded the first: where an eighth of a
+# side is odd and was even then, features are shifted, and boxes and masks are others.
+_OLDEST_OPENCV = (4, 13)
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,9 @@ class MaskRcnn:
     def _load(self, payload: NDArray[np.uint8], text: str) -> Any:
         read = getattr(cv2.dnn, 'readNetFromTensorflow', None)
         if read is None:
-            raise ModelError(
-                f'OpenCV {cv2.__version__} has no reader of TensorFlow graphs: 5.1 removed it. '
-                'Expected 4.10 to 5.0; install "opencv-contrib-python>=4.10,<5.1"')
+            raise _unfit('has no reader of TensorFlow graphs')
+        if tuple(map(int, cv2.__version__.split('.')[:2])) < _OLDEST_OPENCV:
+            raise _unfit('computes wrong features when images change their size')
         options: dict[str, Any] = {}
         if hasattr(cv2.dnn, 'ENGINE_CLASSIC'):
             # The new engine of OpenCV 5 silently returns other tensors for these graphs.
@@ -177,6 +180,12 @@ class MaskRcnn:
         return ModelError(
             f'weights {self._weights} and text graph {self._text_graph} do not work together '
             f'(cv2.dnn: {reason}). Are they of the same model, and in this order?')
+
+
+def _unfit(reason: str) -> ModelError:
+    return ModelError(
+        f'OpenCV {cv2.__version__} {reason}. Expected 4.13 to 5.0; install '
+        '"opencv-contrib-python>=4.13,<5.1"')
 
 
 __all__ = ['Detections', 'MaskRcnn']
