@@ -35,7 +35,10 @@ def fold_batch_norms(
 
     Args:
         nodes: the text graph.
-        weights: uint8, its frozen graph.
+        weights: uint8, the bytes of its frozen graph.
+
+    Returns:
+        The text graph and the bytes, changed; the arguments stay as they are.
 
     Raises:
         ValueError: ``weights`` are no GraphDef.

@@ -2,7 +2,7 @@
 """Frozen graphs (.pb) of TensorFlow: reading, checking, and where their constants are.
 
 They are protobuf messages (https://protobuf.dev/programming-guides/encoding). Of the many that
-TensorFlow defines four matter here, so they are walked in place instead of being parsed and copied.
+TensorFlow defines five matter here, so the bytes are walked, and changed where they are.
 """
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _constant(data: bytes, node: _Span) -> Constant | None:
 
 
 def _stored_as_bytes(data: bytes, tensor: _Span) -> Constant | None:
-    contents = list(_messages(data, tensor, _TENSOR_CONTENT))
+    contents = _messages(data, tensor, _TENSOR_CONTENT)
     if _numbers(data, tensor, _TENSOR_TYPE) != [_FLOAT32] or len(contents) != 1:
         return None
     shape = tuple(

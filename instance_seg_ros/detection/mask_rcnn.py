@@ -74,6 +74,7 @@ class MaskRcnn:
 
     def __init__(self, weights: Path, text_graph: Path, proposals: int | None = None,
                  parallel_nets: int = 1, low_memory: bool = False) -> None:
+        _check_opencv()
         self._weights, self._text_graph = weights, text_graph
         nodes = read_text_graph(text_graph)
         payload = read_weights(weights)
@@ -130,18 +131,13 @@ class MaskRcnn:
 
     # ---- loading
     def _load(self, payload: NDArray[np.uint8], text: str) -> Any:
-        read = getattr(cv2.dnn, 'readNetFromTensorflow', None)
-        if read is None:
-            raise _unfit('has no reader of TensorFlow graphs')
-        if tuple(map(int, cv2.__version__.split('.')[:2])) < _OLDEST_OPENCV:
-            raise _unfit('computes wrong features when images change their size')
         options: dict[str, Any] = {}
         if hasattr(cv2.dnn, 'ENGINE_CLASSIC'):
             # The new engine of OpenCV 5 silently returns other tensors for these graphs.
             options['engine'] = cv2.dnn.ENGINE_CLASSIC
         config = np.frombuffer(text.encode(), np.uint8)
         try:
-            return read(payload, config, **options)
+            return cv2.dnn.readNetFromTensorflow(payload, config, **options)
         except cv2.error as error:
             raise self._mismatch(error.err or str(error)) from None
 
@@ -182,9 +178,15 @@ class MaskRcnn:
             f'(cv2.dnn: {reason}). Are they of the same model, and in this order?')
 
 
-def _unfit(reason: str) -> ModelError:
-    return ModelError(
-        f'OpenCV {cv2.__version__} {reason}. Expected 4.13 to 5.0; install '
+def _check_opencv() -> None:
+    if not hasattr(cv2.dnn, 'readNetFromTensorflow'):
+        problem = 'has no reader of TensorFlow graphs'
+    elif tuple(map(int, cv2.__version__.split('.')[:2])) < _OLDEST_OPENCV:
+        problem = 'computes wrong features when images change their size'
+    else:
+        return
+    raise ModelError(
+        f'OpenCV {cv2.__version__} {problem}. Expected 4.13 to 5.0; install '
         '"opencv-contrib-python>=4.13,<5.1"')
 
 

@@ -13,6 +13,8 @@ import yaml
 REPOSITORY = Path(__file__).parents[2]
 COCO_LABELS = REPOSITORY / 'models' / 'coco_labels.txt'
 STOP_SIGN, SHEEP = 12, 19  # class ids: COCO's ids less one
+# OpenCV 5 has a second engine, which returns other tensors.
+ENGINE = {'engine': cv2.dnn.ENGINE_CLASSIC} if hasattr(cv2.dnn, 'ENGINE_CLASSIC') else {}
 
 
 def write_model(folder: Path, width: float, num_classes: int,
@@ -41,9 +43,8 @@ def write_manifest(folder: Path, labels: list[str], name: str = 'model') -> Path
 
 def load_whole_graph(folder: Path) -> 'cv2.dnn.Net':
     """Load the model of a folder as everybody does, in one piece."""
-    engine = {'engine': cv2.dnn.ENGINE_CLASSIC} if hasattr(cv2.dnn, 'ENGINE_CLASSIC') else {}
     return cv2.dnn.readNetFromTensorflow(
-        str(folder / 'model.pb'), str(folder / 'model.pbtxt'), **engine)
+        str(folder / 'model.pb'), str(folder / 'model.pbtxt'), **ENGINE)
 
 
 def forward_whole_graph(net: 'cv2.dnn.Net', image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

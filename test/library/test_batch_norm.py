@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from random_models import REPOSITORY, forward_whole_graph
+from random_models import ENGINE, REPOSITORY, forward_whole_graph
 
 from instance_seg_ros.detection import MaskRcnn
 from instance_seg_ros.detection.batch_norm import fold_batch_norms
@@ -15,7 +15,6 @@ from instance_seg_ros.detection.text_graph import GraphNode, read_text_graph
 # A trained model: its batch norms have four different numbers for every channel.
 WEIGHTS = REPOSITORY / 'models' / 'person_mask_rcnn.pb'
 TEXT_GRAPH = WEIGHTS.with_suffix('.pbtxt')
-ENGINE = {'engine': cv2.dnn.ENGINE_CLASSIC} if hasattr(cv2.dnn, 'ENGINE_CLASSIC') else {}
 
 
 @pytest.fixture(scope='module')
