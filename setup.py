@@ -41,9 +41,9 @@ setup(
     install_requires=[
         'numpy>=1.24,<3',  # arrays
         # cv2.dnn runs the network, cv2.ximgproc smooths masks. With windows: a desktop has the
-        # libraries that they need; on a server install the -headless build instead. Before 4.13 a
-        # net computes wrong features when images change their size; 5.1 reads no TensorFlow graphs.
-        'opencv-contrib-python>=4.13,<5.1',
+        # libraries that they need; on a server install the -headless build instead. 5.1 reads no
+        # TensorFlow graphs any more.
+        'opencv-contrib-python>=4.10,<5.1',
         'onnxruntime>=1.19,<2',  # the learned refiner; older ones do not work with NumPy 2
         'pycocotools>=2.0.7,<3',  # COCO's run-lengths
         'PyYAML>=5.4,<7',  # manifests

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,7 +60,11 @@ def run(options: argparse.Namespace) -> int:
 
 def _silence_opencv() -> None:
     """Leave it to this command to say what is wrong with a file."""
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    if hasattr(cv2, 'setLogLevel'):  # until OpenCV 4.12; then it moved to a module
+        cv2.setLogLevel(0)
+    else:
+        log: Any = getattr(cv2.utils, 'logging', None)
+        log.setLogLevel(log.LOG_LEVEL_SILENT)
 
 
 def _check_options(options: argparse.Namespace) -> None:

@@ -12,19 +12,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.detection.batch_norm import fold_batch_norms
-from instance_seg_ros.detection.frozen_graph import read_weights
+from instance_seg_ros.detection.net_loader import NetLoader
 from instance_seg_ros.detection.nets import Nets
-from instance_seg_ros.detection.text_graph import read_text_graph, split
+from instance_seg_ros.detection.text_graph import split
 from instance_seg_ros.errors import ModelError
 
 LOG = logging.getLogger(__name__)
 
 _ROW = 7  # image id, class id, score, x1, y1, x2, y2
 _WARM_UP_SIZE = (192, 256)
-# Before, a convolution with a stride pads every image as it padded the first: where an eighth of a
-# side is odd and was even then, features are shifted, and boxes and masks are others.
-_OLDEST_OPENCV = (4, 13)
 
 
 @dataclass(frozen=True)
@@ -74,31 +70,24 @@ class MaskRcnn:
 
     def __init__(self, weights: Path, text_graph: Path, proposals: int | None = None,
                  parallel_nets: int = 1, low_memory: bool = False) -> None:
-        _check_opencv()
-        self._weights, self._text_graph = weights, text_graph
-        nodes = read_text_graph(text_graph)
-        payload = read_weights(weights)
-        try:
-            nodes, payload = fold_batch_norms(nodes, payload)
-        except ValueError as error:
-            raise self._mismatch(str(error)) from None
-        graph = split(nodes, text_graph, proposals)
+        self._weights = weights
+        self._loader = NetLoader(weights, text_graph, winograd=not low_memory)
+        graph = split(self._loader.nodes, text_graph, proposals)
         self.num_classes = graph.num_classes
-
-        def load(text: str) -> Any:
-            net = self._load(payload, text)
-            net.enableWinograd(not low_memory)
-            return net
-
-        self._nets = Nets(load, graph, parallel_nets)
+        self._nets = Nets(self._loader.load, graph, parallel_nets)
         for _ in range(parallel_nets):  # they take turns
             self.mask_size = self._warm_up()
+        self._loader.forget_weights()
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> Detections:
         """Find boxes in an image.
 
         Args:
             image_bgr: uint8 (H, W, 3); the network sees it at this size.
+
+        Raises:
+            ModelError: the file of the weights, needed again at some changes of the size, is gone
+                or is another one.
 
         """
         rows, features = self._nets.boxes(cv2.dnn.blobFromImage(image_bgr, swapRB=True, crop=False))
@@ -129,18 +118,6 @@ class MaskRcnn:
         """Sum up milliseconds by layer of cv2.dnn in ``proposals``, ``boxes`` and ``masks``."""
         return self._nets.layer_times()
 
-    # ---- loading
-    def _load(self, payload: NDArray[np.uint8], text: str) -> Any:
-        options: dict[str, Any] = {}
-        if hasattr(cv2.dnn, 'ENGINE_CLASSIC'):
-            # The new engine of OpenCV 5 silently returns other tensors for these graphs.
-            options['engine'] = cv2.dnn.ENGINE_CLASSIC
-        config = np.frombuffer(text.encode(), np.uint8)
-        try:
-            return cv2.dnn.readNetFromTensorflow(payload, config, **options)
-        except cv2.error as error:
-            raise self._mismatch(error.err or str(error)) from None
-
     def _warm_up(self) -> int:
         """Run both stages once; return the side of a mask."""
         height, width = _WARM_UP_SIZE
@@ -150,44 +127,26 @@ class MaskRcnn:
             rows, features = self._nets.boxes(cv2.dnn.blobFromImage(image, swapRB=True, crop=False))
             masks = self._nets.masks(features, row)
         except cv2.error as error:
-            raise self._mismatch(error.err or str(error)) from None
+            raise self._loader.mismatch(error.err or str(error)) from None
         self._check_shapes(rows, features, masks)
         return masks.shape[-1]
 
     def _check_shapes(
             self, rows: NDArray[Any], features: NDArray[Any], masks: NDArray[Any]) -> None:
         if rows.ndim != 4 or rows.shape[-1] != _ROW:
-            raise self._mismatch(
+            raise self._loader.mismatch(
                 f'the detections have the shape {rows.shape}, expected (1, 1, N, {_ROW})')
         if features.ndim != 4:
-            raise self._mismatch(f'the features have the shape {features.shape}')
+            raise self._loader.mismatch(f'the features have the shape {features.shape}')
         classes, height, width = masks.shape[1:] if masks.ndim == 4 else (0, 0, 0)
         if classes != self.num_classes or height != width or height == 0:
-            raise self._mismatch(
+            raise self._loader.mismatch(
                 f'the masks have the shape {masks.shape}, expected '
                 f'(1, {self.num_classes}, M, M)')
         if not (np.isfinite(features).all() and np.isfinite(masks).all()):
             raise ModelError(
                 f'weights {self._weights}: give results that are not finite; the file is corrupted.'
                 ' Download or export it again')
-
-    def _mismatch(self, reason: str) -> ModelError:
-        reason = ' '.join(reason.split())[:200]
-        return ModelError(
-            f'weights {self._weights} and text graph {self._text_graph} do not work together '
-            f'(cv2.dnn: {reason}). Are they of the same model, and in this order?')
-
-
-def _check_opencv() -> None:
-    if not hasattr(cv2.dnn, 'readNetFromTensorflow'):
-        problem = 'has no reader of TensorFlow graphs'
-    elif tuple(map(int, cv2.__version__.split('.')[:2])) < _OLDEST_OPENCV:
-        problem = 'computes wrong features when images change their size'
-    else:
-        return
-    raise ModelError(
-        f'OpenCV {cv2.__version__} {problem}. Expected 4.13 to 5.0; install '
-        '"opencv-contrib-python>=4.13,<5.1"')
 
 
 __all__ = ['Detections', 'MaskRcnn']

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
@@ -20,6 +20,14 @@ from instance_seg_ros.detection.text_graph import SplitGraph
 # it, where that of all 100 does not: 5 % of the time of a frame's boxes. With fewer, the weights
 # come from memory too often.
 _REGIONS_AT_ONCE = 25
+# A convolution keeps what cv2.dnn prepared for its first input: the padding, which with a stride of
+# two depends on whether a side is odd, and the choice of Winograd's method, which needs a side of
+# 12. At another size the features would be shifted. Since OpenCV 4.13 large inputs are prepared
+# anew. The features are a sixteenth of the image, so sides that are equal modulo 16 are odd at the
+# same layers, and from 12 * 16 on every layer has 12.
+_STRIDE = 16
+_LARGE = 12 * _STRIDE
+_PREPARES_ANEW = tuple(map(int, cv2.__version__.split('.')[:2])) >= (4, 13)
 
 
 class Nets:
@@ -36,16 +44,16 @@ class Nets:
 
     def __init__(self, load: Callable[[str], Any], graph: SplitGraph, parallel: int = 1) -> None:
         self._graph = graph
-        self._proposal_nets = _Pool(load(graph.proposals) for _ in range(parallel))
-        self._region_nets = _Pool(load(graph.regions) for _ in range(parallel))
-        self._box_nets = _Pool(load(graph.boxes) for _ in range(parallel))
-        self._mask_net = _Pool([load(graph.masks)])
+        self._proposal_nets = _Pool(lambda: load(graph.proposals), parallel)
+        self._region_nets = _Pool(lambda: load(graph.regions), parallel)
+        self._box_nets = _Pool(lambda: load(graph.boxes), parallel)
+        self._mask_net = _Pool(lambda: load(graph.masks))
         self._times: dict[str, dict[str, float]] | None = None
 
     def boxes(self, blob: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Rows (1, 1, N, 7) and features (1, C, h, w) of an image's blob (1, 3, H, W)."""
         graph = self._graph
-        with self._proposal_nets.one() as net:
+        with self._proposal_nets.one(_preparation(blob)) as net:
             net.setInput(blob)
             proposals, features = self._forward(
                 net, 'proposals', [graph.proposal_output, graph.features])
@@ -102,18 +110,38 @@ class Nets:
 
 
 class _Pool:
-    """Nets of which each caller gets one for itself, the one that has been free for longest."""
+    """Nets of which each caller gets one for itself, the one that has been free for longest.
 
-    def __init__(self, nets: Iterable[Any]) -> None:
-        self._free: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        for net in nets:
-            self._free.put(net)
+    Args:
+        make: makes a net.
+        count: how many there are.
+
+    """
+
+    def __init__(self, make: Callable[[], Any], count: int = 1) -> None:
+        self._make = make
+        self._free: queue.SimpleQueue[tuple[Any, tuple[int, int] | None]] = queue.SimpleQueue()
+        for _ in range(count):
+            self._free.put((make(), None))
 
     @contextlib.contextmanager
-    def one(self) -> Iterator[Any]:
-        """Lend a net."""
-        net = self._free.get()
+    def one(self, prepared_for: tuple[int, int] = (0, 0)) -> Iterator[Any]:
+        """Lend a net, a new one where the next in turn is prepared for other images."""
+        net, before = self._free.get()
         try:
+            if before not in (None, prepared_for):
+                net = self._make()
+            before = prepared_for
             yield net
         finally:
-            self._free.put(net)
+            self._free.put((net, before))
+
+
+def _preparation(blob: NDArray[np.float32]) -> tuple[int, int]:
+    """Return height and width of the smallest image that a net is prepared for in the same way."""
+    height, width = blob.shape[2:]
+    if min(height, width) < _LARGE:
+        return height, width
+    if _PREPARES_ANEW:
+        return _LARGE, _LARGE
+    return _LARGE + height % _STRIDE, _LARGE + width % _STRIDE

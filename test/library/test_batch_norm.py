@@ -37,7 +37,6 @@ def forward(nodes: list[GraphNode], weights: np.ndarray, image: np.ndarray
 
 @pytest.fixture(scope='module')
 def image(photo: np.ndarray) -> np.ndarray:
-    # An eighth of it is odd: OpenCV before 4.13 pads such sizes as those of the frame before.
     return cv2.resize(photo, (280, 264))
 
 
