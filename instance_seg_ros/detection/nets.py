@@ -20,14 +20,14 @@ from instance_seg_ros.detection.text_graph import SplitGraph
 # it, where that of all 100 does not: 5 % of the time of a frame's boxes. With fewer, the weights
 # come from memory too often.
 _REGIONS_AT_ONCE = 25
-# A convolution keeps what cv2.dnn prepared for its first input: the padding, which with a stride of
-# two depends on whether a side is odd, and the choice of Winograd's method, which needs a side of
-# 12. At another size the features would be shifted. Since OpenCV 4.13 large inputs are prepared
-# anew. The features are a sixteenth of the image, so sides that are equal modulo 16 are odd at the
-# same layers, and from 12 * 16 on every layer has 12.
-_STRIDE = 16
-_LARGE = 12 * _STRIDE
+# A convolution keeps what cv2.dnn prepared for its first input: its padding, which with a stride of
+# two depends on whether a side is odd, and the choice of Winograd's method, which needs sides of 12
+# or more. At another size features would be shifted. Since OpenCV 4.13 all is prepared anew, but
+# the padding of inputs that are smaller than that.
 _PREPARES_ANEW = tuple(map(int, cv2.__version__.split('.')[:2])) >= (4, 13)
+_SMALLEST = 12
+# From the image to its features the layers halve it, rounding up, so many times.
+_HALVINGS = 4
 
 
 class Nets:
@@ -120,12 +120,12 @@ class _Pool:
 
     def __init__(self, make: Callable[[], Any], count: int = 1) -> None:
         self._make = make
-        self._free: queue.SimpleQueue[tuple[Any, tuple[int, int] | None]] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[tuple[Any, tuple[int, ...] | None]] = queue.SimpleQueue()
         for _ in range(count):
             self._free.put((make(), None))
 
     @contextlib.contextmanager
-    def one(self, prepared_for: tuple[int, int] = (0, 0)) -> Iterator[Any]:
+    def one(self, prepared_for: tuple[int, ...] = ()) -> Iterator[Any]:
         """Lend a net, a new one where the next in turn is prepared for other images."""
         net, before = self._free.get()
         try:
@@ -137,11 +137,11 @@ class _Pool:
             self._free.put((net, before))
 
 
-def _preparation(blob: NDArray[np.float32]) -> tuple[int, int]:
-    """Return height and width of the smallest image that a net is prepared for in the same way."""
+def _preparation(blob: NDArray[np.float32]) -> tuple[int, ...]:
+    """Return what images have in common that a net is prepared for in the same way."""
     height, width = blob.shape[2:]
-    if min(height, width) < _LARGE:
-        return height, width
-    if _PREPARES_ANEW:
-        return _LARGE, _LARGE
-    return _LARGE + height % _STRIDE, _LARGE + width % _STRIDE
+    large = sum(
+        min(height, width) > (_SMALLEST - 1) * 2 ** halvings for halvings in range(_HALVINGS + 1))
+    if _PREPARES_ANEW and large > _HALVINGS:
+        return ()
+    return large, height % 2 ** _HALVINGS, width % 2 ** _HALVINGS
