@@ -128,14 +128,19 @@ class Client:
         while (left := deadline - time.perf_counter()) > 0:
             self._executor.spin_once(timeout_sec=left)
 
-    def ask(self, image: NDArray[np.uint8]) -> float | None:
-        """Send one image and wait for its results; return the milliseconds, None where lost."""
+    def ask(self, image: NDArray[np.uint8]) -> dict[str, float] | None:
+        """Send one image and wait for its results.
+
+        Returns:
+            Milliseconds until each arrived, by topic; None where one was lost.
+
+        """
         number, sent = self.send(image)
-        while (arrived := self.complete(number)) is None:
+        while self.complete(number) is None:
             self._executor.spin_once(timeout_sec=0.5)
             if time.perf_counter() - sent > LOST_AFTER:
                 return None
-        return 1e3 * (arrived - sent)
+        return {topic: 1e3 * (arrived[number] - sent) for topic, arrived in self.received.items()}
 
     def wait_for_node(self, image: NDArray[np.uint8]) -> None:
         """Send images until the first is answered."""
@@ -231,7 +236,7 @@ def _round(client: Client, image: NDArray[np.uint8]) -> dict[str, float] | None:
     client.spin_until(time.perf_counter() + WINDOW + 1)  # earlier frames leave the node's means
     before = int(client.diagnostics['frames_processed'])
     started = time.perf_counter()
-    latencies: list[float] = []
+    latencies: list[dict[str, float]] = []
     while len(latencies) < LEAST_SAMPLES or time.perf_counter() - started < WINDOW / 3:
         latency = client.ask(image)
         if latency is None:
@@ -243,7 +248,8 @@ def _round(client: Client, image: NDArray[np.uint8]) -> dict[str, float] | None:
         return None
     if time.perf_counter() - started > WINDOW and len(latencies) > LEAST_SAMPLES:
         return None
-    return {'through_node_ms': float(np.mean(latencies)),
+    return {'through_node_ms': float(np.mean([max(times.values()) for times in latencies])),
+            'boxes_through_node_ms': float(np.mean([times['detections'] for times in latencies])),
             'segmenter_ms': _sum(told, 'detect_ms', 'masks_ms', 'refine_ms'),
             'convert_and_publish_ms': _sum(told, 'convert_ms', 'publish_ms')}
 

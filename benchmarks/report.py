@@ -179,6 +179,7 @@ def _node_table(records: Sequence[Record]) -> str:
              for option in records[0]['options']
              for name, (key, digits) in _OPTION_ROWS.items()]
     names = {'through_node_ms': 'one at a time: through the node, ms',
+             'boxes_through_node_ms': 'of that until the detections are there, ms',
              'segmenter_ms': 'of that in its Segmenter, ms',
              'added_ms': 'added by node and DDS, ms',
              'convert_and_publish_ms': 'of what is added, reading and writing messages, ms'}

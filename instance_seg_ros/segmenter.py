@@ -291,6 +291,10 @@ class Segmenter:
         return Detected(image_bgr, detections, boxes, keep, masks, update,
                         1e3 * (time.perf_counter() - started))
 
+    def boxes(self, detected: Detected) -> Instances:
+        """Return what is known half way through: the instances of :meth:`finish`, without masks."""
+        return self._assemble(detected, None)
+
     def finish(self, detected: Detected) -> Instances:
         """Do the second half of a call: masks, sharpened where there is a refiner.
 

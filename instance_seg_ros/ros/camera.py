@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """One camera: its subscription, the outputs beside it, and what has become of its frames."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,6 @@ from instance_seg_ros.ros.frames import (
     LABEL_IMAGE,
     MASKS,
     Frame,
-    encode,
 )
 from instance_seg_ros.ros.parameters import names_in
 from instance_seg_ros.ros.qos import (
@@ -159,13 +158,11 @@ class Camera:
             name for name, publisher in self._outputs.items()
             if publisher.get_subscription_count() > 0)
 
-    def publish(self, frame: Frame) -> None:
-        """Make and publish the wanted outputs of a segmented frame."""
-        with frame.timed('publish'):
-            for name, message in encode(frame):
+    def publish(self, frame: Frame, messages: Iterable[tuple[str, Any]]) -> None:
+        """Publish a frame's messages, each with the name of its output, as they come."""
+        for name, message in messages:
+            with frame.timed('publish'):
                 self._outputs[name].publish(message)
-        # Drawing happens in between, and counts for itself.
-        frame.timings['publish'] -= frame.timings.get('draw', 0.0)
         self._count(frame)
 
     def publish_info(self, label_info: LabelInfo, vision_info: VisionInfo) -> None:

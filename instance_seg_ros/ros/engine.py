@@ -17,8 +17,7 @@ from instance_seg_ros.ros.frames import (
     Options,
     decode,
     detect,
-    encode,
-    finish,
+    results,
 )
 from instance_seg_ros.ros.parameters import live_arguments, segmenter_arguments
 from instance_seg_ros.ros.worker import LatestWorker
@@ -168,11 +167,11 @@ class Engine:
     def _finish(self, detected: _Detected) -> None:
         frame, source = detected
         with self._told(source):
-            finish(frame, self.segmenter)
+            messages = results(frame, self.segmenter)
             if isinstance(source, Request):
-                source.answer(dict(encode(frame)))
+                source.answer(dict(messages))
             else:
-                source.publish(frame)
+                source.publish(frame, messages)
 
     @contextmanager
     def _told(self, source: 'Camera | Request') -> Iterator[None]:

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """
-A frame's way from the image message to the output messages: decode, detect, finish, encode.
+A frame's way from the image message to the output messages: decode, detect, results.
 
-Each stage takes a Frame and leaves its results there, so that one frame can be decoded and detected
-in one thread while the frame before is finished and encoded in another.
+Each stage takes a Frame, so that one can be decoded and detected in one thread while the results of
+the one before are made in another.
 """
 import time
 from collections.abc import Iterator
@@ -61,7 +61,6 @@ class Frame:
         options: the settings.
         image: uint8 (height, width, 3), BGR, once it is decoded.
         detected: what the box network found, once it is detected.
-        instances: what was found, once it is finished.
         timings: milliseconds of each stage so far.
     """
 
@@ -70,7 +69,6 @@ class Frame:
     options: Options
     image: np.ndarray | None = None
     detected: Detected | None = None
-    instances: Instances | None = None
     timings: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -108,28 +106,32 @@ def detect(frame: Frame, segmenter: Segmenter) -> None:
         frame.image, masks=frame.wanted != {DETECTIONS}, update=frame.options.segmenter)
 
 
-def finish(frame: Frame, segmenter: Segmenter) -> None:
-    """Third stage: masks and their refinement; for one thread alone."""
-    assert frame.detected is not None
-    frame.instances = segmenter.finish(frame.detected)
-    frame.timings.update(segmenter.timings)
-
-
-def encode(frame: Frame) -> Iterator[tuple[str, Any]]:
+def results(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, Any]]:
     """
-    Last stage: make the wanted messages, one after the other, so that each can be sent at once.
+    Last stage, for one thread alone: the masks, and the wanted messages.
+
+    Each message is yielded, so that it can be sent, before the next is made: the boxes before
+    their masks are computed and refined.
 
     Yields:
         The output's name and its message, in the order of OUTPUTS.
     """
-    assert frame.instances is not None
-    instances, header = frame.instances, frame.message.header
+    assert frame.detected is not None
+    header = frame.message.header
     if DETECTIONS in frame.wanted:
-        yield DETECTIONS, to_detections(instances, header)
+        with frame.timed('publish'):
+            message = to_detections(segmenter.boxes(frame.detected), header)
+        yield DETECTIONS, message
+    instances = segmenter.finish(frame.detected)
+    frame.timings.update(segmenter.timings)
     if MASKS in frame.wanted:
-        yield MASKS, to_instance_masks(instances, header, frame.options.mask_encoding)
+        with frame.timed('publish'):
+            message = to_instance_masks(instances, header, frame.options.mask_encoding)
+        yield MASKS, message
     if LABEL_IMAGE in frame.wanted:
-        yield LABEL_IMAGE, to_label_image(instances, header)
+        with frame.timed('publish'):
+            message = to_label_image(instances, header)
+        yield LABEL_IMAGE, message
     if frame.wanted & {DEBUG_IMAGE, DEBUG_JPEG}:
         yield from _pictures(frame, instances)
 
@@ -140,6 +142,10 @@ def _pictures(frame: Frame, instances: Instances) -> Iterator[tuple[str, Any]]:
         drawn = draw_instances(frame.image, instances)
     header = frame.message.header
     if DEBUG_IMAGE in frame.wanted:
-        yield DEBUG_IMAGE, to_message(drawn, 'bgr8', header)
+        with frame.timed('publish'):
+            message = to_message(drawn, 'bgr8', header)
+        yield DEBUG_IMAGE, message
     if DEBUG_JPEG in frame.wanted:
-        yield DEBUG_JPEG, to_compressed(drawn, frame.options.jpeg_quality, header)
+        with frame.timed('publish'):
+            message = to_compressed(drawn, frame.options.jpeg_quality, header)
+        yield DEBUG_JPEG, message

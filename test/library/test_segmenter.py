@@ -76,6 +76,13 @@ class TestResults:
         np.testing.assert_array_equal(boxes.boxes, whole.boxes)
         np.testing.assert_array_equal(boxes.class_ids, whole.class_ids)
 
+    def test_boxes_are_known_half_way(self, segmenter: Segmenter, image: np.ndarray) -> None:
+        detected = segmenter.detect(image)
+        boxes, instances = segmenter.boxes(detected), segmenter.finish(detected)
+        assert boxes.masks is None and instances.masks is not None
+        for name in ('boxes', 'scores', 'class_ids'):
+            np.testing.assert_array_equal(getattr(boxes, name), getattr(instances, name))
+
     @pytest.mark.parametrize('refiner', ['none', 'smooth'])
     def test_nothing_found_is_an_empty_result(
             self, small_model: Path, image: np.ndarray, refiner: str) -> None:

@@ -2,7 +2,6 @@
 """Latched descriptions, compressed images, quality of service, and what is said of silence."""
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -122,52 +121,44 @@ class TestCompressed:
         assert sizes[1] < sizes[0] / 2
 
 
-def profile_of(camera: Camera, topic: str, *, publisher: bool) -> Any:
+def policies(camera: Camera, topic: str, *, publisher: bool) -> list[tuple[str, str]]:
+    """Reliability and durability of the node's publishers or subscriptions of a topic."""
     get = (camera.node.get_publishers_info_by_topic if publisher
            else camera.node.get_subscriptions_info_by_topic)
-    name = f'/{camera.namespace}/{topic}'
-
-    def found() -> list[Any]:
-        return [info for info in get(name) if info.node_name == 'instance_seg']
-
-    camera.spin_until(lambda: len(found()) == 1, f'the QoS of {name} is known')
-    return found()[0].qos_profile
+    profiles = [info.qos_profile for info in get(f'/{camera.namespace}/{topic}')
+                if info.node_name == 'instance_seg']
+    return [(profile.reliability.name, profile.durability.name) for profile in profiles]
 
 
-def policies(camera: Camera, topic: str, *, publisher: bool) -> tuple[str, str]:
-    profile = profile_of(camera, topic, publisher=publisher)
-    return profile.reliability.name, profile.durability.name
+def expect(camera: Camera, topic: str, *expected: str, publisher: bool) -> None:
+    """Wait until that is all that is known: what was there before may be told for a moment."""
+    camera.spin_until(lambda: policies(camera, topic, publisher=publisher) == [expected],
+                      f'{topic} has the QoS {expected}')
 
 
 class TestQuality:
     def test_defaults_match_every_camera_and_every_subscriber(self, camera: Camera) -> None:
-        assert policies(camera, 'image', publisher=False) == ('BEST_EFFORT', 'VOLATILE')
+        expect(camera, 'image', 'BEST_EFFORT', 'VOLATILE', publisher=False)
         for topic in TOPICS:
-            assert policies(camera, f'instance_seg/{topic}', publisher=True) == (
-                'RELIABLE', 'VOLATILE')
+            expect(camera, f'instance_seg/{topic}', 'RELIABLE', 'VOLATILE', publisher=True)
         for topic in LATCHED:
-            assert policies(camera, f'instance_seg/{topic}', publisher=True) == (
-                'RELIABLE', 'TRANSIENT_LOCAL')
+            expect(camera, f'instance_seg/{topic}', 'RELIABLE', 'TRANSIENT_LOCAL', publisher=True)
 
     def test_parameters_change_them(self, connect: Callable[..., Camera]) -> None:
         camera = connect('changed', input_reliability='reliable', output_reliability='best_effort')
-        assert policies(camera, 'image', publisher=False) == ('RELIABLE', 'VOLATILE')
-        assert policies(camera, 'instance_seg/detections', publisher=True) == (
-            'BEST_EFFORT', 'VOLATILE')
-        assert policies(camera, 'instance_seg/label_info', publisher=True) == (
-            'RELIABLE', 'TRANSIENT_LOCAL')
+        expect(camera, 'image', 'RELIABLE', 'VOLATILE', publisher=False)
+        expect(camera, 'instance_seg/detections', 'BEST_EFFORT', 'VOLATILE', publisher=True)
+        expect(camera, 'instance_seg/label_info', 'RELIABLE', 'TRANSIENT_LOCAL', publisher=True)
 
     def test_overrides_go_before_parameters(self, connect: Callable[..., Camera]) -> None:
         prefix = 'qos_overrides./overridden'
         camera = connect('overridden', **{
             f'{prefix}/image.subscription.reliability': 'reliable',
             f'{prefix}/instance_seg/detections.publisher.durability': 'transient_local'})
-        assert policies(camera, 'image', publisher=False) == ('RELIABLE', 'VOLATILE')
-        assert policies(camera, 'instance_seg/detections', publisher=True) == (
-            'RELIABLE', 'TRANSIENT_LOCAL')
+        expect(camera, 'image', 'RELIABLE', 'VOLATILE', publisher=False)
+        expect(camera, 'instance_seg/detections', 'RELIABLE', 'TRANSIENT_LOCAL', publisher=True)
         # The override of one topic is not that of the others.
-        assert policies(camera, 'instance_seg/instance_masks', publisher=True) == (
-            'RELIABLE', 'VOLATILE')
+        expect(camera, 'instance_seg/instance_masks', 'RELIABLE', 'VOLATILE', publisher=True)
 
     def test_another_configure_takes_parameters_but_keeps_overrides(
             self, connect: Callable[..., Camera]) -> None:
@@ -180,11 +171,9 @@ class TestQuality:
             input_reliability='reliable', output_reliability='best_effort').successful
         for transition in ('configure', 'activate'):
             assert camera.change_state(transition)
-        assert policies(camera, 'image', publisher=False) == ('RELIABLE', 'VOLATILE')
-        assert policies(camera, 'instance_seg/detections', publisher=True) == (
-            'BEST_EFFORT', 'VOLATILE')
-        assert policies(camera, 'instance_seg/debug_image', publisher=True) == (
-            'RELIABLE', 'VOLATILE')
+        expect(camera, 'image', 'RELIABLE', 'VOLATILE', publisher=False)
+        expect(camera, 'instance_seg/detections', 'BEST_EFFORT', 'VOLATILE', publisher=True)
+        expect(camera, 'instance_seg/debug_image', 'RELIABLE', 'VOLATILE', publisher=True)
 
     def test_a_best_effort_camera_is_heard(
             self, start_node: Callable[..., NodeProcess], photo: np.ndarray) -> None:

@@ -1,0 +1,38 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""A frame's way from the image message to the output messages."""
+import numpy as np
+import pytest
+from std_msgs.msg import Header
+
+from instance_seg_ros.ros.frames import OUTPUTS, Frame, Options, decode, detect, results
+from instance_seg_ros.ros.image_codec import to_message
+from instance_seg_ros.segmenter import Segmenter
+
+
+@pytest.fixture(scope='module')
+def segmenter() -> Segmenter:
+    return Segmenter(refiner='none')
+
+
+@pytest.fixture
+def frame(segmenter: Segmenter, photo: np.ndarray) -> Frame:
+    message = to_message(photo, 'bgr8', Header(frame_id='camera'))
+    return Frame(message, frozenset(OUTPUTS), Options(segmenter.prepare(), 'rle', 80))
+
+
+def test_boxes_are_sent_before_masks_are_computed_and_pictures_last(
+        segmenter: Segmenter, frame: Frame) -> None:
+    decode(frame)
+    detect(frame, segmenter)
+    messages = results(frame, segmenter)
+    name, detections = next(messages)
+    assert name == 'detections'
+    assert len(detections.detections) > 0
+    assert 'masks' not in frame.timings
+    others = dict(messages)
+    assert [name, *others] == list(OUTPUTS)
+    assert frame.timings['masks'] > 0
+    masks = others['instance_masks'].masks
+    assert [(m.class_id, m.score) for m in masks] == [
+        (d.results[0].hypothesis.class_id, d.results[0].hypothesis.score)
+        for d in detections.detections]
