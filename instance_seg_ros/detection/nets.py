@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import queue
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -20,14 +21,11 @@ from instance_seg_ros.detection.text_graph import SplitGraph
 # it, where that of all 100 does not: 5 % of the time of a frame's boxes. With fewer, the weights
 # come from memory too often.
 _REGIONS_AT_ONCE = 25
-# A convolution keeps what cv2.dnn prepared for its first input: its padding, which with a stride of
-# two depends on whether a side is odd, and the choice of Winograd's method, which needs sides of 12
-# or more. At another size features would be shifted. Since OpenCV 4.13 all is prepared anew, but
-# the padding of inputs that are smaller than that.
+# From the image to its features the layers halve it four times, rounding up.
+_STRIDE = 16
+# Smaller images have layers whose inputs are too small for Winograd's method, which needs 12.
+_LARGE = 12 * _STRIDE
 _PREPARES_ANEW = tuple(map(int, cv2.__version__.split('.')[:2])) >= (4, 13)
-_SMALLEST = 12
-# From the image to its features the layers halve it, rounding up, so many times.
-_HALVINGS = 4
 
 
 class Nets:
@@ -53,7 +51,7 @@ class Nets:
     def boxes(self, blob: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Rows (1, 1, N, 7) and features (1, C, h, w) of an image's blob (1, 3, H, W)."""
         graph = self._graph
-        with self._proposal_nets.one(_preparation(blob)) as net:
+        with self._proposal_nets.one(_Preparation.of(blob)) as net:
             net.setInput(blob)
             proposals, features = self._forward(
                 net, 'proposals', [graph.proposal_output, graph.features])
@@ -109,6 +107,40 @@ class Nets:
         return results
 
 
+@dataclass(frozen=True)
+class _Preparation:
+    """What a net of cv2.dnn prepares for its first image, and goes on using for others.
+
+    A convolution with a stride of two pads an odd side other than an even one: for an image of
+    another size features would be shifted, and boxes other ones. And it chooses whether to use
+    Winograd's method, a matter of speed and last digits. Since OpenCV 4.13 large images get all of
+    it anew, and small ones all but the padding.
+
+    Attributes:
+        large: whether every layer may use Winograd's method.
+        sides: height and width modulo the strides of all layers: who sees an odd side.
+    """
+
+    large: bool = False
+    sides: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def of(cls, blob: NDArray[np.float32]) -> _Preparation:
+        """Return what an image's blob (1, 3, H, W) needs."""
+        height, width = blob.shape[2:]
+        return cls(min(height, width) >= _LARGE, (height % _STRIDE, width % _STRIDE))
+
+    def fits(self, needed: _Preparation) -> bool:
+        """Whether a net that is so prepared does for an image as a new one would."""
+        if needed.large and _PREPARES_ANEW:
+            return True
+        return self.sides == needed.sides and self.large >= needed.large
+
+    def extended(self, needed: _Preparation) -> _Preparation:
+        """Return what the net is prepared for after an image that it fits."""
+        return _Preparation(self.large or needed.large, needed.sides)
+
+
 class _Pool:
     """Nets of which each caller gets one for itself, the one that has been free for longest.
 
@@ -120,28 +152,18 @@ class _Pool:
 
     def __init__(self, make: Callable[[], Any], count: int = 1) -> None:
         self._make = make
-        self._free: queue.SimpleQueue[tuple[Any, tuple[int, ...] | None]] = queue.SimpleQueue()
+        self._free: queue.SimpleQueue[tuple[Any, _Preparation | None]] = queue.SimpleQueue()
         for _ in range(count):
             self._free.put((make(), None))
 
     @contextlib.contextmanager
-    def one(self, prepared_for: tuple[int, ...] = ()) -> Iterator[Any]:
+    def one(self, needed: _Preparation = _Preparation()) -> Iterator[Any]:
         """Lend a net, a new one where the next in turn is prepared for other images."""
-        net, before = self._free.get()
+        net, prepared = self._free.get()
         try:
-            if before not in (None, prepared_for):
-                net = self._make()
-            before = prepared_for
+            if prepared is not None and not prepared.fits(needed):
+                net, prepared = self._make(), None
+            prepared = needed if prepared is None else prepared.extended(needed)
             yield net
         finally:
-            self._free.put((net, before))
-
-
-def _preparation(blob: NDArray[np.float32]) -> tuple[int, ...]:
-    """Return what images have in common that a net is prepared for in the same way."""
-    height, width = blob.shape[2:]
-    large = sum(
-        min(height, width) > (_SMALLEST - 1) * 2 ** halvings for halvings in range(_HALVINGS + 1))
-    if _PREPARES_ANEW and large > _HALVINGS:
-        return ()
-    return large, height % 2 ** _HALVINGS, width % 2 ** _HALVINGS
+            self._free.put((net, prepared))
