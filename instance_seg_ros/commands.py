@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from instance_seg_ros.drawing import draw_instances
-from instance_seg_ros.errors import ImageError
+from instance_seg_ros.errors import ImageError, ModelError
 from instance_seg_ros.images import SUFFIXES, read_image
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.media import VideoSink, VideoSource, Window, has_display
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         raise
     except OSError as error:
         raise CommandError(f'{error.filename}: {error.strerror}') from None
-    except ImageError as error:
+    except (ImageError, ModelError) as error:
         raise CommandError(str(error)) from None
 
 

@@ -280,6 +280,8 @@ class Segmenter:
 
         Raises:
             ImageError: not such an image.
+            ModelError: the model's weights, read again for an image of some other sizes than the
+                ones before, are gone or have changed.
 
         """
         check_image(image_bgr)
