@@ -294,7 +294,12 @@ class Segmenter:
                         1e3 * (time.perf_counter() - started))
 
     def boxes(self, detected: Detected) -> Instances:
-        """Return what is known half way through: the instances of :meth:`finish`, without masks."""
+        """Return what is known half way through: boxes, scores and classes as of :meth:`finish`.
+
+        Returns:
+            The instances, in pixels of the image, without masks; their ROIs are those of the boxes.
+
+        """
         return self._assemble(detected, None)
 
     def finish(self, detected: Detected) -> Instances:

@@ -2,7 +2,6 @@
 """Mask R-CNN of the TF Object Detection API through cv2.dnn: boxes for all, masks where wanted."""
 from __future__ import annotations
 
-import logging
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,6 @@ from instance_seg_ros.detection.net_loader import NetLoader
 from instance_seg_ros.detection.nets import Nets
 from instance_seg_ros.detection.text_graph import split
 from instance_seg_ros.errors import ModelError
-
-LOG = logging.getLogger(__name__)
 
 _ROW = 7  # image id, class id, score, x1, y1, x2, y2
 _WARM_UP_SIZE = (192, 256)

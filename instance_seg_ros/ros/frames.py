@@ -6,7 +6,7 @@ Each stage takes a Frame, so that one can be decoded and detected in one thread 
 the one before are made in another.
 """
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,6 +81,11 @@ class Frame:
             elapsed = 1e3 * (time.perf_counter() - started)
             self.timings[stage] = self.timings.get(stage, 0.0) + elapsed
 
+    def made(self, make: Callable[..., Any], *arguments: Any) -> Any:
+        """Return the message that the function makes; the time counts as publishing."""
+        with self.timed('publish'):
+            return make(*arguments)
+
 
 def decode(frame: Frame) -> None:
     """
@@ -119,19 +124,13 @@ def results(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, Any]]:
     assert frame.detected is not None
     header = frame.message.header
     if DETECTIONS in frame.wanted:
-        with frame.timed('publish'):
-            message = to_detections(segmenter.boxes(frame.detected), header)
-        yield DETECTIONS, message
+        yield DETECTIONS, frame.made(to_detections, segmenter.boxes(frame.detected), header)
     instances = segmenter.finish(frame.detected)
     frame.timings.update(segmenter.timings)
     if MASKS in frame.wanted:
-        with frame.timed('publish'):
-            message = to_instance_masks(instances, header, frame.options.mask_encoding)
-        yield MASKS, message
+        yield MASKS, frame.made(to_instance_masks, instances, header, frame.options.mask_encoding)
     if LABEL_IMAGE in frame.wanted:
-        with frame.timed('publish'):
-            message = to_label_image(instances, header)
-        yield LABEL_IMAGE, message
+        yield LABEL_IMAGE, frame.made(to_label_image, instances, header)
     if frame.wanted & {DEBUG_IMAGE, DEBUG_JPEG}:
         yield from _pictures(frame, instances)
 
@@ -142,10 +141,6 @@ def _pictures(frame: Frame, instances: Instances) -> Iterator[tuple[str, Any]]:
         drawn = draw_instances(frame.image, instances)
     header = frame.message.header
     if DEBUG_IMAGE in frame.wanted:
-        with frame.timed('publish'):
-            message = to_message(drawn, 'bgr8', header)
-        yield DEBUG_IMAGE, message
+        yield DEBUG_IMAGE, frame.made(to_message, drawn, 'bgr8', header)
     if DEBUG_JPEG in frame.wanted:
-        with frame.timed('publish'):
-            message = to_compressed(drawn, frame.options.jpeg_quality, header)
-        yield DEBUG_JPEG, message
+        yield DEBUG_JPEG, frame.made(to_compressed, drawn, frame.options.jpeg_quality, header)
