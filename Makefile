@@ -30,6 +30,7 @@ test: prepare
 lint:
 	@$(PYTHON) tools/prepare.py --venv $(VENV)
 	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/mypy
 
 bench: prepare

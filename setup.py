@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Installs the library and the command line without ROS: `pip install .`."""
+
 import re
 from pathlib import Path
 
@@ -25,7 +26,8 @@ def long_description() -> str:
 def model_files() -> list[str]:
     """Return the model files, relative to this folder, as data_files wants them."""
     return sorted(
-        str(path.relative_to(HERE)) for path in (HERE / 'models').glob('*') if path.is_file())
+        str(path.relative_to(HERE)) for path in (HERE / 'models').glob('*') if path.is_file()
+    )
 
 
 setup(

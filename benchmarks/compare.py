@@ -7,6 +7,7 @@ lie apart, too.
 
     python benchmarks/compare.py before/results.json after/results.json
 """
+
 from __future__ import annotations
 
 import argparse
@@ -20,11 +21,17 @@ _KEY = ('contender', 'width', 'height', 'threads')
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('before', type=Path)
     parser.add_argument('after', type=Path)
-    parser.add_argument('--tolerance', type=float, default=0.1, metavar='SHARE',
-                        help='a slow-down that is accepted (%(default)s)')
+    parser.add_argument(
+        '--tolerance',
+        type=float,
+        default=0.1,
+        metavar='SHARE',
+        help='a slow-down that is accepted (%(default)s)',
+    )
     arguments = parser.parse_args()
     try:
         before, after = _read(arguments.before), _read(arguments.after)
@@ -41,8 +48,10 @@ def main() -> int:
         worse = ratio < 1 - arguments.tolerance and after[key]['high'] < before[key]['low']
         slower += worse
         name, width, height, threads = key
-        print(f'{width:5}x{height:<5} {threads} threads  {name:28} {ratio:5.2f} x as fast as before'
-              f'{"  SLOWER" if worse else ""}')
+        print(
+            f'{width:5}x{height:<5} {threads} threads  {name:28} {ratio:5.2f} x as fast as before'
+            f'{"  SLOWER" if worse else ""}'
+        )
     print(f'{slower} of {len(common)} became slower')
     return 1 if slower else 0
 

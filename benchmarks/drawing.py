@@ -1,9 +1,10 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Time of draw_instances beside that of supervision's annotators, on one frame of 20 instances.
 
-    pip install supervision
-    python benchmarks/drawing.py
+pip install supervision
+python benchmarks/drawing.py
 """
+
 from __future__ import annotations
 
 import argparse
@@ -33,11 +34,15 @@ def main() -> None:
     arguments = parser.parse_args()
     size = arguments.height, arguments.width
     frame, instances = make_frame(size), make_instances(size, arguments.instances)
-    contenders = {'draw_instances': lambda: draw_instances(frame, instances),
-                  **supervision_annotators(frame, instances)}
+    contenders = {
+        'draw_instances': lambda: draw_instances(frame, instances),
+        **supervision_annotators(frame, instances),
+    }
     medians = measure(contenders, arguments.repeats)
-    print(f'{size[1]}x{size[0]}, {len(instances)} instances, medians of {arguments.repeats} '
-          'interleaved repeats')
+    print(
+        f'{size[1]}x{size[0]}, {len(instances)} instances, medians of {arguments.repeats} '
+        'interleaved repeats'
+    )
     own = medians['draw_instances']
     for name, median in medians.items():
         print(f'  {name:52} {1e3 * median:8.2f} ms  {median / own:6.2f} x')
@@ -53,24 +58,32 @@ def make_instances(size: tuple[int, int], count: int) -> Instances:
     """Return instances with wavy outlines, some with a hole, of 8 to 35 % of the frame's width."""
     random = np.random.default_rng(0)
     height, width = size
-    extent = np.stack([random.uniform(0.08, 0.35, count) * width,
-                       random.uniform(0.15, 0.5, count) * height], 1)
+    extent = np.stack(
+        [random.uniform(0.08, 0.35, count) * width, random.uniform(0.15, 0.5, count) * height], 1
+    )
     low = random.uniform(0, 1, (count, 2)) * (np.array([width, height]) - extent)
     rois = np.concatenate([low, extent], 1).astype(np.int32)
     boxes = np.concatenate([rois[:, :2], rois[:, :2] + rois[:, 2:]], 1).astype(np.float32)
     masks = [make_mask(w, h, random) for w, h in rois[:, 2:].tolist()]
     return Instances(
-        boxes=boxes, scores=np.linspace(0.99, 0.5, count, dtype=np.float32),
-        class_ids=np.zeros(count, np.int32), class_names=['person'] * count, rois=rois, masks=masks,
-        refined=np.zeros(count, bool), image_size=size)
+        boxes=boxes,
+        scores=np.linspace(0.99, 0.5, count, dtype=np.float32),
+        class_ids=np.zeros(count, np.int32),
+        class_names=['person'] * count,
+        rois=rois,
+        masks=masks,
+        refined=np.zeros(count, bool),
+        image_size=size,
+    )
 
 
 def make_mask(width: int, height: int, random: np.random.Generator) -> NDArray[np.uint8]:
     angle = np.linspace(0, 2 * np.pi, 400, endpoint=False)
     waves = sum(np.sin(k * angle + random.uniform(0, 6)) / k for k in (2, 3, 5, 9, 17))
     radius = 0.42 + 0.04 * waves
-    outline = np.stack([(0.5 + radius * np.cos(angle)) * width,
-                        (0.5 + radius * np.sin(angle)) * height], 1)
+    outline = np.stack(
+        [(0.5 + radius * np.cos(angle)) * width, (0.5 + radius * np.sin(angle)) * height], 1
+    )
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [outline.astype(np.int32)], 1)
     if random.random() < 0.25:
@@ -84,10 +97,12 @@ def supervision_annotators(frame: NDArray[np.uint8], instances: Instances) -> di
 
     masks = np.stack([instances.full_mask(i) for i in range(len(instances))]).astype(bool)
     detections = sv.Detections(
-        xyxy=instances.boxes, mask=masks, confidence=instances.scores,
-        class_id=instances.class_ids)
-    labels = [f'{name} {score:.2f}' for name, score in
-              zip(instances.class_names, instances.scores, strict=True)]
+        xyxy=instances.boxes, mask=masks, confidence=instances.scores, class_id=instances.class_ids
+    )
+    labels = [
+        f'{name} {score:.2f}'
+        for name, score in zip(instances.class_names, instances.scores, strict=True)
+    ]
     by_index = sv.ColorLookup.INDEX
     mask, box = sv.MaskAnnotator(color_lookup=by_index), sv.BoxAnnotator(color_lookup=by_index)
     outline = sv.PolygonAnnotator(color_lookup=by_index)
@@ -100,8 +115,10 @@ def supervision_annotators(frame: NDArray[np.uint8], instances: Instances) -> di
         scene = box.annotate(scene, detections)
         return label.annotate(scene, detections, labels)
 
-    return {'supervision: mask, box, label': lambda: draw(outlines=False),
-            'supervision: mask, polygon, box, label': lambda: draw(outlines=True)}
+    return {
+        'supervision: mask, box, label': lambda: draw(outlines=False),
+        'supervision: mask, polygon, box, label': lambda: draw(outlines=True),
+    }
 
 
 def measure(contenders: dict[str, Draw], repeats: int) -> dict[str, float]:

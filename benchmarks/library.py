@@ -4,6 +4,7 @@
 Random weights cost the same time as trained ones. Thresholds are chosen such that a wanted number
 of instances survives.
 """
+
 from __future__ import annotations
 
 import sys
@@ -43,16 +44,20 @@ class FullSizeModel:
     def segmenter(self, **options: Any) -> Segmenter:
         """Return a Segmenter of it."""
         return Segmenter(
-            model_path=self.weights, text_graph_path=self.text_graph,
-            labels_path=COCO_LABELS, nms_threshold=NMS_THRESHOLD,
-            **options)
+            model_path=self.weights,
+            text_graph_path=self.text_graph,
+            labels_path=COCO_LABELS,
+            nms_threshold=NMS_THRESHOLD,
+            **options,
+        )
 
 
 class Run:
     """A Segmenter at the confidence threshold that lets about ``count`` instances through."""
 
-    def __init__(self, segmenter: Segmenter, image: NDArray[np.uint8], count: int,
-                 masks: bool = True) -> None:
+    def __init__(
+        self, segmenter: Segmenter, image: NDArray[np.uint8], count: int, masks: bool = True
+    ) -> None:
         self.segmenter, self.image, self.masks = segmenter, image, masks
         segmenter.confidence_threshold = 0.01
         scores = [*segmenter(image, masks=False).scores.tolist(), 0.01]
@@ -73,8 +78,8 @@ def photo(width: int, height: int) -> NDArray[np.uint8]:
 
 
 def measure_library(
-        sizes: Sequence[tuple[int, int]], counts: Sequence[int], threads: Sequence[int],
-        repeats: int) -> Iterator[dict[str, Any]]:
+    sizes: Sequence[tuple[int, int]], counts: Sequence[int], threads: Sequence[int], repeats: int
+) -> Iterator[dict[str, Any]]:
     """Yield a record for every contender, size of image, and number of threads and instances."""
     with tempfile.TemporaryDirectory() as folder:
         model = FullSizeModel(Path(folder))
@@ -85,30 +90,37 @@ def measure_library(
                 times = measure(contenders, repeats)
                 for name, contender in contenders.items():
                     yield {
-                        'contender': name, 'width': size[0], 'height': size[1],
-                        'threads': number, 'instances': len(contender()),
+                        'contender': name,
+                        'width': size[0],
+                        'height': size[1],
+                        'threads': number,
+                        'instances': len(contender()),
                         'milliseconds': asdict(Spread.of(times[name])),
                         'times_as_fast': asdict(ratios(times[NAIVE], times[name])),
                     }
 
 
-def _contenders(model: FullSizeModel, image: NDArray[np.uint8], counts: Sequence[int]
-                ) -> dict[str, NaiveScript | Run]:
+def _contenders(
+    model: FullSizeModel, image: NDArray[np.uint8], counts: Sequence[int]
+) -> dict[str, NaiveScript | Run]:
     middle = counts[len(counts) // 2]
     plain, refining = model.segmenter(refiner='none'), model.segmenter(refiner='auto')
     boxes_only = Run(plain, image, middle, masks=False)
     contenders: dict[str, NaiveScript | Run] = {
         NAIVE: NaiveScript(model.weights, model.text_graph, boxes_only.confidence_threshold, image),
-        'boxes only': boxes_only}
+        'boxes only': boxes_only,
+    }
     for count in counts:
         contenders[f'plain masks, {count}'] = Run(plain, image, count)
         contenders[f'refiner {refining.refiner}, {count}'] = Run(refining, image, count)
     for preset in PRESETS[1:]:
         contenders[f'plain masks, {preset}'] = Run(
-            model.segmenter(refiner='none', speed_preset=preset), image, middle)
+            model.segmenter(refiner='none', speed_preset=preset), image, middle
+        )
     for preset in PRESETS:
         contenders[f'person_mask_rcnn, {preset}'] = Run(
-            Segmenter(model='person_mask_rcnn', refiner='none', speed_preset=preset), image, middle)
+            Segmenter(model='person_mask_rcnn', refiner='none', speed_preset=preset), image, middle
+        )
     return contenders
 
 
@@ -124,6 +136,8 @@ def same_detections(width: int = 800, height: int = 600, count: int = 10) -> boo
     keep = naive.kept(rows)
     boxes = rows[keep, 3:] * np.array([width, height, width, height], np.float32)
     coarse = masks[keep, rows[keep, 1].astype(int)]
-    return bool(np.array_equal(instances.boxes, boxes)
-                and np.array_equal(instances.scores, rows[keep, 2])
-                and np.array_equal(instances.coarse, coarse))
+    return bool(
+        np.array_equal(instances.boxes, boxes)
+        and np.array_equal(instances.scores, rows[keep, 2])
+        and np.array_equal(instances.coarse, coarse)
+    )

@@ -5,6 +5,7 @@ They get the square crop that the network gets. Their settings are the best of 6
 tried for each, by boundary IoU, on objects of COCO photos that are not among those of the default
 --hold-out, with coarse masks of six families.
 """
+
 from __future__ import annotations
 
 import importlib.util
@@ -41,8 +42,9 @@ class Crop:
     mask: Alpha
 
 
-def methods(model: Path | None, sides: tuple[int, ...] = (128,), threads: int = 1
-            ) -> dict[str, Method]:
+def methods(
+    model: Path | None, sides: tuple[int, ...] = (128,), threads: int = 1
+) -> dict[str, Method]:
     """Return all methods that can run here, by name, the plain one first.
 
     Args:
@@ -52,8 +54,10 @@ def methods(model: Path | None, sides: tuple[int, ...] = (128,), threads: int = 
 
     """
     found: dict[str, Method] = {
-        PLAIN: _bilinear, 'guided filter': _on_crop(_guided, 128),
-        'fastGlobalSmoother': _on_crop(_fast_global, 128)}
+        PLAIN: _bilinear,
+        'guided filter': _on_crop(_guided, 128),
+        'fastGlobalSmoother': _on_crop(_fast_global, 128),
+    }
     found |= {f'grabCut band, {side}': _on_crop(_grab_cut, side) for side in sides}
     if importlib.util.find_spec('pydensecrf') is not None:
         found |= {f'DenseCRF, {side}': _on_crop(_dense_crf, side) for side in sides}
@@ -63,7 +67,8 @@ def methods(model: Path | None, sides: tuple[int, ...] = (128,), threads: int = 
         for passes in range(1, len(refiner.traits.passes) + 1):
             sizes = ' + '.join(str(side) for side in refiner.traits.passes[:passes])
             found[f'refiner gan, {sizes}'] = _one(
-                MaskRefiner(model, passes=passes, num_threads=threads))
+                MaskRefiner(model, passes=passes, num_threads=threads)
+            )
     return found
 
 
@@ -71,6 +76,7 @@ def _one(refiner: MaskSmoother | MaskRefiner) -> Method:
     def method(image: Image, box: NDArray[np.float32], coarse: Alpha) -> tuple[list[int], Alpha]:
         rois, alphas = refiner(image, box[None], coarse[None])
         return rois[0].tolist(), next(iter(alphas))
+
     return method
 
 
@@ -85,8 +91,9 @@ def _on_crop(sharpen: Callable[[Crop], Alpha], side: int) -> Method:
         roi = context_rois(box[None], *image.shape[:2])[0].tolist()
         x, y, w, h = roi
         mask = paste(coarse, box, (x, y), (w / side, h / side), (side, side), outside=False)
-        alpha = sharpen(Crop(resized(image[y:y + h, x:x + w], side), mask))
+        alpha = sharpen(Crop(resized(image[y : y + h, x : x + w], side), mask))
         return roi, cv2.resize(alpha, (w, h), interpolation=cv2.INTER_LINEAR).astype(np.float32)
+
     return method
 
 
@@ -98,7 +105,8 @@ def _guided(crop: Crop) -> Alpha:
 def _fast_global(crop: Crop) -> Alpha:
     """Min et al. 2014."""
     return cv2.ximgproc.fastGlobalSmootherFilter(crop.image, crop.mask, 10.0, 8.0).astype(
-        np.float32)
+        np.float32
+    )
 
 
 def _grab_cut(crop: Crop) -> Alpha:
@@ -131,6 +139,6 @@ def _dense_crf(crop: Crop) -> Alpha:
     crf.setUnaryEnergy(np.ascontiguousarray(energy, np.float32))
     crf.addPairwiseGaussian(sxy=3, compat=1)
     crf.addPairwiseBilateral(
-        sxy=0.05 * side, srgb=5, rgbim=np.ascontiguousarray(crop.image[..., ::-1]),
-        compat=5)
+        sxy=0.05 * side, srgb=5, rgbim=np.ascontiguousarray(crop.image[..., ::-1]), compat=5
+    )
     return np.array(crf.inference(5), np.float32)[1].reshape(side, side)

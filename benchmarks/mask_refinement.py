@@ -9,6 +9,7 @@ and, where they are given, those of a real detector on the same images.
     python benchmarks/mask_refinement.py --data instances.json images/ --coarse coarse.json
     pip install pydensecrf2     # for DenseCRF, too
 """
+
 from __future__ import annotations
 
 import argparse
@@ -92,7 +93,10 @@ def _run(options: argparse.Namespace) -> int:
     photos = _photos(options)
     options.output.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {
-        'machine': this_machine.describe(), 'threads': options.threads, 'families': {}}
+        'machine': this_machine.describe(),
+        'threads': options.threads,
+        'families': {},
+    }
     measured: list[Measured] = []
     sources = {family: cases(photos, family, options.most) for family in options.families}
     if options.coarse:
@@ -119,25 +123,61 @@ def _run(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--data', nargs=2, action='append', required=True, type=Path,
-                        metavar=('JSON', 'IMAGES'),
-                        help='COCO annotation file with masks and its folder; may be given again')
-    parser.add_argument('--hold-out', type=_modulus, default='8:5', metavar='N:K',
-                        help='take the images whose id %% N is K; 1:0 takes all (%(default)s)')
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--data',
+        nargs=2,
+        action='append',
+        required=True,
+        type=Path,
+        metavar=('JSON', 'IMAGES'),
+        help='COCO annotation file with masks and its folder; may be given again',
+    )
+    parser.add_argument(
+        '--hold-out',
+        type=_modulus,
+        default='8:5',
+        metavar='N:K',
+        help='take the images whose id %% N is K; 1:0 takes all (%(default)s)',
+    )
     parser.add_argument('--model', type=Path, metavar='ONNX', help='default: the installed one')
     parser.add_argument('--families', nargs='+', choices=ALL_FAMILIES, default=list(ALL_FAMILIES))
-    parser.add_argument('--coarse', type=Path, metavar='JSON',
-                        help='what instance-seg image --json JSON --coarse wrote of the images')
-    parser.add_argument('--most', type=int, default=60, metavar='N',
-                        help='objects of each family; 0 is one of every photo (%(default)s)')
-    parser.add_argument('--sides', nargs='+', type=int, default=[128], metavar='PIXELS',
-                        help='of the crops of grabCut and DenseCRF (%(default)s)')
+    parser.add_argument(
+        '--coarse',
+        type=Path,
+        metavar='JSON',
+        help='what instance-seg image --json JSON --coarse wrote of the images',
+    )
+    parser.add_argument(
+        '--most',
+        type=int,
+        default=60,
+        metavar='N',
+        help='objects of each family; 0 is one of every photo (%(default)s)',
+    )
+    parser.add_argument(
+        '--sides',
+        nargs='+',
+        type=int,
+        default=[128],
+        metavar='PIXELS',
+        help='of the crops of grabCut and DenseCRF (%(default)s)',
+    )
     parser.add_argument('--threads', type=int, default=1, help='(%(default)s)')
-    parser.add_argument('--repeats', type=int, default=5,
-                        help='of the whole frames; 0 leaves them out (%(default)s)')
-    parser.add_argument('--output', type=Path, default=Path('benchmark_output/mask_refinement'),
-                        metavar='FOLDER', help='(%(default)s)')
+    parser.add_argument(
+        '--repeats',
+        type=int,
+        default=5,
+        help='of the whole frames; 0 leaves them out (%(default)s)',
+    )
+    parser.add_argument(
+        '--output',
+        type=Path,
+        default=Path('benchmark_output/mask_refinement'),
+        metavar='FOLDER',
+        help='(%(default)s)',
+    )
     return parser
 
 
@@ -162,8 +202,9 @@ def _detected_cases(photos: Iterable[Photo], path: Path) -> Iterable[Case]:
         detected = found.get(source.path.name, [])
         if not objects or not detected:
             continue
-        overlaps = coco_mask.iou(_xywh([box for box, _ in detected]),
-                                 _xywh([a.box for a in objects]), [0] * len(objects))
+        overlaps = coco_mask.iou(
+            _xywh([box for box, _ in detected]), _xywh([a.box for a in objects]), [0] * len(objects)
+        )
         for (box, coarse), row in zip(detected, overlaps, strict=True):
             if row.max() >= SAME_OBJECT:
                 truth = coco_mask.decode(objects[int(row.argmax())].rle)
@@ -182,7 +223,7 @@ def _measured(case: Case, family: str, tools: Mapping[str, Method]) -> Measured:
         (x, y, w, h), alpha = method(case.photo, case.box, case.coarse)
         milliseconds[name] = 1e3 * (time.perf_counter() - started)
         mask = np.zeros(case.truth.shape, np.uint8)
-        mask[y:y + h, x:x + w] = alpha >= 0.5
+        mask[y : y + h, x : x + w] = alpha >= 0.5
         masks[name], scores[name] = mask, compare(mask, case.truth, diagonal)
     return Measured(case, family, masks, scores, milliseconds)
 
@@ -191,13 +232,16 @@ def _figures(measured: Sequence[Measured], tools: Iterable[str]) -> dict[str, An
     """Return means by method: the figures of Scores, harmed, milliseconds."""
     if not measured:
         return {}
-    return {name: {
-        **asdict(Scores.mean([m.scores[name] for m in measured])),
-        'gain': float(np.mean([m.gain(name) for m in measured])),
-        'harmed': float(np.mean([m.gain(name) < -HARM for m in measured])),
-        'milliseconds': asdict(Spread.of(np.array([m.milliseconds[name] for m in measured]))),
-        'objects': len(measured),
-    } for name in tools}
+    return {
+        name: {
+            **asdict(Scores.mean([m.scores[name] for m in measured])),
+            'gain': float(np.mean([m.gain(name) for m in measured])),
+            'harmed': float(np.mean([m.gain(name) < -HARM for m in measured])),
+            'milliseconds': asdict(Spread.of(np.array([m.milliseconds[name] for m in measured]))),
+            'objects': len(measured),
+        }
+        for name in tools
+    }
 
 
 def _frame_shares(model: Path, repeats: int, threads: int) -> Iterable[dict[str, Any]]:
@@ -211,33 +255,52 @@ def _frame_shares(model: Path, repeats: int, threads: int) -> Iterable[dict[str,
         assert ten.coarse is not None
         run, boxes, coarse = Run(published, image, 10), ten.boxes, ten.coarse
 
-        def refined(refine: MaskRefiner | MaskSmoother, passes: int = 0, image: Any = image,
-                    boxes: Any = boxes, coarse: Any = coarse) -> None:
+        def refined(
+            refine: MaskRefiner | MaskSmoother,
+            passes: int = 0,
+            image: Any = image,
+            boxes: Any = boxes,
+            coarse: Any = coarse,
+        ) -> None:
             list(refine.refine(image, boxes, coarse, passes=passes).alphas)
 
-        times = measure({
-            'COCO network': run, 'person network': partial(person, image),
-            'smooth': lambda: refined(MaskSmoother()),
-            'one pass': lambda: refined(refiner, 1), 'all passes': lambda: refined(refiner),
-        }, repeats)
-        yield {'width': width, 'height': height,
-               'milliseconds': {name: float(np.median(taken)) for name, taken in times.items()}}
+        times = measure(
+            {
+                'COCO network': run,
+                'person network': partial(person, image),
+                'smooth': lambda: refined(MaskSmoother()),
+                'one pass': lambda: refined(refiner, 1),
+                'all passes': lambda: refined(refiner),
+            },
+            repeats,
+        )
+        yield {
+            'width': width,
+            'height': height,
+            'milliseconds': {name: float(np.median(taken)) for name, taken in times.items()},
+        }
 
 
 def _report(results: dict[str, Any], count: int) -> str:
     machine = results['machine']
     lines = [
-        '# Masks after refining', '',
+        '# Masks after refining',
+        '',
         f'{count} objects with coarse masks, simulated unless it says otherwise; means. Threads: '
         f'{results["threads"]} of {machine["processor"]}, load before {machine["load before"]}; '
         'milliseconds are medians per instance. BIoU: boundary IoU, 2 % of the diagonal; F: '
         'boundary F-measure within so many pixels; clutter: false area over true area; harmed: '
-        f'BIoU fell by more than {HARM}.']
-    titles = {name: f'{name}{" (never trained on)" if name in UNSEEN_FAMILIES else ""}'
-              for name in results['families']}
-    tables = {**{titles[name]: table for name, table in results['families'].items()},
-              'All families that were trained on': results['seen'],
-              'All families that were never trained on': results['unseen']}
+        f'BIoU fell by more than {HARM}.',
+    ]
+    titles = {
+        name: f'{name}{" (never trained on)" if name in UNSEEN_FAMILIES else ""}'
+        for name in results['families']
+    }
+    tables = {
+        **{titles[name]: table for name, table in results['families'].items()},
+        'All families that were trained on': results['seen'],
+        'All families that were never trained on': results['unseen'],
+    }
     for title, table in tables.items():
         if table:
             lines += ['', f'## {title}, {table[PLAIN]["objects"]} objects', '', *_table(table)]
@@ -247,19 +310,24 @@ def _report(results: dict[str, Any], count: int) -> str:
 
 
 def _table(table: dict[str, Any]) -> list[str]:
-    lines = ['| method | IoU | BIoU | gain | F 2 px | F 3 px | clutter | harmed | ms |',
-             '|---|---|---|---|---|---|---|---|---|']
+    lines = [
+        '| method | IoU | BIoU | gain | F 2 px | F 3 px | clutter | harmed | ms |',
+        '|---|---|---|---|---|---|---|---|---|',
+    ]
     for name, row in table.items():
         lines.append(
             f'| {name} | {row["iou"]:.3f} | {row["boundary_iou"]:.3f} | {row["gain"]:+.3f} '
             f'| {row["boundary_f2"]:.3f} | {row["boundary_f3"]:.3f} | {row["clutter"]:.3f} '
-            f'| {row["harmed"]:.1%} | {row["milliseconds"]["median"]:.1f} |')
+            f'| {row["harmed"]:.1%} | {row["milliseconds"]["median"]:.1f} |'
+        )
     return lines
 
 
 def _frames_table(frames: list[dict[str, Any]]) -> list[str]:
-    lines = ['| frame | network | its own ms | refiner | ms | share of the frame |',
-             '|---|---|---|---|---|---|']
+    lines = [
+        '| frame | network | its own ms | refiner | ms | share of the frame |',
+        '|---|---|---|---|---|---|',
+    ]
     for frame in frames:
         times = frame['milliseconds']
         for network in ('COCO network', 'person network'):
@@ -267,7 +335,8 @@ def _frames_table(frames: list[dict[str, Any]]) -> list[str]:
                 share = times[refiner] / (times[refiner] + times[network])
                 lines.append(
                     f'| {frame["width"]}x{frame["height"]} | {network} | {times[network]:.0f} '
-                    f'| {refiner} | {times[refiner]:.0f} | {share:.0%} |')
+                    f'| {refiner} | {times[refiner]:.0f} | {share:.0%} |'
+                )
     return lines
 
 
@@ -280,9 +349,17 @@ def _write_sheets(measured: Sequence[Measured], names: list[str], folder: Path) 
         some += [of_family[i % len(of_family)] for i in (2 * number, 2 * number + 1)]
     worst = sorted(measured, key=lambda m: m.gain(names[-1]))[:WORST]
     for name, chosen in (('contact_sheet.png', some), ('worst.png', worst)):
-        write_sheet(folder / name, [
-            (m.case, f'{m.family} {m.case.image_id} {m.gain(names[-1]):+.2f}',
-             {method: m.masks[method] for method in names}) for m in chosen])
+        write_sheet(
+            folder / name,
+            [
+                (
+                    m.case,
+                    f'{m.family} {m.case.image_id} {m.gain(names[-1]):+.2f}',
+                    {method: m.masks[method] for method in names},
+                )
+                for m in chosen
+            ],
+        )
         print(f'wrote {folder / name}')
 
 

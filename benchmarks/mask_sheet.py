@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """A contact sheet of masks: photo, coarse mask, every method's mask, true mask."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -52,8 +53,8 @@ def _coarse(case: Case, shape: tuple[int, ...], corners: list[list[int]]) -> Pic
     cells = cv2.resize(case.coarse, size, interpolation=cv2.INTER_NEAREST)
     margin = _TILE
     canvas = np.zeros((shape[0] + 2 * margin, shape[1] + 2 * margin), np.float32)
-    canvas[margin + y1:margin + y1 + size[1], margin + x1:margin + x1 + size[0]] = cells
-    inner = canvas[margin:margin + shape[0], margin:margin + shape[1]]
+    canvas[margin + y1 : margin + y1 + size[1], margin + x1 : margin + x1 + size[0]] = cells
+    inner = canvas[margin : margin + shape[0], margin : margin + shape[1]]
     return cv2.cvtColor((255 * inner).astype(np.uint8), cv2.COLOR_GRAY2BGR).astype(np.uint8)
 
 
@@ -68,7 +69,8 @@ def _painted(photo: Picture, mask: Picture) -> Picture:
 
 def _titled(tile: Picture, title: str) -> Picture:
     framed = np.zeros((_TILE + _TITLE + 4, _TILE + 4, 3), np.uint8)
-    framed[_TITLE:_TITLE + tile.shape[0], :tile.shape[1]] = tile
-    cv2.putText(framed, title[:32], (2, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1,
-                cv2.LINE_AA)
+    framed[_TITLE : _TITLE + tile.shape[0], : tile.shape[1]] = tile
+    cv2.putText(
+        framed, title[:32], (2, 13), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (255, 255, 255), 1, cv2.LINE_AA
+    )
     return framed

@@ -4,6 +4,7 @@
 Images are sent at a fixed rate, as a camera does, and the results received; then one at a time, to
 see what the node adds to the time that its own Segmenter needs for the very same images.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -68,8 +69,11 @@ class NodeProcess:
     def peak_memory(self) -> float:
         """Return the largest resident memory so far, MB."""
         status = Path(f'/proc/{self._process.pid}/status').read_text()
-        return next(float(line.split()[1]) * 1024 / 1e6 for line in status.splitlines()
-                    if line.startswith('VmHWM'))
+        return next(
+            float(line.split()[1]) * 1024 / 1e6
+            for line in status.splitlines()
+            if line.startswith('VmHWM')
+        )
 
     def close(self) -> None:
         """End it as Ctrl-C does."""
@@ -92,15 +96,19 @@ class Client:
         self.sizes: dict[str, int] = {}
         for topic, message_type in TOPICS.items():
             self._node.create_subscription(
-                message_type, f'instance_seg/{topic}',
-                lambda message, topic=topic: self._note(topic, message), 5)
+                message_type,
+                f'instance_seg/{topic}',
+                lambda message, topic=topic: self._note(topic, message),
+                5,
+            )
         self._node.create_subscription(DiagnosticArray, '/diagnostics', self._diagnose, 5)
         self.diagnostics: dict[str, str] = {}
         self._number = 0
 
     def _diagnose(self, message: DiagnosticArray) -> None:
         self.diagnostics = {
-            pair.key: pair.value for status in message.status for pair in status.values}
+            pair.key: pair.value for status in message.status for pair in status.values
+        }
 
     def _note(self, topic: str, message: Any) -> None:
         self.received[topic][message.header.stamp.sec] = time.perf_counter()
@@ -174,8 +182,9 @@ def _running(command: Sequence[str]) -> Iterator[tuple[NodeProcess, Client]]:
         rclpy.try_shutdown()
 
 
-def play(image: NDArray[np.uint8], rate: float, seconds: float, parameters: Mapping[str, Any]
-         ) -> dict[str, Any]:
+def play(
+    image: NDArray[np.uint8], rate: float, seconds: float, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
     """Send images at ``rate`` Hz to a node and return what ros2_benchmark reports."""
     with _running(real_node(parameters)) as (process, client):
         client.wait_for_node(image)
@@ -191,9 +200,13 @@ def play(image: NDArray[np.uint8], rate: float, seconds: float, parameters: Mapp
         arrived = {n: t for n in sent if (t := client.complete(n)) is not None}
         figures = _figures(sent, arrived)
         return figures | {
-            'input_rate_hz': rate, 'cpu_percent_of_a_core': 100 * cpu,
-            'memory_start_mb': steady, 'memory_end_mb': process.memory(),
-            'memory_peak_mb': process.peak_memory(), 'bytes_per_message': dict(client.sizes)}
+            'input_rate_hz': rate,
+            'cpu_percent_of_a_core': 100 * cpu,
+            'memory_start_mb': steady,
+            'memory_end_mb': process.memory(),
+            'memory_peak_mb': process.peak_memory(),
+            'bytes_per_message': dict(client.sizes),
+        }
 
 
 def _figures(sent: Mapping[int, float], arrived: Mapping[int, float]) -> dict[str, Any]:
@@ -204,16 +217,20 @@ def _figures(sent: Mapping[int, float], arrived: Mapping[int, float]) -> dict[st
     jitter = np.abs(np.diff(intervals))
     return {
         'mean_frame_rate_hz': 1e3 / float(intervals.mean()),
-        'sent_frames': len(sent), 'missed_frames': len(sent) - len(arrived),
+        'sent_frames': len(sent),
+        'missed_frames': len(sent) - len(arrived),
         'first_sent_to_received_ms': float(latencies[0]),
         'last_sent_to_received_ms': float(latencies[-1]),
         'mean_sent_to_received_ms': float(latencies.mean()),
-        'max_jitter_ms': float(jitter.max()), 'mean_jitter_ms': float(jitter.mean()),
-        'std_jitter_ms': float(jitter.std())}
+        'max_jitter_ms': float(jitter.max()),
+        'mean_jitter_ms': float(jitter.mean()),
+        'std_jitter_ms': float(jitter.std()),
+    }
 
 
-def added_latency(image: NDArray[np.uint8], rounds: int, parameters: Mapping[str, Any]
-                  ) -> dict[str, Any]:
+def added_latency(
+    image: NDArray[np.uint8], rounds: int, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
     """Send images one at a time, and compare with the time that the node's Segmenter had of it.
 
     That time is what the node tells on /diagnostics: both are means over the same frames, so a
@@ -248,10 +265,12 @@ def _round(client: Client, image: NDArray[np.uint8]) -> dict[str, float] | None:
         return None
     if time.perf_counter() - started > WINDOW and len(latencies) > LEAST_SAMPLES:
         return None
-    return {'through_node_ms': float(np.mean([max(times.values()) for times in latencies])),
-            'boxes_through_node_ms': float(np.mean([times['detections'] for times in latencies])),
-            'segmenter_ms': _sum(told, 'detect_ms', 'masks_ms', 'refine_ms'),
-            'convert_and_publish_ms': _sum(told, 'convert_ms', 'publish_ms')}
+    return {
+        'through_node_ms': float(np.mean([max(times.values()) for times in latencies])),
+        'boxes_through_node_ms': float(np.mean([times['detections'] for times in latencies])),
+        'segmenter_ms': _sum(told, 'detect_ms', 'masks_ms', 'refine_ms'),
+        'convert_and_publish_ms': _sum(told, 'convert_ms', 'publish_ms'),
+    }
 
 
 def _sum(told: Mapping[str, str], *keys: str) -> float:
@@ -265,8 +284,9 @@ def measure_growth(frames: int) -> dict[str, Any]:
     """
     images = [photo(*size) for size in SMALL_SIZES]
     samples = []
-    command = real_node({
-        'model': 'person_mask_rcnn', 'confidence_threshold': 0.1, 'refiner': 'smooth'})
+    command = real_node(
+        {'model': 'person_mask_rcnn', 'confidence_threshold': 0.1, 'refiner': 'smooth'}
+    )
     with _running(command) as (process, client):
         client.wait_for_node(images[0])
         lost = 0
@@ -274,17 +294,22 @@ def measure_growth(frames: int) -> dict[str, Any]:
             lost += client.ask(images[frame % len(images)]) is None
             if frame % max(1, frames // 100) == 0:
                 samples.append(process.memory())
-    counted = samples[len(samples) // 10:]
+    counted = samples[len(samples) // 10 :]
     fifth = max(1, len(counted) // 5)
     before, after = np.median(counted[:fifth]), np.median(counted[-fifth:])
-    return {'frames': frames, 'lost_frames': lost, 'memory_mb': samples,
-            'before_mb': float(before), 'after_mb': float(after),
-            'growth': float(after / before - 1)}
+    return {
+        'frames': frames,
+        'lost_frames': lost,
+        'memory_mb': samples,
+        'before_mb': float(before),
+        'after_mb': float(after),
+        'growth': float(after / before - 1),
+    }
 
 
 def measure_node(
-        sizes: Sequence[tuple[int, int]], rate: float, seconds: float, repeats: int,
-        count: int = 10) -> Iterator[dict[str, Any]]:
+    sizes: Sequence[tuple[int, int]], rate: float, seconds: float, repeats: int, count: int = 10
+) -> Iterator[dict[str, Any]]:
     """Yield a record for each model and size of image; plain masks go as run-lengths.
 
     Args:
@@ -298,18 +323,32 @@ def measure_node(
     with tempfile.TemporaryDirectory() as folder:
         model = FullSizeModel(Path(folder))
         full: dict[str, Any] = {
-            'model_path': str(model.weights), 'text_graph_path': str(model.text_graph),
-            'labels_path': str(COCO_LABELS)}
+            'model_path': str(model.weights),
+            'text_graph_path': str(model.text_graph),
+            'labels_path': str(COCO_LABELS),
+        }
         models = {'person_mask_rcnn': {'model': 'person_mask_rcnn'}, 'full size': full}
         for name, files in models.items():
             for width, height in sizes:
                 image = photo(width, height)
                 threshold = Run(Segmenter(**files), image, count).confidence_threshold
-                parameters = {**files, 'confidence_threshold': threshold, 'refiner': 'none',
-                              'mask_encoding': 'rle'}
+                parameters = {
+                    **files,
+                    'confidence_threshold': threshold,
+                    'refiner': 'none',
+                    'mask_encoding': 'rle',
+                }
                 played = play(image, rate, seconds, parameters)
-                yield {'model': name, 'width': width, 'height': height, **played,
-                       'options': {f'{option}: {value}': play(
-                           image, rate, seconds, {**parameters, option: value})
-                           for option, value in OPTIONS.items()},
-                       **added_latency(image, repeats, parameters)}
+                yield {
+                    'model': name,
+                    'width': width,
+                    'height': height,
+                    **played,
+                    'options': {
+                        f'{option}: {value}': play(
+                            image, rate, seconds, {**parameters, option: value}
+                        )
+                        for option, value in OPTIONS.items()
+                    },
+                    **added_latency(image, repeats, parameters),
+                }

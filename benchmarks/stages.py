@@ -4,6 +4,7 @@
 The network runs on a photo, with random weights of the published size. What random weights detect
 are specks, so masks, drawing and messages are timed with as many ellipses of the size of people.
 """
+
 from __future__ import annotations
 
 import tempfile
@@ -43,16 +44,24 @@ def measure_stages(width: int, height: int, count: int, repeats: int) -> dict[st
         by_name[name] += milliseconds
     slowest = sorted(by_name.items(), key=lambda item: -item[1])[:5]
     around = measure(_around(image, count), 4 * repeats)
-    return {'width': width, 'height': height, 'instances': found, 'network': dict(network),
-            'slowest_layers': dict(slowest),
-            'around': {name: Spread.of(times).median for name, times in around.items()}}
+    return {
+        'width': width,
+        'height': height,
+        'instances': found,
+        'network': dict(network),
+        'slowest_layers': dict(slowest),
+        'around': {name: Spread.of(times).median for name, times in around.items()},
+    }
 
 
 def _layers(run: Run, repeats: int) -> dict[tuple[str, str], float]:
     """Return the median milliseconds of every layer, by stage and name."""
     frames = [run.segmenter.layer_times(run.image) for _ in range(repeats)]
-    return {(stage, name): float(np.median([frame[stage][name] for frame in frames]))
-            for stage, layers in frames[0].items() for name in layers}
+    return {
+        (stage, name): float(np.median([frame[stage][name] for frame in frames]))
+        for stage, layers in frames[0].items()
+        for name in layers
+    }
 
 
 def _named(stage: str, layer: str) -> str:
@@ -74,7 +83,8 @@ def _around(image: NDArray[np.uint8], count: int) -> dict[str, Callable[[], obje
         'paste and threshold masks': lambda: pasted(instances),
         'detections message': lambda: serialize_message(to_detections(instances, header)),
         'masks message, rle': lambda: serialize_message(
-            to_instance_masks(instances, header, 'rle')),
+            to_instance_masks(instances, header, 'rle')
+        ),
         'draw the debug image': lambda: draw_instances(image, instances),
         'debug image message': lambda: serialize_message(to_message(drawn, 'bgr8', header)),
         'label image message': lambda: serialize_message(to_label_image(instances, header)),

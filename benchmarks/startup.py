@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """How long a new process takes until it segments."""
+
 from __future__ import annotations
 
 import json
@@ -44,19 +45,33 @@ def measure_startup(repeats: int) -> list[dict[str, Any]]:
         model = FullSizeModel(Path(folder))
         models = {
             'person_mask_rcnn': {'model': 'person_mask_rcnn'},
-            'full size': {'model_path': str(model.weights), 'labels_path': str(COCO_LABELS),
-                          'text_graph_path': str(model.text_graph)}}
+            'full size': {
+                'model_path': str(model.weights),
+                'labels_path': str(COCO_LABELS),
+                'text_graph_path': str(model.text_graph),
+            },
+        }
         runs: dict[str, list[dict[str, float]]] = {name: [] for name in models}
         for _ in range(repeats):
             for name, files in models.items():
                 runs[name].append(_run(files))
-    return [{'model': name, 'seconds': {
-        step: asdict(Spread.of(np.array([run[step] for run in of_model])))
-        for step in of_model[0]}} for name, of_model in runs.items()]
+    return [
+        {
+            'model': name,
+            'seconds': {
+                step: asdict(Spread.of(np.array([run[step] for run in of_model])))
+                for step in of_model[0]
+            },
+        }
+        for name, of_model in runs.items()
+    ]
 
 
 def _run(arguments: dict[str, str]) -> dict[str, float]:
     finished = subprocess.run(
         [sys.executable, '-c', _PROGRAM, json.dumps(arguments), str(PHOTO)],
-        check=True, capture_output=True, text=True)
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return {step: float(seconds) for step, seconds in json.loads(finished.stdout).items()}

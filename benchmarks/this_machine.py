@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What a figure was measured on."""
+
 from __future__ import annotations
 
 import os

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Interleaved timing: what is compared takes turns, so that a disturbance meets all of it."""
+
 from __future__ import annotations
 
 import time

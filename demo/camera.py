@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """A camera that shows sample photos, one after the other, until it is stopped."""
+
 import argparse
 import random
 import sys

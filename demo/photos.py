@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The sample photos; README.md has their sources and licences."""
+
 from pathlib import Path
 
 import cv2
@@ -25,7 +26,13 @@ def _read(path: Path) -> np.ndarray:
 
 
 def _beside(images: list[np.ndarray], height: int = 480) -> np.ndarray:
-    return np.hstack([
-        cv2.resize(image, (round(image.shape[1] * height / image.shape[0]), height),
-                   interpolation=cv2.INTER_AREA)
-        for image in images])
+    return np.hstack(
+        [
+            cv2.resize(
+                image,
+                (round(image.shape[1] * height / image.shape[0]), height),
+                interpolation=cv2.INTER_AREA,
+            )
+            for image in images
+        ]
+    )

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Collects what the node answers to each photo, writes pictures and prints a table."""
+
 import argparse
 import statistics
 import sys
@@ -23,11 +24,7 @@ from vision_msgs.msg import Detection2DArray
 from instance_seg_ros.msg import InstanceMaskArray
 from instance_seg_ros.ros.image_codec import to_bgr8
 
-TOPICS = {
-    'detections': Detection2DArray,
-    'instance_masks': InstanceMaskArray,
-    'debug_image': Image,
-}
+TOPICS = {'detections': Detection2DArray, 'instance_masks': InstanceMaskArray, 'debug_image': Image}
 
 
 @dataclass
@@ -52,8 +49,11 @@ class Recorder(Node):
         self._parts: dict[tuple[int, int], dict[str, Any]] = defaultdict(dict)
         for topic, message_type in TOPICS.items():
             self.create_subscription(
-                message_type, f'instance_seg/{topic}',
-                lambda message, topic=topic: self._on_result(topic, message), 10)
+                message_type,
+                f'instance_seg/{topic}',
+                lambda message, topic=topic: self._on_result(topic, message),
+                10,
+            )
 
     def _on_result(self, topic: str, message: Any) -> None:
         stamp = message.header.stamp
@@ -69,9 +69,12 @@ class Recorder(Node):
         found = [
             f'{mask.class_name} {detection.results[0].hypothesis.score:.2f}'
             for detection, mask in zip(
-                parts['detections'].detections, parts['instance_masks'].masks, strict=True)]
+                parts['detections'].detections, parts['instance_masks'].masks, strict=True
+            )
+        ]
         record = self.records.setdefault(
-            header.frame_id, Record(to_bgr8(parts['debug_image']), found))
+            header.frame_id, Record(to_bgr8(parts['debug_image']), found)
+        )
         record.latencies.append(age.nanoseconds / 1e6)
 
 

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Sample photos through the real node: camera, node and recorder as processes of their own."""
+
 import argparse
 import importlib.util
 import os
@@ -38,18 +39,22 @@ def node_command() -> list[str]:
     prefix = Path(get_package_prefix('instance_seg_ros'))
     return [
         str(prefix / 'lib' / 'instance_seg_ros' / 'instance_seg_node'),
-        '--ros-args', '-r', f'__ns:={NAMESPACE}',
-        '--params-file', str(prefix / 'share' / 'instance_seg_ros' / 'config' / 'seg.yaml')]
+        '--ros-args',
+        '-r',
+        f'__ns:={NAMESPACE}',
+        '--params-file',
+        str(prefix / 'share' / 'instance_seg_ros' / 'config' / 'seg.yaml'),
+    ]
 
 
 def script_command(name: str, *arguments: str) -> list[str]:
     """Return what starts one of the scripts of this folder."""
-    return [
-        sys.executable, str(HERE / name), *arguments, '--ros-args', '-r', f'__ns:={NAMESPACE}']
+    return [sys.executable, str(HERE / name), *arguments, '--ros-args', '-r', f'__ns:={NAMESPACE}']
 
 
 def wait_for_recorder(
-        recorder: 'subprocess.Popen[bytes]', others: 'list[subprocess.Popen[bytes]]') -> int:
+    recorder: 'subprocess.Popen[bytes]', others: 'list[subprocess.Popen[bytes]]'
+) -> int:
     """Return the exit code of the recorder; 1 if another process ends before it."""
     while recorder.poll() is None:
         if any(process.poll() is not None for process in others):

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What the command line does: images, a video, a camera."""
+
 from __future__ import annotations
 
 import argparse
@@ -85,12 +86,18 @@ def _make_segmenter(options: argparse.Namespace) -> Segmenter:
     settings = {field.name: getattr(options, field.name) for field in fields(Settings)}
     try:
         return Segmenter(
-            model=options.model, model_path=options.model_path,
-            text_graph_path=options.text_graph_path, labels_path=options.labels_path,
-            refiner=options.refiner, refine_providers=options.refine_providers,
-            speed_preset=options.speed_preset, num_threads=options.num_threads,
+            model=options.model,
+            model_path=options.model_path,
+            text_graph_path=options.text_graph_path,
+            labels_path=options.labels_path,
+            refiner=options.refiner,
+            refine_providers=options.refine_providers,
+            speed_preset=options.speed_preset,
+            num_threads=options.num_threads,
             parallel_nets=options.parallel_nets,
-            low_memory=options.low_memory, **settings)
+            low_memory=options.low_memory,
+            **settings,
+        )
     except (RuntimeError, ValueError) as error:  # ModelError is a RuntimeError
         raise CommandError(str(error)) from None
 
@@ -100,8 +107,10 @@ def _make_window(options: argparse.Namespace) -> Window | None:
     if wanted and has_display():
         return Window('instance-seg')
     if options.show:
-        raise CommandError('--show: OpenCV can open no window here (is DISPLAY set? is this '
-                           'opencv-contrib-python, not a headless one?). Leave --show out')
+        raise CommandError(
+            '--show: OpenCV can open no window here (is DISPLAY set? is this '
+            'opencv-contrib-python, not a headless one?). Leave --show out'
+        )
     return None
 
 
@@ -126,12 +135,20 @@ class _ImageRun:
 
     """
 
-    def __init__(self, options: argparse.Namespace, targets: dict[Path, Path],
-                 segmenter: Segmenter, results: CocoResults, window: Window | None) -> None:
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        targets: dict[Path, Path],
+        segmenter: Segmenter,
+        results: CocoResults,
+        window: Window | None,
+    ) -> None:
         self._options, self._targets, self._segmenter = options, targets, segmenter
         self._results, self._window = results, window
-        self._names = {path: str(target.relative_to(options.output).with_name(path.name))
-                       for path, target in targets.items()}
+        self._names = {
+            path: str(target.relative_to(options.output).with_name(path.name))
+            for path, target in targets.items()
+        }
         self._table = ImageTable(self._names.values(), segmenter.class_names.values())
         self._done = self._skipped = self._found = 0
 
@@ -156,25 +173,36 @@ class _ImageRun:
         bar.close()
         return self._sum_up(time.monotonic() - started)
 
-    def _put(self, path: Path, image_id: int, image: NDArray[np.uint8], instances: Instances, *,
-             last: bool) -> bool:
+    def _put(
+        self,
+        path: Path,
+        image_id: int,
+        image: NDArray[np.uint8],
+        instances: Instances,
+        *,
+        last: bool,
+    ) -> bool:
         """Write and show one result; return False once the user wants to end."""
         drawn = draw_instances(image, instances, self._options.alpha)
         _write_image(self._targets[path], drawn)
         if self._options.json is not None:
-            self._results.add(
-                instances, image_id, self._names[path], coarse=self._options.coarse)
+            self._results.add(instances, image_id, self._names[path], coarse=self._options.coarse)
         self._done += 1
         self._found += len(instances)
         return self._window is None or self._window.show(drawn, wait=last)
 
     def _sum_up(self, seconds: float) -> int:
-        print(f'{_plural(self._done, "image")}, {_plural(self._found, "instance")}, '
-              f'{self._done / seconds:.1f} images/s; annotated in {self._options.output}')
+        print(
+            f'{_plural(self._done, "image")}, {_plural(self._found, "instance")}, '
+            f'{self._done / seconds:.1f} images/s; annotated in {self._options.output}'
+        )
         if not self._skipped:
             return DONE
-        print(f'instance-seg: warning: {self._skipped} of {_plural(len(self._targets), "image")} '
-              'could not be read and were skipped', file=sys.stderr)
+        print(
+            f'instance-seg: warning: {self._skipped} of {_plural(len(self._targets), "image")} '
+            'could not be read and were skipped',
+            file=sys.stderr,
+        )
         return SOME_SKIPPED
 
 
@@ -203,8 +231,11 @@ def _matching(source: str) -> list[Path]:
         return [path]
     images = _images(Path(match) for match in glob.glob(str(path), recursive=True))
     if not images:
-        what = 'no image matches this pattern' if glob.has_magic(source) else (
-            'no such file or folder')
+        what = (
+            'no image matches this pattern'
+            if glob.has_magic(source)
+            else ('no such file or folder')
+        )
         raise CommandError(f'{source}: {what}')
     return images
 
@@ -228,8 +259,9 @@ def _targets(paths: list[Path], output: Path) -> list[Path]:
 
 def _check_not_the_same(source: Path, target: Path) -> None:
     if target.exists() and target.samefile(source):
-        raise CommandError(f'{source}: would be overwritten by its annotated copy; give another '
-                           '--output')
+        raise CommandError(
+            f'{source}: would be overwritten by its annotated copy; give another --output'
+        )
 
 
 def _write_image(path: Path, image: NDArray[np.uint8]) -> None:
@@ -262,7 +294,8 @@ def _run_camera(options: argparse.Namespace) -> int:
 
 
 def _run_frames(
-        options: argparse.Namespace, source: VideoSource, target: Path, *, live: bool) -> int:
+    options: argparse.Namespace, source: VideoSource, target: Path, *, live: bool
+) -> int:
     window = _make_window(options)
     segmenter = _make_segmenter(options)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -274,8 +307,16 @@ def _run_frames(
 
 
 def _process_frames(
-        options: argparse.Namespace, source: VideoSource, segmenter: Segmenter, sink: VideoSink,
-        results: CocoResults, tally: Tally, window: Window | None, *, live: bool) -> None:
+    options: argparse.Namespace,
+    source: VideoSource,
+    segmenter: Segmenter,
+    sink: VideoSink,
+    results: CocoResults,
+    tally: Tally,
+    window: Window | None,
+    *,
+    live: bool,
+) -> None:
     known = [count for count in (options.max_frames, source.frame_count) if count is not None]
     frames = itertools.islice(source, options.max_frames)
     bar = tqdm(frames, unit='frame', total=min(known, default=None), disable=None)

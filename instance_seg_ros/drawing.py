@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Instances drawn into their image: overlay, outline, box and label."""
+
 from __future__ import annotations
 
 import math
@@ -21,8 +22,18 @@ Colour = tuple[int, int, int]
 # of colour vision. Their order is that in which each differs most from the next three for readers
 # with normal, red-, green- and blue-blind vision alike.
 PALETTE: tuple[Colour, ...] = (
-    (233, 180, 86), (0, 159, 230), (178, 114, 0), (119, 204, 221), (167, 121, 204), (51, 153, 153),
-    (136, 34, 51), (115, 158, 0), (66, 228, 240), (0, 94, 213), (85, 34, 136))
+    (233, 180, 86),
+    (0, 159, 230),
+    (178, 114, 0),
+    (119, 204, 221),
+    (167, 121, 204),
+    (51, 153, 153),
+    (136, 34, 51),
+    (115, 158, 0),
+    (66, 228, 240),
+    (0, 94, 213),
+    (85, 34, 136),
+)
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -33,8 +44,8 @@ _SMALL_IMAGE = 200  # pixels a side; wide lines and text would hide the little t
 
 
 def draw_instances(
-        frame: NDArray[np.uint8], instances: Instances | Iterable[Mapping[str, Any]],
-        alpha: float = 0.5) -> NDArray[np.uint8]:
+    frame: NDArray[np.uint8], instances: Instances | Iterable[Mapping[str, Any]], alpha: float = 0.5
+) -> NDArray[np.uint8]:
     """Draw every instance: coloured overlay, outline, box, class name and confidence.
 
     The colour follows from the position among the instances. Smaller instances lie on top of
@@ -121,15 +132,19 @@ class _Style:
 def _check_frame(frame: Any) -> None:
     if not isinstance(frame, np.ndarray):
         raise ImageError(
-            f'frame is a {type(frame).__name__}: expected a numpy array uint8 (H, W, 3), BGR')
+            f'frame is a {type(frame).__name__}: expected a numpy array uint8 (H, W, 3), BGR'
+        )
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
-        raise ImageError(f'frame has the shape {frame.shape} and the type {frame.dtype}: expected '
-                         'uint8 (H, W, 3), BGR')
+        raise ImageError(
+            f'frame has the shape {frame.shape} and the type {frame.dtype}: expected '
+            'uint8 (H, W, 3), BGR'
+        )
 
 
 # ---- what to draw
-def _drawings(frame: NDArray[np.uint8],
-              instances: Instances | Iterable[Mapping[str, Any]]) -> list[_Drawing]:
+def _drawings(
+    frame: NDArray[np.uint8], instances: Instances | Iterable[Mapping[str, Any]]
+) -> list[_Drawing]:
     size = frame.shape[:2]
     if isinstance(instances, Instances):
         return [_of_instance(instances, i, size) for i in range(len(instances))]
@@ -141,11 +156,13 @@ def _of_instance(instances: Instances, i: int, size: tuple[int, ...]) -> _Drawin
         raise ImageError(
             f'frame is {size[1]}x{size[0]} pixels, the instances are of an image of '
             f'{instances.image_size[1]}x{instances.image_size[0]}: expected the image that they '
-            'were found in')
+            'were found in'
+        )
     x, y, w, h = (int(v) for v in instances.rois[i])
     contours = [] if instances.masks is None else _contours(instances.masks[i], x, y)
-    return _drawing(instances.boxes[i], contours, instances.class_names[i],
-                    float(instances.scores[i]), i, size)
+    return _drawing(
+        instances.boxes[i], contours, instances.class_names[i], float(instances.scores[i]), i, size
+    )
 
 
 def _of_mapping(item: Mapping[str, Any], i: int, size: tuple[int, ...]) -> _Drawing:
@@ -156,12 +173,13 @@ def _of_mapping(item: Mapping[str, Any], i: int, size: tuple[int, ...]) -> _Draw
         if mask.shape != size:
             raise ImageError(
                 f'frame is {size[1]}x{size[0]} pixels, the mask of instance {i} has the shape '
-                f'{mask.shape}: expected {size}, the image that it was found in')
+                f'{mask.shape}: expected {size}, the image that it was found in'
+            )
         if mask.dtype != np.uint8:
             mask = (mask > 0).astype(np.uint8)
         x, y, w, h = cv2.boundingRect(mask)  # contours of the whole image take several times longer
         if w:
-            contours = _contours(mask[y:y + h, x:x + w], x, y)
+            contours = _contours(mask[y : y + h, x : x + w], x, y)
     return _drawing(item['bbox'], contours, item['class_name'], item['confidence'], i, size)
 
 
@@ -171,15 +189,20 @@ def _contours(mask: NDArray[np.uint8], x: int, y: int) -> Sequence[NDArray[Any]]
     return contours
 
 
-def _drawing(box: Any, contours: Sequence[NDArray[Any]], name: str, score: float, i: int,
-             size: tuple[int, ...]) -> _Drawing:
+def _drawing(
+    box: Any,
+    contours: Sequence[NDArray[Any]],
+    name: str,
+    score: float,
+    i: int,
+    size: tuple[int, ...],
+) -> _Drawing:
     height, width = size
     x1, y1, x2, y2 = (float(v) for v in box)
     x1, y1 = _within(math.floor(x1), 0, width - 1), _within(math.floor(y1), 0, height - 1)
     x2, y2 = _within(math.ceil(x2) - 1, x1, width - 1), _within(math.ceil(y2) - 1, y1, height - 1)
     colour = PALETTE[i % len(PALETTE)]
-    return _Drawing(
-        (x1, y1, x2, y2), contours, name, f'{score:.2f}', colour, _contrasting(colour))
+    return _Drawing((x1, y1, x2, y2), contours, name, f'{score:.2f}', colour, _contrasting(colour))
 
 
 def _contrasting(colour: Colour) -> Colour:
@@ -193,8 +216,9 @@ def _within(value: int, low: int, high: int) -> int:
 
 
 # ---- drawing
-def _fill(canvas: NDArray[np.uint8], frame: NDArray[np.uint8], drawings: list[_Drawing],
-          alpha: float) -> None:
+def _fill(
+    canvas: NDArray[np.uint8], frame: NDArray[np.uint8], drawings: list[_Drawing], alpha: float
+) -> None:
     """Lay the overlay over the frame, in one pass over the part that has instances."""
     masked = [drawing for drawing in drawings if drawing.contours]
     if not masked or alpha == 0:
@@ -202,8 +226,8 @@ def _fill(canvas: NDArray[np.uint8], frame: NDArray[np.uint8], drawings: list[_D
     for drawing in masked:
         cv2.drawContours(canvas, drawing.contours, -1, drawing.colour, cv2.FILLED)
     x, y, w, h = cv2.boundingRect(np.concatenate([c for d in masked for c in d.contours]))
-    part = canvas[y:y + h, x:x + w]
-    cv2.addWeighted(part, alpha, frame[y:y + h, x:x + w], 1 - alpha, 0, dst=part)
+    part = canvas[y : y + h, x : x + w]
+    cv2.addWeighted(part, alpha, frame[y : y + h, x : x + w], 1 - alpha, 0, dst=part)
 
 
 def _draw_lines(canvas: NDArray[np.uint8], drawing: _Drawing, style: _Style) -> None:
@@ -219,10 +243,13 @@ def _draw_lines(canvas: NDArray[np.uint8], drawing: _Drawing, style: _Style) -> 
 
 def _draw_labels(canvas: NDArray[np.uint8], drawings: list[_Drawing], style: _Style) -> None:
     height, width = canvas.shape[:2]
-    labels = [_Label.fitting(drawing.name, drawing.score, style.text, width, height)
-              for drawing in drawings]
-    places = place_labels([drawing.box for drawing in drawings],
-                          [label.size for label in labels], (height, width))
+    labels = [
+        _Label.fitting(drawing.name, drawing.score, style.text, width, height)
+        for drawing in drawings
+    ]
+    places = place_labels(
+        [drawing.box for drawing in drawings], [label.size for label in labels], (height, width)
+    )
     # The best last: where labels cannot but overlap, it stays readable.
     for drawing, label, (x, y) in reversed(list(zip(drawings, labels, places, strict=True))):
         label.draw(canvas, x, y, drawing.colour, drawing.contrast)
@@ -248,8 +275,7 @@ class _Label:
     baseline: int
 
     @classmethod
-    def fitting(
-            cls, name: str, score: str, cap_height: float, width: int, height: int) -> _Label:
+    def fitting(cls, name: str, score: str, cap_height: float, width: int, height: int) -> _Label:
         """Return the label, smaller and then with less of the name where it would not fit."""
         label = cls._of_size(f'{name} {score}', cap_height)
         shrink = min(1.0, width / label.size[0], height / label.size[1])
@@ -268,11 +294,25 @@ class _Label:
         padding = max(1, round(cap_height / 3))
         (width, ascent), descent = cv2.getTextSize(text, _FONT, scale, weight)
         descent = round(cap_height / 4)  # OpenCV's own leaves room for its widest stroke
-        return cls(text, scale, weight, padding,
-                   (width + 2 * padding, ascent + descent + 2 * padding), padding + ascent)
+        return cls(
+            text,
+            scale,
+            weight,
+            padding,
+            (width + 2 * padding, ascent + descent + 2 * padding),
+            padding + ascent,
+        )
 
     def draw(self, canvas: NDArray[np.uint8], x: int, y: int, plate: Colour, ink: Colour) -> None:
         corner = x + self.size[0] - 1, y + self.size[1] - 1
         cv2.rectangle(canvas, (x, y), corner, plate, cv2.FILLED)
-        cv2.putText(canvas, self.text, (x + self.padding, y + self.baseline), _FONT, self.scale,
-                    ink, self.weight, cv2.LINE_AA)
+        cv2.putText(
+            canvas,
+            self.text,
+            (x + self.padding, y + self.baseline),
+            _FONT,
+            self.scale,
+            ink,
+            self.weight,
+            cv2.LINE_AA,
+        )

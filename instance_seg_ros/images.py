@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Image files."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """One container of parallel arrays for everything that was found in a frame."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -50,14 +51,22 @@ class Instances:
             value = getattr(self, name)
             if value is not None and len(value) != count:
                 raise ValueError(
-                    f'{name} has {len(value)} rows, boxes has {count}: expected as many')
+                    f'{name} has {len(value)} rows, boxes has {count}: expected as many'
+                )
 
     @classmethod
     def empty(cls, image_size: tuple[int, int]) -> Instances:
         """Return the result of a frame of (height, width) in which nothing was found."""
         return cls(
-            np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32), [],
-            np.zeros((0, 4), np.int32), [], np.zeros(0, bool), image_size)
+            np.zeros((0, 4), np.float32),
+            np.zeros(0, np.float32),
+            np.zeros(0, np.int32),
+            [],
+            np.zeros((0, 4), np.int32),
+            [],
+            np.zeros(0, bool),
+            image_size,
+        )
 
     def __len__(self) -> int:
         """Return the number of instances."""
@@ -78,17 +87,22 @@ class Instances:
             index = [int(index)]
         rows = np.arange(len(self))[index]
         return Instances(
-            self.boxes[rows], self.scores[rows], self.class_ids[rows],
-            [self.class_names[i] for i in rows], self.rois[rows],
+            self.boxes[rows],
+            self.scores[rows],
+            self.class_ids[rows],
+            [self.class_names[i] for i in rows],
+            self.rois[rows],
             None if self.masks is None else [self.masks[i] for i in rows],
-            self.refined[rows], self.image_size,
-            None if self.coarse is None else self.coarse[rows])
+            self.refined[rows],
+            self.image_size,
+            None if self.coarse is None else self.coarse[rows],
+        )
 
     def full_mask(self, i: int) -> NDArray[np.uint8]:
         """Return the mask of instance ``i`` over the whole image, uint8 (H, W), 0 or 1."""
         full = np.zeros(self.image_size, np.uint8)
         x, y, w, h = self.rois[i]
-        full[y:y + h, x:x + w] = self._masks()[i]
+        full[y : y + h, x : x + w] = self._masks()[i]
         return full
 
     def label_image(self) -> NDArray[np.uint16]:
@@ -96,7 +110,7 @@ class Instances:
         labels = np.zeros(self.image_size, np.uint16)
         for i, mask in reversed(list(enumerate(self._masks()))):
             x, y, w, h = self.rois[i]
-            labels[y:y + h, x:x + w][mask > 0] = i + 1
+            labels[y : y + h, x : x + w][mask > 0] = i + 1
         return labels
 
     def cutout(self, image: NDArray[np.uint8], i: int) -> NDArray[np.uint8]:
@@ -116,13 +130,15 @@ class Instances:
         if image.shape != (*self.image_size, 3):
             raise ValueError(
                 f'image has the shape {image.shape}: expected {(*self.image_size, 3)}, the frame '
-                'that these instances were found in')
+                'that these instances were found in'
+            )
         x, y, w, h = self.rois[i]
         alpha = self._masks()[i] * np.uint8(255)
-        return np.dstack([image[y:y + h, x:x + w], alpha])
+        return np.dstack([image[y : y + h, x : x + w], alpha])
 
-    def to_coco(self, image_id: int = 0,
-                category_ids: Mapping[int, int] | None = None) -> list[dict[str, Any]]:
+    def to_coco(
+        self, image_id: int = 0, category_ids: Mapping[int, int] | None = None
+    ) -> list[dict[str, Any]]:
         """Convert to COCO result dictionaries.
 
         Args:

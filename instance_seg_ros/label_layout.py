@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Where the labels of boxes go: inside the image, beside their box, off each other."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -12,8 +13,9 @@ Rectangle = tuple[int, int, int, int]
 _ROWS_INSIDE = 4  # label heights down the inside of a box that are tried
 
 
-def place_labels(boxes: Sequence[Rectangle], sizes: Sequence[tuple[int, int]],
-                 image_size: tuple[int, int]) -> list[tuple[int, int]]:
+def place_labels(
+    boxes: Sequence[Rectangle], sizes: Sequence[tuple[int, int]], image_size: tuple[int, int]
+) -> list[tuple[int, int]]:
     """Choose a place for each label: the usual one unless an earlier label is there.
 
     Args:
@@ -36,7 +38,8 @@ def place_labels(boxes: Sequence[Rectangle], sizes: Sequence[tuple[int, int]],
 
 
 def _candidates(
-        box: Rectangle, size: tuple[int, int], image_size: tuple[int, int]) -> NDArray[np.int64]:
+    box: Rectangle, size: tuple[int, int], image_size: tuple[int, int]
+) -> NDArray[np.int64]:
     """Places of a label as x1, y1, x2, y2, best first, moved into the image."""
     x1, y1, x2, y2 = box
     width, height = size

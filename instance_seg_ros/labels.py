@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Class names, numbered as the model numbers them."""
+
 from __future__ import annotations
 
 import difflib
@@ -31,16 +32,21 @@ def read_labels(path: Path, num_classes: int) -> dict[int, str]:
     try:
         lines = path.read_text(encoding='utf-8-sig').splitlines()
     except OSError as error:
-        raise ModelError(f'labels {path}: {error.strerror}. Expected a text file, one class name '
-                         'a line') from None
+        raise ModelError(
+            f'labels {path}: {error.strerror}. Expected a text file, one class name a line'
+        ) from None
     except UnicodeDecodeError:
         raise ModelError(f'labels {path}: is not a UTF-8 text file') from None
     if len(lines) != num_classes:
-        hint = (' For COCO, keep a line for each of the 90 ids, "-" for those without a class.'
-                if num_classes == 90 and len(lines) == 80 else '')
+        hint = (
+            ' For COCO, keep a line for each of the 90 ids, "-" for those without a class.'
+            if num_classes == 90 and len(lines) == 80
+            else ''
+        )
         raise ModelError(
             f'labels {path}: has {len(lines)} lines, the model has {num_classes} class ids. '
-            f'Expected one line for each.{hint}')
+            f'Expected one line for each.{hint}'
+        )
     return {i: line.strip() for i, line in enumerate(lines) if line.strip() not in ('', GAP)}
 
 
@@ -55,7 +61,10 @@ def ids_of(names: Iterable[str], labels: dict[int, str]) -> frozenset[int]:
     for name in sorted(names):
         if name not in known:
             close = difflib.get_close_matches(name, known, 3)
-            hint = f'did you mean {" or ".join(close)}?' if close else (
-                f'it knows {", ".join(known[:10])}' + (' ...' if len(known) > 10 else ''))
+            hint = (
+                f'did you mean {" or ".join(close)}?'
+                if close
+                else (f'it knows {", ".join(known[:10])}' + (' ...' if len(known) > 10 else ''))
+            )
             raise ValueError(f'classes: the model has no class {name!r}; {hint}')
     return frozenset(class_id for class_id, name in labels.items() if name in names)

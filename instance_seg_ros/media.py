@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Videos, cameras and windows, as the command line needs them."""
+
 from __future__ import annotations
 
 import os
@@ -64,8 +65,10 @@ class VideoSource:
             ok, frame = self._capture.read()
 
     def _no_frame(self) -> ImageError:
-        return ImageError(f'{self._name}: OpenCV can read no frame from it; it is not a video or '
-                          'camera, or damaged')
+        return ImageError(
+            f'{self._name}: OpenCV can read no frame from it; it is not a video or '
+            'camera, or damaged'
+        )
 
     def close(self) -> None:
         """Release the file or camera."""
@@ -90,8 +93,12 @@ class VideoSink:
         """Return itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         """Finish the file: without this it cannot be played."""
         if self._writer is not None:
             self._writer.release()
@@ -164,12 +171,17 @@ def has_display() -> bool:
 
     Tried in another process: with a DISPLAY that nobody answers, OpenCV ends its process.
     """
-    if sys.platform == 'linux' and not (os.environ.get('DISPLAY') or
-                                        os.environ.get('WAYLAND_DISPLAY')):
+    if sys.platform == 'linux' and not (
+        os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')
+    ):
         return False
     attempt = 'import cv2; cv2.namedWindow("test"); cv2.destroyAllWindows()'
     try:
-        return subprocess.run([sys.executable, '-c', attempt], capture_output=True,
-                              timeout=20, check=False).returncode == 0
+        return (
+            subprocess.run(
+                [sys.executable, '-c', attempt], capture_output=True, timeout=20, check=False
+            ).returncode
+            == 0
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False

@@ -5,6 +5,7 @@ where it is needed again at once.
 
 Other C libraries have no such functions, and are left as they are.
 """
+
 import ctypes
 import gc
 import platform

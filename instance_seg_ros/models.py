@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Models on disk: what a manifest says, and where manifests are."""
+
 from __future__ import annotations
 
 import hashlib
@@ -23,8 +24,16 @@ _FILES = ('weights', 'text_graph', 'labels')
 _NUMBERS = ('input_max_side', 'proposals')
 _LARGEST_UPSCALE = 4.0
 _OPTIONAL = (
-    *_NUMBERS, 'max_upscale', 'size_multiple', 'presets', 'sha256', 'sha1', 'licence', 'card',
-    'description')
+    *_NUMBERS,
+    'max_upscale',
+    'size_multiple',
+    'presets',
+    'sha256',
+    'sha1',
+    'licence',
+    'card',
+    'description',
+)
 
 
 @dataclass(frozen=True)
@@ -88,11 +97,16 @@ class ModelManifest:
         if preset == EXACT:
             return self
         if preset not in self.presets:
-            raise ValueError(f'speed_preset is {preset!r}: model {self.name!r} knows '
-                             f'{", ".join((EXACT, *self.presets))}')
+            raise ValueError(
+                f'speed_preset is {preset!r}: model {self.name!r} knows '
+                f'{", ".join((EXACT, *self.presets))}'
+            )
         chosen = self.presets[preset]
-        return replace(self, input_max_side=min(chosen.input_max_side, self.input_max_side),
-                       proposals=min(chosen.proposals, self.proposals or chosen.proposals))
+        return replace(
+            self,
+            input_max_side=min(chosen.input_max_side, self.input_max_side),
+            proposals=min(chosen.proposals, self.proposals or chosen.proposals),
+        )
 
     def check_digests(self) -> None:
         """Compare every file with the digest on record.
@@ -108,7 +122,8 @@ class ModelManifest:
                 raise ModelError(
                     f'{role} {path}: its {algorithm.upper()} is {actual}, model {self.name!r} has '
                     f'{expected} on record. The file is damaged or another one: download it again, '
-                    'or correct the manifest if you changed it on purpose')
+                    'or correct the manifest if you changed it on purpose'
+                )
 
 
 def find_model(name: str = 'auto') -> ModelManifest:
@@ -133,7 +148,8 @@ def find_model(name: str = 'auto') -> ModelManifest:
     known = sorted({p.stem for folder in model_folders() for p in folder.glob('*.yaml')})
     raise ModelError(
         f'model {name!r}: not found. Known are auto, {", ".join(known) or "none"}; or give the '
-        f'path of a manifest (.yaml), or add a folder to {SEARCH_PATH_VARIABLE}')
+        f'path of a manifest (.yaml), or add a folder to {SEARCH_PATH_VARIABLE}'
+    )
 
 
 def from_files(weights: str, text_graph: str, labels: str, model: str = 'auto') -> ModelManifest:
@@ -152,8 +168,11 @@ def from_files(weights: str, text_graph: str, labels: str, model: str = 'auto') 
         given = ModelManifest(paths[0].stem, paths[0], paths[1], paths[2])
     else:
         base = find_model(model)
-        changed = {key: Path(value).expanduser() for key, value in
-                   (('text_graph', text_graph), ('labels', labels)) if value}
+        changed = {
+            key: Path(value).expanduser()
+            for key, value in (('text_graph', text_graph), ('labels', labels))
+            if value
+        }
         digests = {role: d for role, d in base.digests.items() if role not in changed}
         given = replace(base, digests=digests, **changed)  # type: ignore[arg-type]
     return _complete(given)
@@ -177,14 +196,16 @@ def check_recorded_digest(path: Path) -> None:
         return
     words = record.read_text(encoding='utf-8', errors='replace').split()
     if len(words) != 2 or len(words[0]) != 64:
-        raise ModelError(f'{record}: expected a line of sha256sum: 64 hexadecimal digits and a '
-                         'file name')
+        raise ModelError(
+            f'{record}: expected a line of sha256sum: 64 hexadecimal digits and a file name'
+        )
     actual = hashlib.sha256(path.read_bytes()).hexdigest()
     if actual != words[0].lower():
         raise ModelError(
             f'{path}: its SHA256 is {actual}, {record.name} has {words[0]} on record. The file is '
             'damaged or another one: install it again, or remove the record if you changed the '
-            'file on purpose')
+            'file on purpose'
+        )
 
 
 def model_folders() -> Iterator[Path]:
@@ -225,7 +246,8 @@ def read_manifest(path: Path) -> ModelManifest:
         raise ModelError(f'manifest {path}: is not YAML ({" ".join(str(error).split())})') from None
     if not isinstance(content, dict):
         raise ModelError(
-            f'manifest {path}: expected a mapping with the keys name, {", ".join(_FILES)}')
+            f'manifest {path}: expected a mapping with the keys name, {", ".join(_FILES)}'
+        )
     missing = [key for key in ('name', *_FILES) if not isinstance(content.get(key), str)]
     unknown = sorted(set(content) - {'name', *_FILES, *_OPTIONAL})
     if missing or unknown:
@@ -236,53 +258,70 @@ def read_manifest(path: Path) -> ModelManifest:
 
 
 def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
-    digests = {role: (algorithm, digest) for algorithm in ('sha1', 'sha256')
-               for role, digest in _digests(path, algorithm, content.get(algorithm, {})).items()}
+    digests = {
+        role: (algorithm, digest)
+        for algorithm in ('sha1', 'sha256')
+        for role, digest in _digests(path, algorithm, content.get(algorithm, {})).items()
+    }
     options: dict[str, Any] = _numbers(path, content, (*_NUMBERS, 'size_multiple'))
     if 'max_upscale' in content:
         options['max_upscale'] = _upscale(path, content['max_upscale'])
     if 'presets' in content:
         options['presets'] = _presets(path, content['presets'])
     texts: dict[str, Any] = {
-        key: str(content.get(key, '')) for key in ('description', 'licence', 'card')}
+        key: str(content.get(key, '')) for key in ('description', 'licence', 'card')
+    }
     files = [_find_file(path.parent, content[key]) for key in _FILES]
-    return ModelManifest(
-        content['name'], files[0], files[1], files[2], digests, **options, **texts)
+    return ModelManifest(content['name'], files[0], files[1], files[2], digests, **options, **texts)
 
 
-def _numbers(path: Path, content: dict[str, Any], keys: Iterable[str], of: str = ''
-             ) -> dict[str, int]:
+def _numbers(
+    path: Path, content: dict[str, Any], keys: Iterable[str], of: str = ''
+) -> dict[str, int]:
     numbers = {key: content[key] for key in keys if content.get(key) is not None}
     for key, value in numbers.items():
         if type(value) is not int or value <= 0:
             raise ModelError(
-                f'manifest {path}: {of}{key} is {value!r}, expected a whole number above 0')
+                f'manifest {path}: {of}{key} is {value!r}, expected a whole number above 0'
+            )
     return numbers
 
 
 def _upscale(path: Path, value: Any) -> float:
     if type(value) not in (int, float) or not 1 <= value <= _LARGEST_UPSCALE:
-        raise ModelError(f'manifest {path}: max_upscale is {value!r}, expected a factor from 1 (no '
-                         f'scaling up) to {_LARGEST_UPSCALE:g}')
+        raise ModelError(
+            f'manifest {path}: max_upscale is {value!r}, expected a factor from 1 (no '
+            f'scaling up) to {_LARGEST_UPSCALE:g}'
+        )
     return float(value)
 
 
 def _presets(path: Path, value: Any) -> dict[str, SpeedPreset]:
     valid = isinstance(value, dict) and all(
-        isinstance(preset, dict) and set(preset) == set(_NUMBERS) for preset in value.values())
+        isinstance(preset, dict) and set(preset) == set(_NUMBERS) for preset in value.values()
+    )
     if not valid:
-        raise ModelError(f'manifest {path}: presets is {value!r}, expected a mapping of names to '
-                         f'{" and ".join(_NUMBERS)}')
-    return {str(name): SpeedPreset(**_numbers(path, preset, _NUMBERS, f'presets: {name}: '))
-            for name, preset in value.items()}
+        raise ModelError(
+            f'manifest {path}: presets is {value!r}, expected a mapping of names to '
+            f'{" and ".join(_NUMBERS)}'
+        )
+    return {
+        str(name): SpeedPreset(**_numbers(path, preset, _NUMBERS, f'presets: {name}: '))
+        for name, preset in value.items()
+    }
 
 
 def _digests(path: Path, algorithm: str, value: Any) -> dict[str, str]:
-    valid = isinstance(value, dict) and set(value) <= set(_FILES) and all(
-        isinstance(digest, str) for digest in value.values())
+    valid = (
+        isinstance(value, dict)
+        and set(value) <= set(_FILES)
+        and all(isinstance(digest, str) for digest in value.values())
+    )
     if not valid:
-        raise ModelError(f'manifest {path}: {algorithm} is {value!r}, expected a mapping of '
-                         f'{", ".join(_FILES)} or some of them to digests in quotes')
+        raise ModelError(
+            f'manifest {path}: {algorithm} is {value!r}, expected a mapping of '
+            f'{", ".join(_FILES)} or some of them to digests in quotes'
+        )
     return value
 
 
@@ -309,7 +348,8 @@ def _auto() -> ModelManifest:
         raise ModelError(
             f'model auto: neither {COCO_MODEL} nor {SHIPPED_MODEL} is in '
             f'{", ".join(map(str, model_folders())) or "any known folder"}. Install the package '
-            f'again, or add the folder of its models to {SEARCH_PATH_VARIABLE}')
+            f'again, or add the folder of its models to {SEARCH_PATH_VARIABLE}'
+        )
     return _complete(read_manifest(shipped))
 
 
@@ -319,5 +359,6 @@ def _complete(manifest: ModelManifest) -> ModelManifest:
         raise ModelError(
             f'model {manifest.name!r}: {", ".join(map(str, missing))} '
             f'{"is" if len(missing) == 1 else "are"} missing. See docs/models.md for where to get '
-            f'the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names')
+            f'the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names'
+        )
     return manifest

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Refiners by name."""
+
 from __future__ import annotations
 
 import importlib.util
@@ -22,13 +23,21 @@ SMOOTH, NONE, GAN, AUTO = 'smooth', 'none', 'gan', 'auto'
 class Refiner(Protocol):
     """Sharpens masks; see MaskRefiner for the arguments."""
 
-    def refine(self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32],
-               coarse: NDArray[np.float32], *, passes: int, budget_ms: float) -> Refined:
+    def refine(
+        self,
+        image_bgr: NDArray[np.uint8],
+        boxes: NDArray[np.float32],
+        coarse: NDArray[np.float32],
+        *,
+        passes: int,
+        budget_ms: float,
+    ) -> Refined:
         """Return rois, probabilities, and which of them are refined."""
 
 
-def make_refiner(name: str, num_threads: int = 0, providers: Sequence[str] = (CPU,)
-                 ) -> tuple[str, Refiner | None]:
+def make_refiner(
+    name: str, num_threads: int = 0, providers: Sequence[str] = (CPU,)
+) -> tuple[str, Refiner | None]:
     """Load a refiner.
 
     Args:
@@ -60,7 +69,8 @@ def make_refiner(name: str, num_threads: int = 0, providers: Sequence[str] = (CP
     if shipped is None:
         raise ModelError(
             f'refiner {name!r}: mask_refiner.onnx is in no folder of models. Install the package '
-            f'again, add the folder to {SEARCH_PATH_VARIABLE}, or choose smooth, none or auto')
+            f'again, add the folder to {SEARCH_PATH_VARIABLE}, or choose smooth, none or auto'
+        )
     check_recorded_digest(shipped)
     return GAN, MaskRefiner(shipped, num_threads=num_threads, providers=providers)
 
@@ -69,5 +79,6 @@ def _path(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_file() or path.suffix == '.onnx':
         return path
-    raise ModelError(f'refiner {name!r}: expected auto, gan, smooth, none or the path of an ONNX '
-                     'file')
+    raise ModelError(
+        f'refiner {name!r}: expected auto, gan, smooth, none or the path of an ONNX file'
+    )

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What was found, as tables for people and as COCO results for programs."""
+
 from __future__ import annotations
 
 import json
@@ -36,14 +37,18 @@ class ImageTable:
         return '\n'.join(lines)
 
     def _head(self) -> str:
-        return (f'{"image":{self._file}}  {"#":>3}  {"class":{self._class}}  score  '
-                f'{"x1":>6} {"y1":>6} {"x2":>6} {"y2":>6}  {"mask pixels":>11}')
+        return (
+            f'{"image":{self._file}}  {"#":>3}  {"class":{self._class}}  score  '
+            f'{"x1":>6} {"y1":>6} {"x2":>6} {"y2":>6}  {"mask pixels":>11}'
+        )
 
     def _line(self, file: str, number: int, instance: Instances) -> str:
         box = ' '.join(f'{value:6.0f}' for value in instance.boxes[0])
         area = int(instance.masks[0].sum()) if instance.masks is not None else 0
-        return (f'{file:{self._file}}  {number:3}  {instance.class_names[0]:{self._class}}  '
-                f'{instance.scores[0]:5.2f}  {box}  {area:11}')
+        return (
+            f'{file:{self._file}}  {number:3}  {instance.class_names[0]:{self._class}}  '
+            f'{instance.scores[0]:5.2f}  {box}  {area:11}'
+        )
 
 
 class Tally:
@@ -71,11 +76,15 @@ class Tally:
         if not self._instances:
             return f'nothing found in {self.frames} frames'
         width = max(len(name) for name in ('class', *self._instances))
-        lines = [f'{"class":{width}}  {"instances":>9}  {"in frames":>9}  {"most at once":>12}  '
-                 'mean score']
+        lines = [
+            f'{"class":{width}}  {"instances":>9}  {"in frames":>9}  {"most at once":>12}  '
+            'mean score'
+        ]
         for name, count in self._instances.most_common():
-            lines.append(f'{name:{width}}  {count:9}  {self._frames[name]:9}  '
-                         f'{self._most[name]:12}  {self._scores[name] / count:10.2f}')
+            lines.append(
+                f'{name:{width}}  {count:9}  {self._frames[name]:9}  '
+                f'{self._most[name]:12}  {self._scores[name] / count:10.2f}'
+            )
         return '\n'.join(lines)
 
 
@@ -91,8 +100,14 @@ class CocoResults:
         self._categories = {class_id: class_id + 1 for class_id in class_names}
         self._rows: list[dict[str, Any]] = []
 
-    def add(self, instances: Instances, image_id: int, file_name: str | None = None, *,
-            coarse: bool = False) -> None:
+    def add(
+        self,
+        instances: Instances,
+        image_id: int,
+        file_name: str | None = None,
+        *,
+        coarse: bool = False,
+    ) -> None:
         """Add the instances of one image.
 
         Args:
@@ -108,8 +123,9 @@ class CocoResults:
             if file_name is not None:
                 row['file_name'] = file_name
             if coarse and instances.coarse is not None:
-                row['coarse_mask'] = [[round(value, 4) for value in line]
-                                      for line in instances.coarse[i].tolist()]
+                row['coarse_mask'] = [
+                    [round(value, 4) for value in line] for line in instances.coarse[i].tolist()
+                ]
         self._rows += rows
 
     def write(self, path: Path) -> None:

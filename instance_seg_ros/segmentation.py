@@ -9,6 +9,7 @@ Examples:
     ...     cv2.waitKey(1)
 
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -122,15 +123,19 @@ def load_model(model_path: str | Path = 'auto', config_path: str | Path | None =
         raise ModelError(
             f'text graph {text_graph}: no such file. cv2.dnn needs the OpenCV text graph (.pbtxt) '
             f'of {weights}: put it beside that file under the same name, or give its path as '
-            'config_path')
+            'config_path'
+        )
     labels = _labels(weights, text_graph, manifest)
     return Segmenter(model_path=weights, text_graph_path=text_graph, labels_path=labels)
 
 
 def run_instance_segmentation(
-        image_or_path: NDArray[np.uint8] | str | Path, model_path: str | Path = 'auto',
-        confidence_threshold: float = 0.5, nms_threshold: float = 0.4,
-        net: Segmenter | None = None) -> tuple[NDArray[np.uint8], list[Instance]]:
+    image_or_path: NDArray[np.uint8] | str | Path,
+    model_path: str | Path = 'auto',
+    confidence_threshold: float = 0.5,
+    nms_threshold: float = 0.4,
+    net: Segmenter | None = None,
+) -> tuple[NDArray[np.uint8], list[Instance]]:
     """Segment one image.
 
     Args:
@@ -180,7 +185,8 @@ def _labels(weights: Path, text_graph: Path, manifest: Path | None) -> Path:
         return read_manifest(manifest).labels
     beside = weights.with_name(f'{weights.stem}_labels.txt')
     if not beside.is_file() and (
-            split(read_text_graph(text_graph), text_graph).num_classes == _COCO_CLASSES):
+        split(read_text_graph(text_graph), text_graph).num_classes == _COCO_CLASSES
+    ):
         for folder in model_folders():
             coco = folder / f'{COCO_MODEL}.yaml'
             if coco.is_file():

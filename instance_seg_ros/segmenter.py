@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The pipeline: an image in, instances out."""
+
 from __future__ import annotations
 
 import logging
@@ -162,11 +163,20 @@ class Segmenter:
     """
 
     def __init__(
-            self, *, model: str = 'auto', model_path: str | Path = '',
-            text_graph_path: str | Path = '', labels_path: str | Path = '', refiner: str = 'auto',
-            refine_providers: Sequence[str] = (CPU,), speed_preset: str = EXACT,
-            num_threads: int = 0, parallel_nets: int = 1, low_memory: bool = False,
-            **settings: Any) -> None:
+        self,
+        *,
+        model: str = 'auto',
+        model_path: str | Path = '',
+        text_graph_path: str | Path = '',
+        labels_path: str | Path = '',
+        refiner: str = 'auto',
+        refine_providers: Sequence[str] = (CPU,),
+        speed_preset: str = EXACT,
+        num_threads: int = 0,
+        parallel_nets: int = 1,
+        low_memory: bool = False,
+        **settings: Any,
+    ) -> None:
         _check_number('num_threads', num_threads, 0, 1024, int)
         _check_number('parallel_nets', parallel_nets, 1, 16, int)
         if not isinstance(low_memory, bool):
@@ -175,20 +185,26 @@ class Segmenter:
         if num_threads:
             cv2.setNumThreads(num_threads)
         own = any(str(path) for path in (model_path, text_graph_path, labels_path))
-        manifest = find_model(model) if not own else from_files(
-            str(model_path), str(text_graph_path), str(labels_path), model)
+        manifest = (
+            find_model(model)
+            if not own
+            else from_files(str(model_path), str(text_graph_path), str(labels_path), model)
+        )
         self.manifest = manifest.at_speed(speed_preset)
         # First what has a clearer name than a wrong digest: a web page, a git-LFS pointer ...
         read_weights(self.manifest.weights)
         self.manifest.check_digests()
         self._detector = MaskRcnn(
-            self.manifest.weights, self.manifest.text_graph, self.manifest.proposals,
-            parallel_nets, low_memory)
+            self.manifest.weights,
+            self.manifest.text_graph,
+            self.manifest.proposals,
+            parallel_nets,
+            low_memory,
+        )
         self._parallel_nets = parallel_nets
         self._num_threads, self._refine_providers = num_threads, refine_providers
         self._names = read_labels(self.manifest.labels, self._detector.num_classes)
-        self._current = self._with_refiner(
-            refiner, checked, ids_of(checked.classes, self._names))
+        self._current = self._with_refiner(refiner, checked, ids_of(checked.classes, self._names))
         self.timings: dict[str, float] = {}
         _log_model(model, self.manifest.name, self.refiner)
 
@@ -237,8 +253,9 @@ class Segmenter:
             return replace(current, settings=changed, class_ids=class_ids)
         return self._with_refiner(refiner, changed, class_ids)
 
-    def _with_refiner(self, asked: str, settings: Settings, class_ids: frozenset[int]
-                      ) -> PreparedUpdate:
+    def _with_refiner(
+        self, asked: str, settings: Settings, class_ids: frozenset[int]
+    ) -> PreparedUpdate:
         name, refine = make_refiner(asked, self._num_threads, self._refine_providers)
         return PreparedUpdate(settings, class_ids, name, asked, refine)
 
@@ -264,8 +281,13 @@ class Segmenter:
         """
         return self.finish(self.detect(image_bgr, masks=masks))
 
-    def detect(self, image_bgr: NDArray[np.uint8], *, masks: bool = True,
-               update: PreparedUpdate | None = None) -> Detected:
+    def detect(
+        self,
+        image_bgr: NDArray[np.uint8],
+        *,
+        masks: bool = True,
+        update: PreparedUpdate | None = None,
+    ) -> Detected:
         """Do the first half of a call: find boxes.
 
         A second thread can meanwhile :meth:`finish` the image before.
@@ -290,8 +312,9 @@ class Segmenter:
         detections = self._detector.detect(self._scaled(image_bgr, update.settings))
         boxes = detections.boxes(*image_bgr.shape[:2])
         keep = self._select(detections, boxes, update)
-        return Detected(image_bgr, detections, boxes, keep, masks, update,
-                        1e3 * (time.perf_counter() - started))
+        return Detected(
+            image_bgr, detections, boxes, keep, masks, update, 1e3 * (time.perf_counter() - started)
+        )
 
     def boxes(self, detected: Detected) -> Instances:
         """Return what is known half way through: boxes, scores and classes as of :meth:`finish`.
@@ -311,12 +334,16 @@ class Segmenter:
 
         """
         started = time.perf_counter()
-        coarse = (self._detector.masks(detected.detections, detected.keep) if detected.masks
-                  else None)
+        coarse = (
+            self._detector.masks(detected.detections, detected.keep) if detected.masks else None
+        )
         masked = time.perf_counter()
         instances = self._assemble(detected, coarse)
-        self.timings = {'detect': detected.milliseconds, 'masks': 1e3 * (masked - started),
-                        'refine': 1e3 * (time.perf_counter() - masked)}
+        self.timings = {
+            'detect': detected.milliseconds,
+            'masks': 1e3 * (masked - started),
+            'refine': 1e3 * (time.perf_counter() - masked),
+        }
         return instances
 
     def layer_times(self, image_bgr: NDArray[np.uint8]) -> dict[str, dict[str, float]]:
@@ -330,8 +357,9 @@ class Segmenter:
             self(image_bgr)
         return times
 
-    def stream(self, images: Iterable[NDArray[np.uint8]], *, masks: bool = True
-               ) -> Iterator[tuple[NDArray[np.uint8], Instances]]:
+    def stream(
+        self, images: Iterable[NDArray[np.uint8]], *, masks: bool = True
+    ) -> Iterator[tuple[NDArray[np.uint8], Instances]]:
         """Segment images that do not have to be answered at once, such as those of a video.
 
         While one is finished, and while the caller uses it, the next ``parallel_nets`` are in the
@@ -360,8 +388,9 @@ class Segmenter:
             finally:
                 threads.shutdown(cancel_futures=True)
 
-    def _next_of(self, under_way: deque[tuple[NDArray[np.uint8], Future[Detected]]]
-                 ) -> tuple[NDArray[np.uint8], Instances]:
+    def _next_of(
+        self, under_way: deque[tuple[NDArray[np.uint8], Future[Detected]]]
+    ) -> tuple[NDArray[np.uint8], Instances]:
         image, detected = under_way.popleft()
         return image, self.finish(detected.result())
 
@@ -379,8 +408,9 @@ class Segmenter:
         multiple = self.manifest.size_multiple
         return max(round(pixels / multiple), math.ceil(MIN_SIDE / multiple)) * multiple
 
-    def _select(self, detections: Detections, boxes: NDArray[np.float32],
-                current: PreparedUpdate) -> NDArray[np.intp]:
+    def _select(
+        self, detections: Detections, boxes: NDArray[np.float32], current: PreparedUpdate
+    ) -> NDArray[np.intp]:
         """Positions of the detections that survive threshold, class filter and NMS, best first."""
         settings = current.settings
         usable = detections.scores >= settings.confidence_threshold
@@ -390,13 +420,16 @@ class Segmenter:
             return candidates
         x1y1, x2y2 = boxes[candidates, :2], boxes[candidates, 2:]
         kept = cv2.dnn.NMSBoxesBatched(
-            np.concatenate([x1y1, x2y2 - x1y1], 1).tolist(), detections.scores[candidates].tolist(),
-            detections.class_ids[candidates].tolist(), 0.0, settings.nms_threshold)
+            np.concatenate([x1y1, x2y2 - x1y1], 1).tolist(),
+            detections.scores[candidates].tolist(),
+            detections.class_ids[candidates].tolist(),
+            0.0,
+            settings.nms_threshold,
+        )
         # Rows come by falling score, so their order is that of the scores.
-        return np.sort(candidates[np.asarray(kept, np.intp)])[:settings.max_instances]
+        return np.sort(candidates[np.asarray(kept, np.intp)])[: settings.max_instances]
 
-    def _assemble(
-            self, detected: Detected, coarse: NDArray[np.float32] | None) -> Instances:
+    def _assemble(self, detected: Detected, coarse: NDArray[np.float32] | None) -> Instances:
         image, current, keep = detected.image, detected.update, detected.keep
         height, width = image.shape[:2]
         boxes = detected.boxes[keep]
@@ -408,18 +441,31 @@ class Segmenter:
         elif current.refine is not None:
             settings = current.settings
             rois, alphas, refined = current.refine.refine(
-                image, boxes, coarse, passes=settings.refine_passes,
-                budget_ms=settings.refine_budget_ms)
+                image,
+                boxes,
+                coarse,
+                passes=settings.refine_passes,
+                budget_ms=settings.refine_budget_ms,
+            )
             masks = [_binary(alpha, current.settings) for alpha in alphas]
         else:
             rois = clip_rois(boxes, height, width)
-            pasted = (paste(mask, box, (x, y), (1, 1), (h, w), outside=True)
-                      for mask, box, (x, y, w, h) in zip(coarse, boxes, rois.tolist(), strict=True))
+            pasted = (
+                paste(mask, box, (x, y), (1, 1), (h, w), outside=True)
+                for mask, box, (x, y, w, h) in zip(coarse, boxes, rois.tolist(), strict=True)
+            )
             masks = [_binary(alpha, current.settings) for alpha in pasted]
         return Instances(
-            boxes=boxes, scores=detected.detections.scores[keep], class_ids=class_ids,
-            class_names=[self._names[int(i)] for i in class_ids], rois=rois, masks=masks,
-            refined=refined, image_size=(height, width), coarse=coarse)
+            boxes=boxes,
+            scores=detected.detections.scores[keep],
+            class_ids=class_ids,
+            class_names=[self._names[int(i)] for i in class_ids],
+            rois=rois,
+            masks=masks,
+            refined=refined,
+            image_size=(height, width),
+            coarse=coarse,
+        )
 
 
 def _binary(alpha: NDArray[np.float32], settings: Settings) -> NDArray[np.uint8]:
@@ -445,21 +491,28 @@ def check_image(image: Any) -> None:
     if not isinstance(image, np.ndarray):
         raise ImageError(
             f'image is a {type(image).__name__}: expected a numpy array uint8 (H, W, 3), BGR. '
-            'cv2.imread gives None for a file that it cannot read')
+            'cv2.imread gives None for a file that it cannot read'
+        )
     if image.ndim != 3 or image.shape[2] != 3:
-        hints = {(2, 0): 'convert it by cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)',
-                 (3, 1): 'convert it by cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)',
-                 (3, 4): 'drop the alpha channel by image[:, :, :3]'}
+        hints = {
+            (2, 0): 'convert it by cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)',
+            (3, 1): 'convert it by cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)',
+            (3, 4): 'drop the alpha channel by image[:, :, :3]',
+        }
         hint = hints.get((image.ndim, image.shape[2] if image.ndim == 3 else 0), 'convert it')
         raise ImageError(f'image has the shape {image.shape}: expected (H, W, 3), BGR; {hint}')
     if image.dtype != np.uint8:
-        hint = ('multiply one that ranges from 0 to 1 by 255 and convert it'
-                if image.dtype.kind == 'f' else 'scale it to 0 to 255 and convert it')
+        hint = (
+            'multiply one that ranges from 0 to 1 by 255 and convert it'
+            if image.dtype.kind == 'f'
+            else 'scale it to 0 to 255 and convert it'
+        )
         raise ImageError(f'image is of the type {image.dtype}: expected uint8; {hint}')
     if min(image.shape[:2]) < MIN_SIDE:
         raise ImageError(
             f'image is {image.shape[1]}x{image.shape[0]} pixels: expected at least '
-            f'{MIN_SIDE}x{MIN_SIDE}')
+            f'{MIN_SIDE}x{MIN_SIDE}'
+        )
 
 
 def _known(settings: dict[str, Any]) -> dict[str, Any]:
@@ -476,5 +529,7 @@ def _known(settings: dict[str, Any]) -> dict[str, Any]:
 def _log_model(asked: str, name: str, refiner: str) -> None:
     LOG.info('model %s, refiner %s', name, refiner)
     if asked == 'auto' and name == SHIPPED_MODEL:
-        LOG.info('the COCO model is not installed: the shipped small model finds people only '
-                 '(docs/models.md says how to install the other)')
+        LOG.info(
+            'the COCO model is not installed: the shipped small model finds people only '
+            '(docs/models.md says how to install the other)'
+        )

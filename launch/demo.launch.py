@@ -4,6 +4,7 @@ Shows the node at work: a camera with sample photos, the node and RViz.
 
 `ros2 launch instance_seg_ros demo.launch.py`; all arguments of seg.launch.py work here, too.
 """
+
 from pathlib import Path
 
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
@@ -20,16 +21,22 @@ def generate_launch_description() -> LaunchDescription:
     """Describe the node, RViz and the camera."""
     arguments = [
         DeclareLaunchArgument(
-            'rate', default_value='1.0', description='Photos per second of the sample camera'),
+            'rate', default_value='1.0', description='Photos per second of the sample camera'
+        ),
         # Before seg.launch.py declares it with another default.
         DeclareLaunchArgument(
-            'rviz', default_value='true', choices=['true', 'false'],
-            description='Open RViz with the debug image'),
+            'rviz',
+            default_value='true',
+            choices=['true', 'false'],
+            description='Open RViz with the debug image',
+        ),
     ]
     # It sees our arguments. It also sets the transports, so the camera comes after it.
     node = IncludeLaunchDescription(PythonLaunchDescriptionSource(str(SEG_LAUNCH_FILE)))
     camera = Node(
-        package='instance_seg_ros', executable='sample_camera', name='camera',
+        package='instance_seg_ros',
+        executable='sample_camera',
+        name='camera',
         namespace=LaunchConfiguration('namespace'),
         remappings=[('image', LaunchConfiguration('image_topic'))],
         arguments=['--rate', LaunchConfiguration('rate')],

@@ -5,6 +5,7 @@ Starts the node: `ros2 launch instance_seg_ros seg.launch.py image_topic:=/camer
 The node activates itself. With `autostart:=false` a lifecycle manager does that, or this launch
 system: its ChangeState events find the node by its name.
 """
+
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,10 @@ BOOLS = ['true', 'false']
 TRANSPORTS = ['large_data', 'shared_memory', 'default']
 # Where one of these is set, the user has chosen how Fast DDS sends.
 TRANSPORT_VARIABLES = (
-    'FASTDDS_BUILTIN_TRANSPORTS', 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+    'FASTDDS_BUILTIN_TRANSPORTS',
+    'FASTDDS_DEFAULT_PROFILES_FILE',
+    'FASTRTPS_DEFAULT_PROFILES_FILE',
+)
 # The arguments that set a parameter of the node: name, type, description and choices. None has a
 # default here, so that there is but one default, in params_file. A test compares names, types and
 # choices with the node's own. The node is not imported: it may need a virtual environment that
@@ -35,13 +39,25 @@ PARAMETERS: list[tuple[str, Any, str, list[str]]] = [
     ('labels_path', str, 'Label file, in place of the one that the model names', []),
     ('refiner', str, 'What sharpens the masks: auto, none, smooth, gan or the path of a model', []),
     ('refine_passes', int, 'At most so many passes of a learned refiner', []),
-    ('refine_budget_ms', float,
-     'Time of a learned refiner for all instances of a frame, in milliseconds; 0: no limit', []),
+    (
+        'refine_budget_ms',
+        float,
+        'Time of a learned refiner for all instances of a frame, in milliseconds; 0: no limit',
+        [],
+    ),
     ('confidence_threshold', float, 'Instances with a lower score are dropped, 0 to 1', []),
-    ('nms_threshold', float,
-     'Of two boxes of a class that overlap more than this, one is dropped, 0 to 1', []),
-    ('mask_threshold', float,
-     'Pixels with at least this probability belong to the instance, 0 to 1', []),
+    (
+        'nms_threshold',
+        float,
+        'Of two boxes of a class that overlap more than this, one is dropped, 0 to 1',
+        [],
+    ),
+    (
+        'mask_threshold',
+        float,
+        'Pixels with at least this probability belong to the instance, 0 to 1',
+        [],
+    ),
     ('classes', list[str], "Names of the classes to keep: classes:=\"['person', 'dog']\"", []),
     ('max_instances', int, 'At most this many instances per image', []),
     ('input_max_side', int, 'Larger images are scaled down to this side, in pixels', []),
@@ -50,9 +66,13 @@ PARAMETERS: list[tuple[str, Any, str, list[str]]] = [
     ('parallel_nets', int, 'Images in the box network at a time', []),
     ('low_memory', bool, 'No Winograd convolutions: less memory, slower', BOOLS),
     ('mask_encoding', str, 'How instance_masks carries masks', ['mono8', 'rle']),
-    ('image_topics', list[str],
-     "Several cameras, in place of image_topic: image_topics:=\"['/front/image', '/rear/image']\"",
-     []),
+    (
+        'image_topics',
+        list[str],
+        'Several cameras, in place of image_topic: '
+        "image_topics:=\"['/front/image', '/rear/image']\"",
+        [],
+    ),
     ('image_transport', str, 'Of the camera images', ['raw', 'compressed']),
     ('input_reliability', str, 'Of the subscription to images', ['best_effort', 'reliable']),
     ('output_reliability', str, 'Of all outputs of a frame', ['reliable', 'best_effort']),
@@ -63,45 +83,74 @@ PARAMETERS: list[tuple[str, Any, str, list[str]]] = [
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the arguments, the node, and RViz where it is asked for."""
-    return LaunchDescription([
-        *_arguments(), *_parameter_arguments(),
-        OpaqueFunction(function=_transports), OpaqueFunction(function=_node), _rviz()])
+    return LaunchDescription(
+        [
+            *_arguments(),
+            *_parameter_arguments(),
+            OpaqueFunction(function=_transports),
+            OpaqueFunction(function=_node),
+            _rviz(),
+        ]
+    )
 
 
 def _arguments() -> list[DeclareLaunchArgument]:
     return [
         DeclareLaunchArgument(
-            'image_topic', default_value='image',
-            description='Topic of the camera images, without /compressed'),
+            'image_topic',
+            default_value='image',
+            description='Topic of the camera images, without /compressed',
+        ),
         DeclareLaunchArgument(
-            'params_file', default_value=str(SHARE / 'config' / 'seg.yaml'),
-            description='YAML file with the parameters of the node'),
+            'params_file',
+            default_value=str(SHARE / 'config' / 'seg.yaml'),
+            description='YAML file with the parameters of the node',
+        ),
         DeclareLaunchArgument(
-            'namespace', default_value='', description='Namespace of the node and its topics'),
+            'namespace', default_value='', description='Namespace of the node and its topics'
+        ),
         DeclareLaunchArgument(
-            'node_name', default_value='instance_seg',
-            description='Name of the node, which its topics begin with'),
+            'node_name',
+            default_value='instance_seg',
+            description='Name of the node, which its topics begin with',
+        ),
         DeclareLaunchArgument(
-            'log_level', default_value='info', choices=LOG_LEVELS,
-            description='What the node logs: this level and above'),
+            'log_level',
+            default_value='info',
+            choices=LOG_LEVELS,
+            description='What the node logs: this level and above',
+        ),
         DeclareLaunchArgument(
-            'transports', default_value=TRANSPORTS[0], choices=TRANSPORTS,
-            description='How Fast DDS sends large images, unless the environment says it'),
+            'transports',
+            default_value=TRANSPORTS[0],
+            choices=TRANSPORTS,
+            description='How Fast DDS sends large images, unless the environment says it',
+        ),
         DeclareLaunchArgument(
-            'respawn', default_value='false', choices=BOOLS,
-            description='Start the node again where its process has died'),
+            'respawn',
+            default_value='false',
+            choices=BOOLS,
+            description='Start the node again where its process has died',
+        ),
         DeclareLaunchArgument(
-            'rviz', default_value='false', choices=BOOLS,
-            description='Open RViz with the debug image'),
+            'rviz',
+            default_value='false',
+            choices=BOOLS,
+            description='Open RViz with the debug image',
+        ),
     ]
 
 
 def _parameter_arguments() -> list[DeclareLaunchArgument]:
     return [
         DeclareLaunchArgument(
-            name, default_value='', description=f'{description}; empty: as params_file says',
-            **({'choices': ['', *choices]} if choices else {}))
-        for name, _, description, choices in PARAMETERS]
+            name,
+            default_value='',
+            description=f'{description}; empty: as params_file says',
+            **({'choices': ['', *choices]} if choices else {}),
+        )
+        for name, _, description, choices in PARAMETERS
+    ]
 
 
 def _transports(context: LaunchContext) -> list[SetEnvironmentVariable]:
@@ -122,36 +171,49 @@ def _transports(context: LaunchContext) -> list[SetEnvironmentVariable]:
         return []
     # Fast DDS 3, from Kilted on, has renamed the variable and warns of the old name.
     old = context.environment.get('ROS_DISTRO') in ('humble', 'jazzy')
-    return [SetEnvironmentVariable(
-        'FASTRTPS_DEFAULT_PROFILES_FILE' if old else 'FASTDDS_DEFAULT_PROFILES_FILE',
-        str(SHARE / 'config' / 'fastdds.xml'))]
+    return [
+        SetEnvironmentVariable(
+            'FASTRTPS_DEFAULT_PROFILES_FILE' if old else 'FASTDDS_DEFAULT_PROFILES_FILE',
+            str(SHARE / 'config' / 'fastdds.xml'),
+        )
+    ]
 
 
 def _node(context: LaunchContext) -> list[LifecycleNode]:
     # An argument has the last word, but only where it is given.
     given = {
         name: ParameterValue(LaunchConfiguration(name), value_type=value_type)
-        for name, value_type, _, _ in PARAMETERS if LaunchConfiguration(name).perform(context)}
-    return [LifecycleNode(
-        package='instance_seg_ros', executable='instance_seg_node',
-        name=LaunchConfiguration('node_name'), namespace=LaunchConfiguration('namespace'),
-        parameters=[LaunchConfiguration('params_file'), *([given] if given else [])],
-        remappings=[('image', LaunchConfiguration('image_topic'))],
-        arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
-        respawn=LaunchConfiguration('respawn'), respawn_delay=2.0,
-        output='screen',
-    )]
+        for name, value_type, _, _ in PARAMETERS
+        if LaunchConfiguration(name).perform(context)
+    }
+    return [
+        LifecycleNode(
+            package='instance_seg_ros',
+            executable='instance_seg_node',
+            name=LaunchConfiguration('node_name'),
+            namespace=LaunchConfiguration('namespace'),
+            parameters=[LaunchConfiguration('params_file'), *([given] if given else [])],
+            remappings=[('image', LaunchConfiguration('image_topic'))],
+            arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
+            respawn=LaunchConfiguration('respawn'),
+            respawn_delay=2.0,
+            output='screen',
+        )
+    ]
 
 
 def _rviz() -> Node:
     name = LaunchConfiguration('node_name')
     return Node(
-        package='rviz2', executable='rviz2', namespace=LaunchConfiguration('namespace'),
+        package='rviz2',
+        executable='rviz2',
+        namespace=LaunchConfiguration('namespace'),
         condition=IfCondition(LaunchConfiguration('rviz')),
         arguments=['-d', str(SHARE / 'config' / 'seg.rviz')],
         # The configuration names the topics without a namespace, and with the usual name.
         remappings=[
             (f'/instance_seg/{topic}', [name, f'/{topic}'])
-            for topic in ('debug_image', 'label_image')],
+            for topic in ('debug_image', 'label_image')
+        ],
         output='screen',
     )

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What the machine has, and what to do about what it lacks."""
+
 import importlib.util
 import os
 import platform
@@ -40,7 +41,8 @@ def _check_platform() -> None:
         '  source /opt/ros/<distribution>/setup.bash\n'
         'and run the same command again, or build the package in your own workspace:\n'
         '  rosdep install --from-paths src --ignore-src && colcon build\n'
-        'The library and the command line work here without ROS: pip install .')
+        'The library and the command line work here without ROS: pip install .'
+    )
 
 
 def _check_python() -> None:
@@ -49,7 +51,8 @@ def _check_python() -> None:
         return
     raise SetupError(
         f'{sys.executable} is Python {version[0]}.{version[1]}; the ROS 2 wheels are for Python '
-        '3.10 to 3.14. Name another one: make PYTHON=python3.12 demo')
+        '3.10 to 3.14. Name another one: make PYTHON=python3.12 demo'
+    )
 
 
 def _check_build_tools() -> None:
@@ -63,5 +66,5 @@ def _check_build_tools() -> None:
         missing.append(f'virtual environments for {sys.executable} (venv and ensurepip)')
     if missing:
         raise SetupError(
-            'this machine lacks ' + ', '.join(missing) + '.\n'
-            f'On Debian and Ubuntu: {APT_COMMAND}')
+            'this machine lacks ' + ', '.join(missing) + f'.\nOn Debian and Ubuntu: {APT_COMMAND}'
+        )

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Prepares all that `make demo`, `make test` and `make lint` need; does nothing if it is there."""
+
 import argparse
 import sys
 from pathlib import Path

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Stamps: a file with a digest of what a result was made from, so that it is made only once."""
+
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path

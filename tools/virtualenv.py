@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Makes the virtual environment with everything that the package, its build and its tests need."""
+
 import re
 import shutil
 import subprocess
@@ -50,7 +51,8 @@ def _wanted(folder: Path) -> str:
     # The path counts: an environment does not survive being moved.
     return digest(
         [requirements_file(), Path(__file__)],
-        [sys.executable, sys.version, str(folder.resolve()), str(has_ros2())])
+        [sys.executable, sys.version, str(folder.resolve()), str(has_ros2())],
+    )
 
 
 def requirements_file() -> Path:
@@ -64,7 +66,8 @@ def _remove_old(folder: Path) -> None:
     if not (folder / MARKER).exists():
         raise SetupError(
             f'{folder} was not made by this Makefile, so it is left alone. Remove it, or name '
-            'another folder: make VENV=.venv-instance-seg demo')
+            'another folder: make VENV=.venv-instance-seg demo'
+        )
     shutil.rmtree(folder)
 
 
@@ -94,11 +97,13 @@ def _point_cmake_files_here(folder: Path, python: str) -> None:
 
 def _ask(python: str, code: str) -> str:
     return subprocess.run(
-        [python, '-c', code], check=True, capture_output=True, text=True).stdout.strip()
+        [python, '-c', code], check=True, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def _run(command: list[str]) -> None:
     if subprocess.run(command).returncode != 0:
         raise SetupError(
             f'this command failed, see above: {" ".join(command)}\n'
-            'The first run needs a network connection, or a pip configuration that has the wheels.')
+            'The first run needs a network connection, or a pip configuration that has the wheels.'
+        )

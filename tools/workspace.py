@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Builds the package, and vision_msgs where the environment lacks it, with colcon."""
+
 import os
 import shutil
 import subprocess
@@ -49,16 +50,16 @@ def _wanted(workspace: Path, environment_digest: str) -> str:
     names = [str(path.relative_to(ROOT)) for folder in LINKED for path in _files(ROOT / folder)]
     sources = [path for name in BUILT_FROM for path in _files(ROOT / name)]
     return digest(
-        [*sources, Path(__file__)],
-        [*names, environment_digest, str(workspace.resolve())])
+        [*sources, Path(__file__)], [*names, environment_digest, str(workspace.resolve())]
+    )
 
 
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     return sorted(
-        found for found in path.rglob('*')
-        if found.is_file() and '__pycache__' not in found.parts)
+        found for found in path.rglob('*') if found.is_file() and '__pycache__' not in found.parts
+    )
 
 
 def _link_sources(src: Path, virtualenv: Path) -> None:
@@ -74,17 +75,31 @@ def _link_sources(src: Path, virtualenv: Path) -> None:
 
 def _colcon_build(workspace: Path, virtualenv: Path) -> None:
     command = [
-        'colcon', '--log-base', str(workspace / 'log'), 'build', '--symlink-install',
-        '--build-base', str(workspace / 'build'), '--install-base', str(workspace / 'install'),
-        '--base-paths', str(workspace / 'src'),
-        '--cmake-args', f'-DPython3_EXECUTABLE={virtualenv.resolve()}/bin/python',
-        '-DBUILD_TESTING=OFF', '--no-warn-unused-cli',
+        'colcon',
+        '--log-base',
+        str(workspace / 'log'),
+        'build',
+        '--symlink-install',
+        '--build-base',
+        str(workspace / 'build'),
+        '--install-base',
+        str(workspace / 'install'),
+        '--base-paths',
+        str(workspace / 'src'),
+        '--cmake-args',
+        f'-DPython3_EXECUTABLE={virtualenv.resolve()}/bin/python',
+        '-DBUILD_TESTING=OFF',
+        '--no-warn-unused-cli',
     ]
     log = workspace / 'build.log'
     with log.open('w') as output:
         result = subprocess.run(
-            command, cwd=workspace, env=_build_environment(virtualenv),
-            stdout=output, stderr=subprocess.STDOUT)
+            command,
+            cwd=workspace,
+            env=_build_environment(virtualenv),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     if result.returncode != 0:
         print('\n'.join(log.read_text('utf-8', 'replace').splitlines()[-40:]))
         raise SetupError(f'the build failed, see above; the whole of it is in {log}')
@@ -105,4 +120,6 @@ def _has_vision_msgs(environment: dict[str, str]) -> bool:
     prefixes = environment.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
     return any(
         (Path(prefix) / 'share' / 'vision_msgs' / 'package.xml').is_file()
-        for prefix in prefixes if prefix)
+        for prefix in prefixes
+        if prefix
+    )

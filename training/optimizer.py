@@ -34,11 +34,7 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self,
-        groups: Iterable[Any],
-        lr: float,
-        weight_decay: float = 0.0,
-        momentum: float = 0.95,
+        self, groups: Iterable[Any], lr: float, weight_decay: float = 0.0, momentum: float = 0.95
     ) -> None:
         super().__init__(groups, {'lr': lr, 'weight_decay': weight_decay, 'momentum': momentum})
 

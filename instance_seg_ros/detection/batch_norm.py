@@ -7,6 +7,7 @@ copy of the weights, and the regions of a frame and those of its masks are such 
 the published model takes 6 ms less for each frame's masks and 30 MB less of memory. The arithmetic
 is cv2.dnn's, float32 step by step, so results are the same bits.
 """
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -29,8 +30,8 @@ _BIAS_ADD = """node {{
 
 
 def fold_batch_norms(
-        nodes: list[GraphNode], weights: NDArray[np.uint8]
-        ) -> tuple[list[GraphNode], NDArray[np.uint8]]:
+    nodes: list[GraphNode], weights: NDArray[np.uint8]
+) -> tuple[list[GraphNode], NDArray[np.uint8]]:
     """Make a bias of every batch norm that is stored as usual; cv2.dnn folds the others.
 
     Args:
@@ -65,11 +66,15 @@ def _kernels_and_norms(nodes: list[GraphNode]) -> Iterator[tuple[str, list[Graph
             users[name].append(node)
     for kernel, convolutions in list(users.items()):
         norms = [user for convolution in convolutions for user in users[convolution.name]]
-        if (all(c.op == 'Conv2D' and c.inputs[1:] == (kernel,) and len(users[c.name]) == 1
-                for c in convolutions)
-                and all(n.op.startswith('FusedBatchNorm') and len(n.inputs) == 5 for n in norms)
-                and len({(n.inputs[1:], n.number('epsilon')) for n in norms}) == 1
-                and all(len(users[name]) == len(norms) for name in norms[0].inputs[1:])):
+        if (
+            all(
+                c.op == 'Conv2D' and c.inputs[1:] == (kernel,) and len(users[c.name]) == 1
+                for c in convolutions
+            )
+            and all(n.op.startswith('FusedBatchNorm') and len(n.inputs) == 5 for n in norms)
+            and len({(n.inputs[1:], n.number('epsilon')) for n in norms}) == 1
+            and all(len(users[name]) == len(norms) for name in norms[0].inputs[1:])
+        ):
             yield kernel, norms
 
 

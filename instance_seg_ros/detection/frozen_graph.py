@@ -4,6 +4,7 @@
 They are protobuf messages (https://protobuf.dev/programming-guides/encoding). Of the many that
 TensorFlow defines five matter here, so the bytes are walked, and changed where they are.
 """
+
 from __future__ import annotations
 
 import math
@@ -40,12 +41,12 @@ class Constant:
     def read(self, weights: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return a copy of the array."""
         end = self.start + 4 * math.prod(self.shape)
-        return np.frombuffer(weights[self.start:end].tobytes(), '<f4').reshape(self.shape)
+        return np.frombuffer(weights[self.start : end].tobytes(), '<f4').reshape(self.shape)
 
     def write(self, weights: NDArray[np.uint8], array: NDArray[np.float32]) -> None:
         """Put an array of the same shape in its place."""
         payload = np.frombuffer(array.astype('<f4').tobytes(), np.uint8)
-        weights[self.start:self.start + payload.size] = payload
+        weights[self.start : self.start + payload.size] = payload
 
 
 def read_weights(path: Path) -> NDArray[np.uint8]:
@@ -64,7 +65,8 @@ def read_weights(path: Path) -> NDArray[np.uint8]:
     except OSError as error:
         raise ModelError(
             f'weights {path}: {error.strerror}. Expected a frozen graph (.pb); see docs/models.md '
-            'for where to get one') from None
+            'for where to get one'
+        ) from None
     problem = _problem(payload)
     if problem:
         raise ModelError(f'weights {path}: {problem}')
@@ -101,9 +103,11 @@ def _stored_as_bytes(data: bytes, tensor: _Span) -> Constant | None:
     if _numbers(data, tensor, _TENSOR_TYPE) != [_FLOAT32] or len(contents) != 1:
         return None
     shape = tuple(
-        size for dimensions in _messages(data, tensor, _TENSOR_SHAPE)
+        size
+        for dimensions in _messages(data, tensor, _TENSOR_SHAPE)
         for dimension in _messages(data, dimensions, _SHAPE_DIMENSION)
-        for size in _numbers(data, dimension, _DIMENSION_SIZE))
+        for size in _numbers(data, dimension, _DIMENSION_SIZE)
+    )
     start, end = contents[0]
     return Constant(start, shape) if end - start == 4 * math.prod(shape) else None
 
@@ -113,13 +117,19 @@ def _text(data: bytes, message: _Span, number: int) -> str:
 
 
 def _messages(data: bytes, message: _Span, number: int) -> list[_Span]:
-    return [value for found, value in _fields(data, message)
-            if found == number and isinstance(value, tuple)]
+    return [
+        value
+        for found, value in _fields(data, message)
+        if found == number and isinstance(value, tuple)
+    ]
 
 
 def _numbers(data: bytes, message: _Span, number: int) -> list[int]:
-    return [value for found, value in _fields(data, message)
-            if found == number and isinstance(value, int)]
+    return [
+        value
+        for found, value in _fields(data, message)
+        if found == number and isinstance(value, int)
+    ]
 
 
 def _fields(data: bytes, message: _Span) -> Iterator[tuple[int, int | _Span]]:
@@ -151,14 +161,18 @@ def _problem(payload: bytes) -> str:
     if start.startswith((b'<!doctype', b'<html', b'<?xml')):
         return 'is a web page, not a model: the download failed. Download it again'
     if start.startswith(b'node {') or start.startswith(b'node{'):
-        return ('is a text graph (.pbtxt). Give the frozen graph (.pb) here and the text graph '
-                'beside it')
+        return (
+            'is a text graph (.pbtxt). Give the frozen graph (.pb) here and the text graph '
+            'beside it'
+        )
     end = _end_of_fields(payload)
     if end is None:
         return 'is not a frozen graph (.pb) of TensorFlow'
     if end > len(payload):
-        return (f'is truncated: {len(payload)} bytes, and the last entry ends at {end}. '
-                'Download it again')
+        return (
+            f'is truncated: {len(payload)} bytes, and the last entry ends at {end}. '
+            'Download it again'
+        )
     return ''
 
 

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Mask R-CNN of the TF Object Detection API through cv2.dnn: boxes for all, masks where wanted."""
+
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
@@ -65,8 +66,14 @@ class MaskRcnn:
 
     """
 
-    def __init__(self, weights: Path, text_graph: Path, proposals: int | None = None,
-                 parallel_nets: int = 1, low_memory: bool = False) -> None:
+    def __init__(
+        self,
+        weights: Path,
+        text_graph: Path,
+        proposals: int | None = None,
+        parallel_nets: int = 1,
+        low_memory: bool = False,
+    ) -> None:
         self._weights = weights
         self._loader = NetLoader(weights, text_graph, winograd=not low_memory)
         graph = split(self._loader.nodes, text_graph, proposals)
@@ -129,21 +136,24 @@ class MaskRcnn:
         return masks.shape[-1]
 
     def _check_shapes(
-            self, rows: NDArray[Any], features: NDArray[Any], masks: NDArray[Any]) -> None:
+        self, rows: NDArray[Any], features: NDArray[Any], masks: NDArray[Any]
+    ) -> None:
         if rows.ndim != 4 or rows.shape[-1] != _ROW:
             raise self._loader.mismatch(
-                f'the detections have the shape {rows.shape}, expected (1, 1, N, {_ROW})')
+                f'the detections have the shape {rows.shape}, expected (1, 1, N, {_ROW})'
+            )
         if features.ndim != 4:
             raise self._loader.mismatch(f'the features have the shape {features.shape}')
         classes, height, width = masks.shape[1:] if masks.ndim == 4 else (0, 0, 0)
         if classes != self.num_classes or height != width or height == 0:
             raise self._loader.mismatch(
-                f'the masks have the shape {masks.shape}, expected '
-                f'(1, {self.num_classes}, M, M)')
+                f'the masks have the shape {masks.shape}, expected (1, {self.num_classes}, M, M)'
+            )
         if not (np.isfinite(features).all() and np.isfinite(masks).all()):
             raise ModelError(
                 f'weights {self._weights}: give results that are not finite; the file is corrupted.'
-                ' Download or export it again')
+                ' Download or export it again'
+            )
 
 
 __all__ = ['Detections', 'MaskRcnn']

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """From a model's files to nets of cv2.dnn."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -68,7 +69,8 @@ class NetLoader:
         reason = ' '.join(reason.split())[:200]
         return ModelError(
             f'weights {self._weights} and text graph {self._text_graph} do not work together '
-            f'(cv2.dnn: {reason}). Are they of the same model, and in this order?')
+            f'(cv2.dnn: {reason}). Are they of the same model, and in this order?'
+        )
 
     def _read(self) -> tuple[list[GraphNode], NDArray[np.uint8]]:
         weights = read_weights(self._weights)
@@ -82,7 +84,8 @@ class NetLoader:
         if _version(self._weights) != self._version:
             raise ModelError(
                 f'weights {self._weights}: the file has changed since the model was loaded, and is '
-                'needed again for images of this size. Load the model again')
+                'needed again for images of this size. Load the model again'
+            )
         return payload
 
 
@@ -99,7 +102,8 @@ def _check_opencv() -> None:
     if not hasattr(cv2.dnn, 'readNetFromTensorflow'):
         raise ModelError(
             f'OpenCV {cv2.__version__} has no reader of TensorFlow graphs: 5.1 removed it. '
-            'Expected 4.10 to 5.0; install "opencv-contrib-python>=4.10,<5.1"')
+            'Expected 4.10 to 5.0; install "opencv-contrib-python>=4.10,<5.1"'
+        )
 
 
 __all__ = ['NetLoader']

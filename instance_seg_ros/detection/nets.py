@@ -3,6 +3,7 @@
 
 One net in two threads at a time would abort the process: here a call waits until one is free.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -54,20 +55,24 @@ class Nets:
         with self._proposal_nets.one(_Preparation.of(blob)) as net:
             net.setInput(blob)
             proposals, features = self._forward(
-                net, 'proposals', [graph.proposal_output, graph.features])
+                net, 'proposals', [graph.proposal_output, graph.features]
+            )
         box_features = np.concatenate(
-            self._of_regions(features, proposals, graph.box_features, 'boxes'))
+            self._of_regions(features, proposals, graph.box_features, 'boxes')
+        )
         with self._box_nets.one() as net:
             net.setInput(box_features, graph.box_features)
             net.setInput(proposals, graph.proposal_output)
             return self._forward(net, 'boxes', graph.detections), features
 
     def masks(
-            self, features: NDArray[np.float32], rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        self, features: NDArray[np.float32], rows: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         """Masks (K, classes, M, M) of rows (K, 7)."""
         masks = []
         for some in self._of_regions(
-                features, rows[None, None], self._graph.mask_features, 'masks'):
+            features, rows[None, None], self._graph.mask_features, 'masks'
+        ):
             with self._mask_net.one() as net:
                 net.setInput(some)
                 masks.append(self._forward(net, 'masks', self._graph.mask_output))
@@ -82,8 +87,9 @@ class Nets:
         finally:
             self._times = None
 
-    def _of_regions(self, features: NDArray[np.float32], regions: NDArray[np.float32],
-                    wanted: str, stage: str) -> list[NDArray[np.float32]]:
+    def _of_regions(
+        self, features: NDArray[np.float32], regions: NDArray[np.float32], wanted: str, stage: str
+    ) -> list[NDArray[np.float32]]:
         """Return an output for the regions (1, 1, N, 7), in portions."""
         portions = []
         # Both outputs, though one is wanted: for others than last time the net is set up anew.
@@ -91,7 +97,7 @@ class Nets:
         with self._region_nets.one() as net:
             net.setInput(features, self._graph.features)
             for start in range(0, regions.shape[2], _REGIONS_AT_ONCE):
-                some = np.ascontiguousarray(regions[:, :, start:start + _REGIONS_AT_ONCE])
+                some = np.ascontiguousarray(regions[:, :, start : start + _REGIONS_AT_ONCE])
                 net.setInput(some, self._graph.proposal_output)
                 portions.append(self._forward(net, stage, outputs)[outputs.index(wanted)])
         return portions

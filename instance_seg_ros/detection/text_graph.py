@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """OpenCV text graphs of Mask R-CNN: reading, editing and splitting them as text."""
+
 from __future__ import annotations
 
 import math
@@ -47,10 +48,11 @@ class GraphNode:
         """Return the node with a scalar attribute changed, or added where it is missing."""
         kind = 'i' if isinstance(value, int) else 'f'
         text, count = re.subn(
-            _attribute_pattern(key), lambda m: f'{m.group(1)}{kind}: {value}', self.text)
+            _attribute_pattern(key), lambda m: f'{m.group(1)}{kind}: {value}', self.text
+        )
         if not count:
             attribute = f'  attr {{ key: "{key}" value {{ {kind}: {value} }} }}\n'
-            text = self.text[:self.text.rindex('}')] + attribute + '}\n'
+            text = self.text[: self.text.rindex('}')] + attribute + '}\n'
         return GraphNode(self.name, self.op, self.inputs, text)
 
 
@@ -93,18 +95,21 @@ def read_text_graph(path: Path) -> list[GraphNode]:
     except FileNotFoundError:
         raise ModelError(
             f'text graph {path}: no such file. cv2.dnn needs the OpenCV text graph (.pbtxt) of the '
-            'model beside its frozen graph (.pb); see docs/models.md') from None
+            'model beside its frozen graph (.pb); see docs/models.md'
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f'text graph {path}: cannot be read as text ({error})') from None
     blocks = _blocks(text)
     if blocks and len(blocks) < len(_NODE.findall(text)):
         raise ModelError(
-            f'text graph {path}: is truncated: its last node is not closed. Download it again')
+            f'text graph {path}: is truncated: its last node is not closed. Download it again'
+        )
     nodes = [_parse_node(block) for block in blocks]
     if not nodes or any(node is None for node in nodes):
         raise ModelError(
             f'text graph {path}: is not an OpenCV text graph (it begins with '
-            f'{text[:40]!r}). Expected "node {{ name: ... op: ... }}" entries; download it again')
+            f'{text[:40]!r}). Expected "node {{ name: ... op: ... }}" entries; download it again'
+        )
     return [node for node in nodes if node is not None]
 
 
@@ -134,7 +139,8 @@ def split(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> S
     if len(seams) != 1 or twins[seams[0]] not in (node.name for node in shared):
         raise ModelError(
             f'text graph {path}: its mask stage does not begin as the box stage does. Expected '
-            'what tf_text_graph_mask_rcnn.py of OpenCV writes')
+            'what tf_text_graph_mask_rcnn.py of OpenCV writes'
+        )
     box_features = shared[-1].name
     # What slices proposals reads rows as they are, where features are taken to be NHWC.
     regions = _placeholder(proposal_output, 'NCHW')
@@ -143,9 +149,14 @@ def split(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> S
         regions=_placeholder(features) + regions + _text(shared),
         boxes=_placeholder(box_features) + regions + _text(box_head),
         masks=_placeholder(seams[0]) + _text(mask_head),
-        features=features, proposal_output=proposal_output, box_features=box_features,
-        mask_features=twins[seams[0]], detections=stages.masks[0].inputs[1],
-        mask_output=nodes[-1].name, num_classes=stages.num_classes)
+        features=features,
+        proposal_output=proposal_output,
+        box_features=box_features,
+        mask_features=twins[seams[0]],
+        detections=stages.masks[0].inputs[1],
+        mask_output=nodes[-1].name,
+        num_classes=stages.num_classes,
+    )
 
 
 @dataclass(frozen=True)
@@ -166,7 +177,8 @@ def _stages(nodes: list[GraphNode], path: Path, proposals: int | None) -> _Stage
         raise ModelError(
             f'text graph {path}: is not that of a Mask R-CNN (it has {len(outputs)} '
             'DetectionOutput nodes; expected 2, and a crop of each). Detectors without masks '
-            'cannot be used')
+            'cannot be used'
+        )
     first, last = outputs
     edited = {last.name: last.with_number('confidence_threshold', SCORE_FLOOR)}
     if proposals is not None and proposals < (first.number('keep_top_k') or math.inf):
@@ -177,8 +189,14 @@ def _stages(nodes: list[GraphNode], path: Path, proposals: int | None) -> _Stage
 
 
 def _position_of_crop(nodes: list[GraphNode], regions: str) -> int | None:
-    return next((i for i, node in enumerate(nodes)
-                 if node.op == 'CropAndResize' and node.inputs[1] == regions), None)
+    return next(
+        (
+            i
+            for i, node in enumerate(nodes)
+            if node.op == 'CropAndResize' and node.inputs[1] == regions
+        ),
+        None,
+    )
 
 
 def _twins(masks: list[GraphNode], boxes: list[GraphNode]) -> dict[str, str]:
@@ -213,10 +231,10 @@ def _blocks(text: str) -> list[str]:
     blocks = []
     for match in _NODE.finditer(text):
         depth = 0
-        for brace in re.finditer(r'[{}]', text[match.start():]):
+        for brace in re.finditer(r'[{}]', text[match.start() :]):
             depth += 1 if brace.group() == '{' else -1
             if depth == 0:
-                blocks.append(text[match.start():match.start() + brace.end()] + '\n')
+                blocks.append(text[match.start() : match.start() + brace.end()] + '\n')
                 break
     return blocks
 

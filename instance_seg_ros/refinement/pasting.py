@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Coarse mask probabilities, pasted where they belong."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -25,9 +26,14 @@ def clip_rois(boxes: NDArray[np.float32], height: int, width: int) -> NDArray[np
 
 
 def paste(
-        coarse: NDArray[np.float32], box: NDArray[np.float32], origin: tuple[float, float],
-        step: tuple[float, float], size: tuple[int, int], *,
-        outside: bool) -> NDArray[np.float32]:
+    coarse: NDArray[np.float32],
+    box: NDArray[np.float32],
+    origin: tuple[float, float],
+    step: tuple[float, float],
+    size: tuple[int, int],
+    *,
+    outside: bool,
+) -> NDArray[np.float32]:
     """Sample a coarse mask that is stretched over a box on a grid of pixels, bilinearly.
 
     Column by column, then row by row: exact to the sub-pixel, where cv2.resize needs whole boxes
@@ -71,12 +77,14 @@ class _Samples:
         return result
 
 
-def _sample(origin: float, step: float, count: int, low: float, high: float, cells: int,
-            outside: bool) -> _Samples:
+def _sample(
+    origin: float, step: float, count: int, low: float, high: float, cells: int, outside: bool
+) -> _Samples:
     """Place pixel centres in cells that divide low..high evenly."""
     centres = origin + (np.arange(count, dtype=np.float32) + np.float32(0.5)) * np.float32(step)
     position = ((centres - low) / max(high - low, 1e-6) * cells - 0.5).clip(0, cells - 1)
     before = position.astype(np.intp)
     zero = np.zeros(count, bool) if outside else (centres < low) | (centres > high)
     return _Samples(
-        before, np.minimum(before + 1, cells - 1), (position - before).astype(np.float32), zero)
+        before, np.minimum(before + 1, cells - 1), (position - before).astype(np.float32), zero
+    )

@@ -3,6 +3,7 @@
 
 Trained adversarially by training/refiner; docs/models.md describes the files that it takes.
 """
+
 from __future__ import annotations
 
 import time
@@ -55,8 +56,14 @@ class MaskRefiner:
 
     """
 
-    def __init__(self, path: str | Path, *, passes: int = 0, num_threads: int = 0,
-                 providers: Sequence[str] = (CPU,)) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        passes: int = 0,
+        num_threads: int = 0,
+        providers: Sequence[str] = (CPU,),
+    ) -> None:
         MaskSmoother()  # what there is no time for is left to it: without it, an error now
         self._passes = passes
         self._name = f'refiner {path}'
@@ -66,9 +73,9 @@ class MaskRefiner:
         # Expected time of a pass by its side; it follows what the machine does.
         self._milliseconds = {side: self._probe(side) for side in self.traits.passes}
 
-    def __call__(self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32],
-                 coarse: NDArray[np.float32]
-                 ) -> tuple[NDArray[np.int32], Iterator[NDArray[np.float32]]]:
+    def __call__(
+        self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32], coarse: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int32], Iterator[NDArray[np.float32]]]:
         """Sharpen masks without a time budget; see :meth:`refine`.
 
         Returns:
@@ -79,8 +86,15 @@ class MaskRefiner:
         refined = self.refine(image_bgr, boxes, coarse)
         return refined.rois, refined.alphas
 
-    def refine(self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32],
-               coarse: NDArray[np.float32], *, passes: int = 0, budget_ms: float = 0.0) -> Refined:
+    def refine(
+        self,
+        image_bgr: NDArray[np.uint8],
+        boxes: NDArray[np.float32],
+        coarse: NDArray[np.float32],
+        *,
+        passes: int = 0,
+        budget_ms: float = 0.0,
+    ) -> Refined:
         """Sharpen masks, the first ones first where time is short.
 
         Args:
@@ -114,8 +128,14 @@ class MaskRefiner:
         rois = context_rois(boxes, height, width, self.traits.context)
         usable = _usable(boxes, coarse, height, width)
         sharp = self._run_passes(
-            image_bgr, boxes, coarse, rois, usable,
-            passes or self._passes or len(self.traits.passes), deadline)
+            image_bgr,
+            boxes,
+            coarse,
+            rois,
+            usable,
+            passes or self._passes or len(self.traits.passes),
+            deadline,
+        )
 
         def alpha(i: int) -> NDArray[np.float32]:
             x, y, w, h = (int(v) for v in rois[i])
@@ -126,13 +146,22 @@ class MaskRefiner:
             return paste(np.nan_to_num(coarse[i]), boxes[i], (x, y), (1, 1), (h, w), outside=False)
 
         count = len(boxes)
-        return Refined(rois, (alpha(i) for i in range(count)),
-                       np.array([i in sharp for i in range(count)], bool))
+        return Refined(
+            rois,
+            (alpha(i) for i in range(count)),
+            np.array([i in sharp for i in range(count)], bool),
+        )
 
     def _run_passes(
-            self, image: NDArray[np.uint8], boxes: NDArray[np.float32],
-            coarse: NDArray[np.float32], rois: NDArray[np.int32], usable: NDArray[np.bool_],
-            passes: int, deadline: float) -> dict[int, NDArray[np.float32]]:
+        self,
+        image: NDArray[np.uint8],
+        boxes: NDArray[np.float32],
+        coarse: NDArray[np.float32],
+        rois: NDArray[np.int32],
+        usable: NDArray[np.bool_],
+        passes: int,
+        deadline: float,
+    ) -> dict[int, NDArray[np.float32]]:
         """Return the last pass's square result of every row that there was time for."""
         sharp: dict[int, NDArray[np.float32]] = {}
         rows = np.flatnonzero(usable).tolist()
@@ -140,8 +169,7 @@ class MaskRefiner:
             if number:
                 before = self.traits.passes[number - 1]
                 longer = (boxes[:, 2:] - boxes[:, :2]).max(1)
-                rows = [i for i in rows
-                        if i in sharp and longer[i] > _WORTH_A_FINER_PASS * before]
+                rows = [i for i in rows if i in sharp and longer[i] > _WORTH_A_FINER_PASS * before]
             for i in rows:
                 left_over = np.count_nonzero(usable) - len(sharp)
                 if not self._fits(side, deadline - 1e-3 * _SMOOTHER_MS * left_over):
@@ -150,9 +178,15 @@ class MaskRefiner:
                 if number:
                     mask = cv2.resize(sharp[i], (side, side), interpolation=cv2.INTER_LINEAR)
                 else:
-                    mask = paste(coarse[i], boxes[i], (x, y), (w / side, h / side), (side, side),
-                                 outside=False)
-                sharp[i] = self._timed_pass(resized(image[y:y + h, x:x + w], side), mask)
+                    mask = paste(
+                        coarse[i],
+                        boxes[i],
+                        (x, y),
+                        (w / side, h / side),
+                        (side, side),
+                        outside=False,
+                    )
+                sharp[i] = self._timed_pass(resized(image[y : y + h, x : x + w], side), mask)
         return sharp
 
     def _fits(self, side: int, deadline: float) -> bool:
@@ -162,8 +196,9 @@ class MaskRefiner:
         self._milliseconds[side] *= 0.99
         return False
 
-    def _timed_pass(self, image: NDArray[np.uint8], coarse: NDArray[np.float32]
-                    ) -> NDArray[np.float32]:
+    def _timed_pass(
+        self, image: NDArray[np.uint8], coarse: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         started = time.perf_counter()
         alpha = self._pass(image, coarse)
         expected = self._milliseconds[len(coarse)]
@@ -195,13 +230,16 @@ class MaskRefiner:
         try:
             (alpha,) = self._session.run(['alpha'], feed)
         except Exception as error:  # onnxruntime's own classes have no base of their own
-            raise ModelError(f'{self._name}: fails at {side}x{side} pixels: {one_line(error)}. '
-                             'Expected free n, h and w') from None
+            raise ModelError(
+                f'{self._name}: fails at {side}x{side} pixels: {one_line(error)}. '
+                'Expected free n, h and w'
+            ) from None
         fits = alpha.shape == (1, 1, side, side) and alpha.dtype == np.float32
         if not fits or not _are_probabilities(alpha):
             raise ModelError(
                 f'{self._name}: alpha is {alpha.dtype} {alpha.shape} from {alpha.min():.3g} to '
-                f'{alpha.max():.3g}: expected float32 (1, 1, {side}, {side}), probabilities')
+                f'{alpha.max():.3g}: expected float32 (1, 1, {side}, {side}), probabilities'
+            )
         started = time.perf_counter()
         self._pass(image, coarse)
         return 1e3 * (time.perf_counter() - started)
@@ -219,12 +257,15 @@ def _check_image(image: NDArray[np.uint8]) -> None:
     shape: tuple[int, ...] = getattr(image, 'shape', ())
     dtype = getattr(image, 'dtype', None)
     if len(shape) != 3 or shape[2] != 3 or dtype != np.uint8 or 0 in shape:
-        raise ImageError(f'image is {dtype} of the shape {shape}: expected uint8 (H, W, 3), BGR; '
-                         'a grayscale image by cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)')
+        raise ImageError(
+            f'image is {dtype} of the shape {shape}: expected uint8 (H, W, 3), BGR; '
+            'a grayscale image by cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)'
+        )
 
 
-def _checked(boxes: NDArray[np.float32], coarse: NDArray[np.float32]
-             ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _checked(
+    boxes: NDArray[np.float32], coarse: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     boxes, coarse = np.asarray(boxes, np.float32), np.asarray(coarse, np.float32)
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f'boxes has the shape {boxes.shape}: expected (N, 4)')
@@ -232,20 +273,24 @@ def _checked(boxes: NDArray[np.float32], coarse: NDArray[np.float32]
     if not square or len(coarse) != len(boxes):
         raise ValueError(
             f'coarse has the shape {coarse.shape}: expected ({len(boxes)}, S, S), one square mask '
-            'for every box')
+            'for every box'
+        )
     if not np.isfinite(boxes).all():
         row = int(np.flatnonzero(~np.isfinite(boxes).all(1))[0])
         raise ValueError(f'boxes: row {row} is {boxes[row].tolist()}: expected pixels')
     finite = coarse[np.isfinite(coarse)]
     if finite.size and not _are_probabilities(finite):
-        raise ValueError(f'coarse ranges from {finite.min():.3g} to {finite.max():.3g}: expected '
-                         'probabilities, 0 to 1')
+        raise ValueError(
+            f'coarse ranges from {finite.min():.3g} to {finite.max():.3g}: expected '
+            'probabilities, 0 to 1'
+        )
     boxes = boxes.clip(-_FARTHEST, _FARTHEST)
     return boxes, np.where(np.isfinite(coarse), coarse, np.float32('nan')).clip(0, 1)
 
 
-def _usable(boxes: NDArray[np.float32], coarse: NDArray[np.float32], height: int, width: int
-            ) -> NDArray[np.bool_]:
+def _usable(
+    boxes: NDArray[np.float32], coarse: NDArray[np.float32], height: int, width: int
+) -> NDArray[np.bool_]:
     """Whether there is something of an object to see: bool (N,)."""
     area = (boxes[:, 2:] > boxes[:, :2]).all(1)
     inside = (boxes[:, :2] < (width, height)).all(1) & (boxes[:, 2:] > 0).all(1)

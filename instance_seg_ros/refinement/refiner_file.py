@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Files of learned refiners: loaded by onnxruntime and checked. docs/models.md describes them."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -39,8 +40,9 @@ class RefinerTraits:
     version: str = ''
 
 
-def open_refiner(path: Path, name: str, num_threads: int, providers: Sequence[str]
-                 ) -> onnxruntime.InferenceSession:
+def open_refiner(
+    path: Path, name: str, num_threads: int, providers: Sequence[str]
+) -> onnxruntime.InferenceSession:
     """Load a refiner's ONNX file and check its inputs and outputs.
 
     Args:
@@ -63,7 +65,8 @@ def open_refiner(path: Path, name: str, num_threads: int, providers: Sequence[st
     except ImportError as error:
         raise ModelError(
             f'{name}: needs onnxruntime, which cannot be imported ({error}). '
-            'pip install onnxruntime, or choose refiner smooth') from None
+            'pip install onnxruntime, or choose refiner smooth'
+        ) from None
     _check_providers(providers, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
     # With 0, onnxruntime binds its threads to cores, and complains in containers that lend some.
@@ -74,8 +77,10 @@ def open_refiner(path: Path, name: str, num_threads: int, providers: Sequence[st
     try:
         session = onnxruntime.InferenceSession(payload, options, providers=list(providers))
     except Exception as error:  # onnxruntime's own classes have no base of their own
-        raise ModelError(f'{name}: onnxruntime cannot load it: {one_line(error)}. Expected an ONNX '
-                         'file; is it a web page or a git-LFS pointer?') from None
+        raise ModelError(
+            f'{name}: onnxruntime cannot load it: {one_line(error)}. Expected an ONNX '
+            'file; is it a web page or a git-LFS pointer?'
+        ) from None
     _check_interface(session, name)
     return session
 
@@ -87,7 +92,8 @@ def _check_providers(wanted: Sequence[str], available: Sequence[str]) -> None:
         if provider not in available:
             raise ModelError(
                 f'execution provider {provider!r}: this onnxruntime has only '
-                f'{", ".join(available)}; onnxruntime-gpu has CUDAExecutionProvider')
+                f'{", ".join(available)}; onnxruntime-gpu has CUDAExecutionProvider'
+            )
 
 
 def _check_interface(session: onnxruntime.InferenceSession, name: str) -> None:
@@ -96,29 +102,37 @@ def _check_interface(session: onnxruntime.InferenceSession, name: str) -> None:
     if set(inputs) != set(_CHANNELS) or 'alpha' not in outputs:
         raise ModelError(
             f'{name}: has the inputs {", ".join(inputs)} and the outputs {", ".join(outputs)}: '
-            'expected image and coarse, and alpha. This is not a mask refiner')
+            'expected image and coarse, and alpha. This is not a mask refiner'
+        )
     for key, value in {**inputs, 'alpha': outputs['alpha']}.items():
         channels = _CHANNELS.get(key, 1)
         shape = value.shape
         fits = len(shape) == 4 and (isinstance(shape[1], str | None) or shape[1] == channels)
         if value.type != 'tensor(float)' or not fits:
-            raise ModelError(f'{name}: {key} is {value.type} of the shape {shape}: expected '
-                             f'tensor(float) [n, {channels}, h, w]')
+            raise ModelError(
+                f'{name}: {key} is {value.type} of the shape {shape}: expected '
+                f'tensor(float) [n, {channels}, h, w]'
+            )
 
 
 def read_traits(session: onnxruntime.InferenceSession, name: str) -> RefinerTraits:
     """Return what the file's metadata says; raises ModelError where it makes no sense."""
     given = session.get_modelmeta().custom_metadata_map
     readers: dict[str, Any] = {
-        'context': _context, 'passes': _passes, 'threshold': _threshold, 'version': str}
+        'context': _context,
+        'passes': _passes,
+        'threshold': _threshold,
+        'version': str,
+    }
     traits = {}
     for key, read in readers.items():
         if key in given:
             try:
                 traits[key] = read(given[key])
             except ValueError as error:
-                raise ModelError(f'{name}: its metadata says {key} {given[key]!r}: expected '
-                                 f'{error}') from None
+                raise ModelError(
+                    f'{name}: its metadata says {key} {given[key]!r}: expected {error}'
+                ) from None
     return RefinerTraits(**traits)
 
 
@@ -142,8 +156,10 @@ def _between(text: str, low: float, high: float) -> float:
 
 def _passes(text: str) -> tuple[int, ...]:
     sides = text.split(',')
-    valid = all(side.strip().isdecimal() and 0 < int(side) <= 2048 and int(side) % MULTIPLE == 0
-                for side in sides)
+    valid = all(
+        side.strip().isdecimal() and 0 < int(side) <= 2048 and int(side) % MULTIPLE == 0
+        for side in sides
+    )
     if not valid:
         raise ValueError(f'sides in pixels, such as 128,256, each a multiple of {MULTIPLE}')
     return tuple(int(side) for side in sides)

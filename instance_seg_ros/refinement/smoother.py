@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """A refiner without a network: smoothing that stops at edges, about 2 ms an instance."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -49,11 +50,12 @@ class MaskSmoother:
         if not hasattr(cv2, 'ximgproc'):
             raise RuntimeError(
                 'refiner smooth: this OpenCV has no ximgproc module. Install '
-                'opencv-contrib-python in place of opencv-python, or choose refiner none')
+                'opencv-contrib-python in place of opencv-python, or choose refiner none'
+            )
 
-    def __call__(self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32],
-                 coarse: NDArray[np.float32]
-                 ) -> tuple[NDArray[np.int32], Iterator[NDArray[np.float32]]]:
+    def __call__(
+        self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32], coarse: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int32], Iterator[NDArray[np.float32]]]:
         """Sharpen masks.
 
         Args:
@@ -69,17 +71,27 @@ class MaskSmoother:
         refined = self.refine(image_bgr, boxes, coarse)
         return refined.rois, refined.alphas
 
-    def refine(self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32],
-               coarse: NDArray[np.float32], *, passes: int = 1, budget_ms: float = 0.0) -> Refined:
+    def refine(
+        self,
+        image_bgr: NDArray[np.uint8],
+        boxes: NDArray[np.float32],
+        coarse: NDArray[np.float32],
+        *,
+        passes: int = 1,
+        budget_ms: float = 0.0,
+    ) -> Refined:
         """Sharpen masks as a call does; there is one pass, as fast as it can be."""
         rois = context_rois(boxes, image_bgr.shape[0], image_bgr.shape[1])
-        alphas = (smooth(image_bgr, roi, box, mask)
-                  for roi, box, mask in zip(rois, boxes, coarse, strict=True))
+        alphas = (
+            smooth(image_bgr, roi, box, mask)
+            for roi, box, mask in zip(rois, boxes, coarse, strict=True)
+        )
         return Refined(rois, alphas, np.full(len(rois), True))
 
 
-def context_rois(boxes: NDArray[np.float32], height: int, width: int, context: float = CONTEXT
-                 ) -> NDArray[np.int32]:
+def context_rois(
+    boxes: NDArray[np.float32], height: int, width: int, context: float = CONTEXT
+) -> NDArray[np.int32]:
     """Return each box with its context, cut to the image.
 
     Args:
@@ -97,8 +109,12 @@ def context_rois(boxes: NDArray[np.float32], height: int, width: int, context: f
     return np.concatenate([low, high - low], 1).astype(np.int32)
 
 
-def smooth(image: NDArray[np.uint8], roi: NDArray[np.int32], box: NDArray[np.float32],
-           coarse: NDArray[np.float32]) -> NDArray[np.float32]:
+def smooth(
+    image: NDArray[np.uint8],
+    roi: NDArray[np.int32],
+    box: NDArray[np.float32],
+    coarse: NDArray[np.float32],
+) -> NDArray[np.float32]:
     """Sharpen the mask of one instance.
 
     Args:
@@ -114,7 +130,7 @@ def smooth(image: NDArray[np.uint8], roi: NDArray[np.int32], box: NDArray[np.flo
     x, y, w, h = (int(v) for v in roi)
     scale = min(1.0, CROP_SIDE / max(w, h))
     size = max(1, round(h * scale)), max(1, round(w * scale))
-    guide = cv2.resize(image[y:y + h, x:x + w], size[::-1], interpolation=cv2.INTER_AREA)
+    guide = cv2.resize(image[y : y + h, x : x + w], size[::-1], interpolation=cv2.INTER_AREA)
     step = w / size[1], h / size[0]
     mask = paste(coarse, box, (x, y), step, size, outside=False)
     inside = paste(np.ones_like(coarse), box, (x, y), step, size, outside=False)
@@ -122,6 +138,7 @@ def smooth(image: NDArray[np.uint8], roi: NDArray[np.int32], box: NDArray[np.flo
     # over that of the confidence, as in OpenCV's DisparityWLSFilter.
     sure = np.where(inside > 0, (2 * mask - 1) ** 2, _CONFIDENCE_OUTSIDE).clip(_LEAST_CONFIDENCE)
     weighted = cv2.ximgproc.fastGlobalSmootherFilter(
-        guide, np.dstack([mask * sure, sure]).astype(np.float32), _LAMBDA, _SIGMA_COLOUR)
+        guide, np.dstack([mask * sure, sure]).astype(np.float32), _LAMBDA, _SIGMA_COLOUR
+    )
     smooth = weighted[..., 0] / weighted[..., 1].clip(1e-6)
     return cv2.resize(smooth, (w, h), interpolation=cv2.INTER_LINEAR)

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """One camera: its subscription, the outputs beside it, and what has become of its frames."""
+
 from collections.abc import Callable, Iterable
 from copy import copy
 from dataclasses import dataclass
@@ -88,7 +89,8 @@ def places(node: LifecycleNode, topics: list[str], compressed: bool) -> list[Pla
             raise ValueError(
                 f'image_topics: the outputs of {found[outputs].topic} and {full} would both be in '
                 f'{outputs}. Expected each camera in a namespace of its own; remap one, such as '
-                '/front/image')
+                '/front/image'
+            )
         found[outputs] = Place(full, outputs)
     return list(found.values())
 
@@ -109,8 +111,9 @@ class Camera:
         group: in which images are received.
     """
 
-    def __init__(self, node: LifecycleNode, place: Place, values: dict[str, Any],
-                 group: CallbackGroup) -> None:
+    def __init__(
+        self, node: LifecycleNode, place: Place, values: dict[str, Any], group: CallbackGroup
+    ) -> None:
         self.topic = place.topic
         self.statistics = StreamStatistics()
         self._node = node
@@ -121,10 +124,12 @@ class Camera:
         qos = profile(values['output_reliability'], values['output_depth'])
         self._outputs = {
             name: self._publisher(message_type, f'{place.outputs}/{name}', qos)
-            for name, message_type in OUTPUT_TYPES.items()}
+            for name, message_type in OUTPUT_TYPES.items()
+        }
         self._label_info = self._publisher(LabelInfo, f'{place.outputs}/{LABEL_INFO}', LATCHED_QOS)
         self._vision_info = self._publisher(
-            VisionInfo, f'{place.outputs}/{VISION_INFO}', LATCHED_QOS)
+            VisionInfo, f'{place.outputs}/{VISION_INFO}', LATCHED_QOS
+        )
 
     @property
     def label_topic(self) -> str:
@@ -135,10 +140,14 @@ class Camera:
         """Begin to receive images; each is handed over with this camera."""
         self.statistics.restart()
         self._images = self._node.create_subscription(
-            self._type, self.topic, lambda message: on_image(self, message), copy(self._qos),
+            self._type,
+            self.topic,
+            lambda message: on_image(self, message),
+            copy(self._qos),
             callback_group=self._group,
             qos_overriding_options=overridden(self._node, self.topic, 'subscription'),
-            **without_events('subscription'))
+            **without_events('subscription'),
+        )
 
     def unsubscribe(self) -> None:
         """Receive no more images: the camera need not send any to this node."""
@@ -155,8 +164,10 @@ class Camera:
     def wanted(self) -> frozenset[str]:
         """Return the outputs that have subscribers."""
         return frozenset(
-            name for name, publisher in self._outputs.items()
-            if publisher.get_subscription_count() > 0)
+            name
+            for name, publisher in self._outputs.items()
+            if publisher.get_subscription_count() > 0
+        )
 
     def publish(self, frame: Frame, messages: Iterable[tuple[str, Any]]) -> None:
         """Publish a frame's messages, each with the name of its output, as they come."""
@@ -194,6 +205,9 @@ class Camera:
     def _publisher(self, message_type: type, topic: str, qos: QoSProfile) -> Any:
         # rclpy writes the overrides into the profile that it is given.
         return self._node.create_lifecycle_publisher(
-            message_type, topic, copy(qos),
+            message_type,
+            topic,
+            copy(qos),
             qos_overriding_options=overridden(self._node, topic, 'publisher'),
-            **without_events('publisher'))
+            **without_events('publisher'),
+        )

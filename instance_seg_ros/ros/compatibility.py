@@ -5,6 +5,7 @@ What differs between the distributions, from Humble to Lyrical: one entry each.
 An entry says which distribution needs it, and goes when that distribution does. One is
 elsewhere: image_codec does without a cv_bridge that was built for another numpy.
 """
+
 import os
 from collections.abc import Callable
 from typing import Any
@@ -23,8 +24,10 @@ except ImportError:  # Humble
 
 
 def add_parameter_callbacks(
-        node: Node, check: Callable[[list[Parameter]], SetParametersResult],
-        apply: Callable[[list[Parameter]], None]) -> None:
+    node: Node,
+    check: Callable[[list[Parameter]], SetParametersResult],
+    apply: Callable[[list[Parameter]], None],
+) -> None:
     """
     Register what checks a set of parameters, and what applies a set that all have accepted.
 

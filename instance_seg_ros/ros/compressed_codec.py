@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """sensor_msgs/CompressedImage to and from numpy arrays, as image_transport's plugin writes it."""
+
 import array
 
 import cv2
@@ -32,7 +33,8 @@ def compressed_to_bgr8(message: CompressedImage) -> np.ndarray:
     if 'compressedDepth' in message.format:
         raise ImageError(
             f"format '{message.format}' is depth: expected an image (JPEG or PNG). Name the topic "
-            'of the colour image')
+            'of the colour image'
+        )
     if len(message.data) == 0:
         raise ImageError('the compressed image has no data')
     # Unchanged: a Bayer pattern and 16 bits must survive the decoding.
@@ -40,7 +42,8 @@ def compressed_to_bgr8(message: CompressedImage) -> np.ndarray:
     if pixels is None:
         raise ImageError(
             f"{len(message.data)} bytes of format '{message.format}' cannot be decoded: expected a "
-            'whole JPEG or PNG file')
+            'whole JPEG or PNG file'
+        )
     return _to_bgr(pixels, *_encodings(message.format), message.header)
 
 

@@ -5,6 +5,7 @@ What /diagnostics tells: one status of the model, one of each camera.
 diagnostic_updater's Python part is not among the wheels that this package is tested with; what is
 used of it here would be a list of key-value pairs.
 """
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,15 +54,20 @@ def model_status(state: NodeState) -> DiagnosticStatus:
     """Return the status of the node itself."""
     problems = [(ERROR, state.problem)] if state.problem else []
     values = {
-        'state': state.describe(), 'enabled': str(state.enabled), **state.model,
-        'opencv': cv2.__version__, 'threads': str(cv2.getNumThreads())}
-    return _status(f'{state.name}: model', problems, state.describe(), values,
-                   state.model.get('model', ''))
+        'state': state.describe(),
+        'enabled': str(state.enabled),
+        **state.model,
+        'opencv': cv2.__version__,
+        'threads': str(cv2.getNumThreads()),
+    }
+    return _status(
+        f'{state.name}: model', problems, state.describe(), values, state.model.get('model', '')
+    )
 
 
 def camera_status(
-        state: NodeState, camera: Camera, silence: Silence | None,
-        levels: dict[str, Any]) -> DiagnosticStatus:
+    state: NodeState, camera: Camera, silence: Silence | None, levels: dict[str, Any]
+) -> DiagnosticStatus:
     """
     Return the status of a camera.
 
@@ -73,12 +79,16 @@ def camera_status(
         levels: the parameters that say what is too slow and too old.
     """
     problems = _problems(camera, silence, levels) if state.streaming else []
-    return _status(f'{state.name}: {camera.topic}', problems, state.describe(), _values(camera),
-                   state.model.get('model', ''))
+    return _status(
+        f'{state.name}: {camera.topic}',
+        problems,
+        state.describe(),
+        _values(camera),
+        state.model.get('model', ''),
+    )
 
 
-def _problems(
-        camera: Camera, silence: Silence | None, levels: dict[str, Any]) -> list[Problem]:
+def _problems(camera: Camera, silence: Silence | None, levels: dict[str, Any]) -> list[Problem]:
     statistics = camera.statistics
     problems: list[Problem] = []
     if silence is not None:
@@ -86,8 +96,9 @@ def _problems(
     for event, level in (('malformed', WARN), ('failed', ERROR)):
         count = statistics.recent(event)
         if count:
-            problems.append((
-                level, f'{count} {event} frames in {WINDOW:g} s: {statistics.last_error}'))
+            problems.append(
+                (level, f'{count} {event} frames in {WINDOW:g} s: {statistics.last_error}')
+            )
     # Where nobody subscribes nothing is processed, and that is as it should be.
     if camera.wanted() and silence is None:
         problems += _too_slow(statistics.rate('processed'), levels)
@@ -105,8 +116,9 @@ def _too_slow(rate: float, levels: dict[str, Any]) -> list[Problem]:
 def _too_old(age: float | None, levels: dict[str, Any]) -> list[Problem]:
     for level, name in ((ERROR, 'age_error'), (WARN, 'age_warn')):
         if age is not None and 0 < levels[name] < age:
-            return [(
-                level, f'frames are {age:.2f} s old when published: {name} is {levels[name]:g} s')]
+            return [
+                (level, f'frames are {age:.2f} s old when published: {name} is {levels[name]:g} s')
+            ]
     return []
 
 
@@ -134,11 +146,13 @@ def _milliseconds(seconds: float | None) -> str:
     return '' if seconds is None else f'{1e3 * seconds:.1f}'
 
 
-def _status(name: str, problems: list[Problem], state: str, values: dict[str, str],
-            hardware: str) -> DiagnosticStatus:
+def _status(
+    name: str, problems: list[Problem], state: str, values: dict[str, str], hardware: str
+) -> DiagnosticStatus:
     return DiagnosticStatus(
         level=max((level for level, _ in problems), default=OK),
         name=name.lstrip('/'),
         message='; '.join(text for _, text in problems) or state,
         hardware_id=hardware,
-        values=[KeyValue(key=key, value=value) for key, value in values.items()])
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The model and the threads that use it, for the cameras and for single requests in turn."""
+
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,15 +11,7 @@ from sensor_msgs.msg import Image
 
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.ros.camera import Camera
-from instance_seg_ros.ros.frames import (
-    DEBUG_JPEG,
-    OUTPUTS,
-    Frame,
-    Options,
-    decode,
-    detect,
-    results,
-)
+from instance_seg_ros.ros.frames import DEBUG_JPEG, OUTPUTS, Frame, Options, decode, detect, results
 from instance_seg_ros.ros.parameters import live_arguments, segmenter_arguments
 from instance_seg_ros.ros.worker import LatestWorker
 from instance_seg_ros.segmenter import Segmenter
@@ -84,15 +77,20 @@ class Engine:
         ValueError: for a parameter that cannot be used.
     """
 
-    def __init__(self, values: dict[str, Any], on_malformed: Callable[[Camera, str], None],
-                 on_failure: Callable[[Camera, str], None]) -> None:
+    def __init__(
+        self,
+        values: dict[str, Any],
+        on_malformed: Callable[[Camera, str], None],
+        on_failure: Callable[[Camera, str], None],
+    ) -> None:
         self.segmenter = Segmenter(**segmenter_arguments(values))
         self._on_malformed = on_malformed
         self._on_failure = on_failure
         self._options = self.prepare(values)
         self._request: Request | None = None
         self._worker: LatestWorker[_Job, _Detected] = LatestWorker(
-            self._detect, self._finish, 'inference', values['parallel_nets'])
+            self._detect, self._finish, 'inference', values['parallel_nets']
+        )
 
     @property
     def options(self) -> Options:
@@ -108,8 +106,10 @@ class Engine:
             ValueError: for a value that cannot be used, such as a class that the model lacks.
         """
         return Options(
-            self.segmenter.prepare(**live_arguments(values)), values['mask_encoding'],
-            values['jpeg_quality'])
+            self.segmenter.prepare(**live_arguments(values)),
+            values['mask_encoding'],
+            values['jpeg_quality'],
+        )
 
     def apply(self, options: Options) -> None:
         """Use the options from the next frame on."""

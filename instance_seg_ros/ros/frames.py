@@ -5,6 +5,7 @@ A frame's way from the image message to the output messages: decode, detect, res
 Each stage takes a Frame, so that one can be decoded and detected in one thread while the results of
 the one before are made in another.
 """
+
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,7 +109,8 @@ def detect(frame: Frame, segmenter: Segmenter) -> None:
     """
     assert frame.image is not None
     frame.detected = segmenter.detect(
-        frame.image, masks=frame.wanted != {DETECTIONS}, update=frame.options.segmenter)
+        frame.image, masks=frame.wanted != {DETECTIONS}, update=frame.options.segmenter
+    )
 
 
 def results(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, Any]]:

@@ -5,6 +5,7 @@ sensor_msgs/Image to and from numpy arrays.
 The pixels are converted by cv_bridge where it is installed and works, else by the PyPI package
 rosbags-image. Both trust the message; here it is checked first.
 """
+
 import array
 import sys
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from instance_seg_ros.errors import ImageError
 
 try:
     from cv_bridge import CvBridge
+
     # Loads its compiled part, which fails where it was built for another major version of numpy.
     CvBridge().encoding_to_cvtype2('bgr8')
 except (ImportError, AttributeError, SystemError):
@@ -91,7 +93,8 @@ def to_bgr8(message: Image) -> np.ndarray:
     except cv2.error as error:
         raise ImageError(
             f'a {message.width}x{message.height} {message.encoding} image cannot be converted: '
-            f'{error}') from error
+            f'{error}'
+        ) from error
 
 
 def to_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
@@ -111,30 +114,40 @@ def to_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
     # Bytes assigned directly would be checked one by one: a thousand times slower.
     data.frombytes(np.ascontiguousarray(pixels).data.cast('B'))
     return Image(
-        header=header, height=height, width=width, encoding=encoding,
-        is_bigendian=int(sys.byteorder == 'big'), step=len(data) // height, data=data)
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=int(sys.byteorder == 'big'),
+        step=len(data) // height,
+        data=data,
+    )
 
 
 def _check(message: Image) -> _Layout:
     layout = _LAYOUTS.get(message.encoding)
     if layout is None:
         raise ImageError(
-            f"encoding '{message.encoding}' is not supported; supported are {', '.join(ENCODINGS)}")
+            f"encoding '{message.encoding}' is not supported; supported are {', '.join(ENCODINGS)}"
+        )
     width, height = message.width, message.height
     if width == 0 or height == 0:
         raise ImageError(f'the image is empty: width {width}, height {height}')
     if width % layout.width_unit or height % layout.height_unit:
         raise ImageError(
             f'a {message.encoding} image has a width that is a multiple of {layout.width_unit} and '
-            f'a height that is a multiple of {layout.height_unit}; this one is {width}x{height}')
+            f'a height that is a multiple of {layout.height_unit}; this one is {width}x{height}'
+        )
     row = width * layout.bytes_per_pixel
     if message.step < row:
         raise ImageError(
-            f'step is {message.step}, but {width} pixels of {message.encoding} take {row} bytes')
+            f'step is {message.step}, but {width} pixels of {message.encoding} take {row} bytes'
+        )
     if len(message.data) != message.step * height:
         raise ImageError(
             f'the image has {len(message.data)} bytes of data, but step {message.step} times '
-            f'height {height} is {message.step * height}')
+            f'height {height} is {message.step * height}'
+        )
     return layout
 
 
@@ -146,8 +159,14 @@ def _without_padding(message: Image, layout: _Layout) -> Image:
         data = array.array('B')
         data.frombytes(np.ascontiguousarray(rows[:, :row]).data.cast('B'))
     return Image(
-        header=message.header, height=message.height, width=message.width, encoding=layout.name,
-        is_bigendian=message.is_bigendian, step=row, data=data)
+        header=message.header,
+        height=message.height,
+        width=message.width,
+        encoding=layout.name,
+        is_bigendian=message.is_bigendian,
+        step=row,
+        data=data,
+    )
 
 
 def _convert(message: Image, encoding: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The node's process: starts it, and ends it within two seconds of a signal."""
+
 import os
 import signal
 import sys
@@ -99,8 +100,9 @@ def _run(node: InstanceSegNode, signals: _Signals) -> int:
     return code
 
 
-def _end(executor: Executor, spinner: threading.Thread, node: InstanceSegNode,
-         ended: threading.Event) -> None:
+def _end(
+    executor: Executor, spinner: threading.Thread, node: InstanceSegNode, ended: threading.Event
+) -> None:
     spinner.join()
     idle = node.stop(FRAME_GRACE)
     # It waits for the callbacks that run: usually for none, but a model may be loading.

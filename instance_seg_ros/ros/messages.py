@@ -5,6 +5,7 @@ Instances to messages: pure functions.
 Messages are built through their constructors, and byte fields from array.array: assigned later or
 from a list, rclpy checks them element by element.
 """
+
 import array
 
 import cv2
@@ -42,11 +43,13 @@ def to_detections(instances: Instances, header: Header) -> Detection2DArray:
     """
     return Detection2DArray(
         header=header,
-        detections=[_detection(instances, index, header) for index in range(len(instances))])
+        detections=[_detection(instances, index, header) for index in range(len(instances))],
+    )
 
 
 def to_instance_masks(
-        instances: Instances, header: Header, mask_encoding: str) -> InstanceMaskArray:
+    instances: Instances, header: Header, mask_encoding: str
+) -> InstanceMaskArray:
     """
     Convert the masks.
 
@@ -63,15 +66,20 @@ def to_instance_masks(
     """
     if mask_encoding not in MASK_ENCODINGS:
         raise ValueError(
-            f"mask_encoding is '{mask_encoding}', expected one of {', '.join(MASK_ENCODINGS)}")
+            f"mask_encoding is '{mask_encoding}', expected one of {', '.join(MASK_ENCODINGS)}"
+        )
     if instances.masks is None:
         raise ValueError('the instances have no masks: run the segmenter with masks=True')
     height, width = instances.image_size
     return InstanceMaskArray(
-        header=header, image_height=height, image_width=width,
+        header=header,
+        image_height=height,
+        image_width=width,
         masks=[
             _instance_mask(instances, index, mask, header, mask_encoding)
-            for index, mask in enumerate(instances.masks)])
+            for index, mask in enumerate(instances.masks)
+        ],
+    )
 
 
 def to_label_image(instances: Instances, header: Header) -> Image:
@@ -116,25 +124,28 @@ def rle_counts(mask: np.ndarray) -> 'array.array[int]':
 def _detection(instances: Instances, index: int, header: Header) -> Detection2D:
     x1, y1, x2, y2 = (float(value) for value in instances.boxes[index])
     hypothesis = ObjectHypothesis(
-        class_id=str(int(instances.class_ids[index])), score=float(instances.scores[index]))
+        class_id=str(int(instances.class_ids[index])), score=float(instances.scores[index])
+    )
     return Detection2D(
         header=header,
         results=[ObjectHypothesisWithPose(hypothesis=hypothesis)],
         bbox=BoundingBox2D(
             center=Pose2D(position=Point2D(x=(x1 + x2) / 2, y=(y1 + y2) / 2)),
-            size_x=x2 - x1, size_y=y2 - y1))
+            size_x=x2 - x1,
+            size_y=y2 - y1,
+        ),
+    )
 
 
 def _instance_mask(
-        instances: Instances, index: int, mask: np.ndarray, header: Header,
-        mask_encoding: str) -> InstanceMask:
+    instances: Instances, index: int, mask: np.ndarray, header: Header, mask_encoding: str
+) -> InstanceMask:
     x, y, width, height = (int(value) for value in instances.rois[index])
     if mask_encoding == 'rle':
         content = {'encoding': InstanceMask.RLE_CROP, 'rle_counts': rle_counts(mask)}
     else:
         pixels = np.where(mask != 0, np.uint8(255), np.uint8(0))
-        content = {
-            'encoding': InstanceMask.MONO8_CROP, 'mask': to_message(pixels, 'mono8', header)}
+        content = {'encoding': InstanceMask.MONO8_CROP, 'mask': to_message(pixels, 'mono8', header)}
     return InstanceMask(
         detection_index=index,
         class_id=str(int(instances.class_ids[index])),
@@ -142,4 +153,5 @@ def _instance_mask(
         score=float(instances.scores[index]),
         roi=RegionOfInterest(x_offset=x, y_offset=y, width=width, height=height),
         refined=bool(instances.refined[index]),
-        **content)
+        **content,
+    )

@@ -6,6 +6,7 @@ It is thin: it has the states of its lifecycle and passes on what comes in. Infe
 engine's thread on the newest image, so that parameters and services never wait for it. What nobody
 subscribes to is neither computed nor published.
 """
+
 import threading
 import time
 from concurrent.futures import Future, InvalidStateError
@@ -77,7 +78,8 @@ class InstanceSegNode(LifecycleNode):
         # The timers' clock is not the ROS time, which stands still without a simulation.
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(
-            DiagnosticArray, '/diagnostics', 10, **without_events('publisher'))
+            DiagnosticArray, '/diagnostics', 10, **without_events('publisher')
+        )
         self.create_timer(DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=clock)
         if self.get_parameter('autostart').value:
             self._autostart = self.create_timer(1e-3, self._start, clock=clock)
@@ -129,7 +131,8 @@ class InstanceSegNode(LifecycleNode):
         segmenter = self._loaded_engine().segmenter
         self.get_logger().info(
             f'ready: model {segmenter.model_name}, refiner {segmenter.refiner}, images from '
-            f'{", ".join(camera.topic for camera in self._cameras)}')
+            f'{", ".join(camera.topic for camera in self._cameras)}'
+        )
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -205,7 +208,8 @@ class InstanceSegNode(LifecycleNode):
             self._release()
         self.get_logger().error(
             f'{self._problem}. Correct it, then: ros2 lifecycle set '
-            f'{self.get_fully_qualified_name()} {transition}')
+            f'{self.get_fully_qualified_name()} {transition}'
+        )
 
     def _unsubscribe(self) -> None:
         for camera in self._cameras:
@@ -261,28 +265,34 @@ class InstanceSegNode(LifecycleNode):
     def _on_malformed(self, camera: Camera, problem: str) -> None:
         camera.statistics.count_error('malformed', problem)
         self.get_logger().warning(
-            f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD)
+            f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD
+        )
 
     def _on_failure(self, camera: Camera, problem: str) -> None:
         if self._stopping or self._label != 'active':
             return  # publishing failed because the outputs are gone
         camera.statistics.count_error('failed', problem)
         self.get_logger().error(
-            f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD)
+            f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD
+        )
 
     # --- services
 
     def _make_services(self) -> None:
         self.create_service(
-            SetBool, '~/set_enabled', self._on_set_enabled,
-            callback_group=MutuallyExclusiveCallbackGroup())
+            SetBool,
+            '~/set_enabled',
+            self._on_set_enabled,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
         # Its own: the answer takes as long as a frame.
         self.create_service(
-            Segment, '~/segment', self._on_segment,
-            callback_group=MutuallyExclusiveCallbackGroup())
+            Segment, '~/segment', self._on_segment, callback_group=MutuallyExclusiveCallbackGroup()
+        )
 
     def _on_set_enabled(
-            self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
         self._enabled = request.data
         if not request.data:
             self._discard()
@@ -291,13 +301,13 @@ class InstanceSegNode(LifecycleNode):
         self.get_logger().info(response.message)
         return response
 
-    def _on_segment(
-            self, request: Segment.Request, response: Segment.Response) -> Segment.Response:
+    def _on_segment(self, request: Segment.Request, response: Segment.Response) -> Segment.Response:
         engine = self._engine
         if engine is None:
             response.message = (
                 'no model is loaded: configure the node first (ros2 lifecycle set '
-                f'{self.get_fully_qualified_name()} configure)')
+                f'{self.get_fully_qualified_name()} configure)'
+            )
             return response
         answer = engine.request(request.image)
         response.success, response.message = not answer.error, answer.error
@@ -314,32 +324,47 @@ class InstanceSegNode(LifecycleNode):
             header=header,
             class_map=[
                 VisionClass(class_id=class_id, class_name=name)
-                for class_id, name in engine.segmenter.class_names.items()],
-            threshold=float(engine.options.segmenter.settings.confidence_threshold))
+                for class_id, name in engine.segmenter.class_names.items()
+            ],
+            threshold=float(engine.options.segmenter.settings.confidence_threshold),
+        )
         for camera in self._cameras:
-            camera.publish_info(labels, VisionInfo(
-                header=header, method=f'Mask R-CNN {engine.segmenter.model_name}',
-                database_location=camera.label_topic, database_version=self._configurations))
+            camera.publish_info(
+                labels,
+                VisionInfo(
+                    header=header,
+                    method=f'Mask R-CNN {engine.segmenter.model_name}',
+                    database_location=camera.label_topic,
+                    database_version=self._configurations,
+                ),
+            )
 
     def _publish_diagnostics(self) -> None:
         state = self._state()
-        levels = {name: self.get_parameter(name).value for name in (
-            'processed_rate_warn', 'processed_rate_error', 'age_warn', 'age_error')}
+        levels = {
+            name: self.get_parameter(name).value
+            for name in ('processed_rate_warn', 'processed_rate_error', 'age_warn', 'age_error')
+        }
         status = [model_status(state)]
         for camera in self._cameras:
             status.append(camera_status(state, camera, self._silence(camera), levels))
-        self._diagnostics.publish(DiagnosticArray(
-            header=Header(stamp=self.get_clock().now().to_msg()), status=status))
+        self._diagnostics.publish(
+            DiagnosticArray(header=Header(stamp=self.get_clock().now().to_msg()), status=status)
+        )
 
     def _state(self) -> NodeState:
         model = {}
         engine = self._engine
         if engine is not None:
             refiner = engine.options.segmenter.refiner
-            model = {'model': engine.segmenter.model_name, 'refiner': refiner,
-                     'classes': str(len(engine.segmenter.class_names))}
+            model = {
+                'model': engine.segmenter.model_name,
+                'refiner': refiner,
+                'classes': str(len(engine.segmenter.class_names)),
+            }
         return NodeState(
-            self.get_fully_qualified_name(), self._label, self._enabled, self._problem, model)
+            self.get_fully_qualified_name(), self._label, self._enabled, self._problem, model
+        )
 
     def _silence(self, camera: Camera) -> Silence | None:
         """Return why no image arrives, and log it; None while images arrive."""
@@ -353,5 +378,6 @@ class InstanceSegNode(LifecycleNode):
         if text != silence.text or time.monotonic() - since > REMINDER_PERIOD:
             self._warned[camera] = (silence.text, time.monotonic())
             self.get_logger().warning(
-                f'no image on {camera.topic} for {timeout:g} s: {silence.text}')
+                f'no image on {camera.topic} for {timeout:g} s: {silence.text}'
+            )
         return silence

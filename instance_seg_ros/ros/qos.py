@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Quality of service: the profiles, and why no image arrives."""
+
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,10 +22,17 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 # Whoever subscribes late still gets the last message.
 LATCHED_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
 OVERRIDABLE = (
-    QoSPolicyKind.HISTORY, QoSPolicyKind.DEPTH, QoSPolicyKind.RELIABILITY, QoSPolicyKind.DURABILITY)
+    QoSPolicyKind.HISTORY,
+    QoSPolicyKind.DEPTH,
+    QoSPolicyKind.RELIABILITY,
+    QoSPolicyKind.DURABILITY,
+)
 MOST_SUGGESTIONS = 5
 
 
@@ -37,8 +45,10 @@ def profile(reliability: str, depth: int) -> QoSProfile:
     newest one is of use. Outputs: reliable, which a subscriber of either reliability matches.
     """
     return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=depth,
-        reliability=ReliabilityPolicy[reliability.upper()])
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=ReliabilityPolicy[reliability.upper()],
+    )
 
 
 def overridden(node: Node, topic: str, endpoint: str) -> QoSOverridingOptions:
@@ -54,8 +64,9 @@ def overridden(node: Node, topic: str, endpoint: str) -> QoSOverridingOptions:
         endpoint: 'publisher' or 'subscription'.
     """
     prefix = f'qos_overrides.{node.resolve_topic_name(topic)}.{endpoint}'
-    return QoSOverridingOptions([
-        kind for kind in OVERRIDABLE if _is_given(node, f'{prefix}.{kind.name.lower()}')])
+    return QoSOverridingOptions(
+        [kind for kind in OVERRIDABLE if _is_given(node, f'{prefix}.{kind.name.lower()}')]
+    )
 
 
 def _is_given(node: Node, name: str) -> bool:
@@ -103,7 +114,9 @@ def explain_silence(node: Node, topic: str, type_name: str, qos: QoSProfile) -> 
     return Silence(
         f'{_list(_describe(publisher) for publisher in publishers)} matches but sends nothing that '
         'arrives. Fast DDS loses large images with its defaults: set FASTDDS_DEFAULT_PROFILES_FILE '
-        "for the camera's process, as docs/ros-interface.md says", True)
+        "for the camera's process, as docs/ros-interface.md says",
+        True,
+    )
 
 
 def _problem(publisher: Any, type_name: str, qos: QoSProfile) -> str:
@@ -113,14 +126,17 @@ def _problem(publisher: Any, type_name: str, qos: QoSProfile) -> str:
         if publisher.topic_type in IMAGE_TYPES:
             transport = 'raw' if publisher.topic_type == IMAGE_TYPES[0] else 'compressed'
             hint = f'. Set image_transport: {transport} and name the topic without /compressed'
-        return (f'{_describe(publisher)} publishes {publisher.topic_type}, expected '
-                f'{type_name}{hint}')
+        return (
+            f'{_describe(publisher)} publishes {publisher.topic_type}, expected {type_name}{hint}'
+        )
     compatibility, reason = qos_check_compatible(publisher.qos_profile, qos)
     if compatibility != QoSCompatibility.ERROR:
         return ''
-    return (f'{_describe(publisher)} cannot match this subscription '
-            f'({_policies(qos)}): {reason.strip().rstrip(";")}. Set input_reliability, or '
-            'qos_overrides of this topic, to what the publisher offers')
+    return (
+        f'{_describe(publisher)} cannot match this subscription '
+        f'({_policies(qos)}): {reason.strip().rstrip(";")}. Set input_reliability, or '
+        'qos_overrides of this topic, to what the publisher offers'
+    )
 
 
 def _describe(publisher: Any) -> str:
@@ -139,9 +155,13 @@ def _suggestion(node: Node, topic: str, type_name: str) -> str:
         return f', but {topic}/compressed is there. Set image_transport: compressed'
     # Our own subscription makes the topic known, and our own images are no input.
     images = [
-        name for name, types in topics.items()
-        if type_name in types and name != topic and not name.startswith(own)
-        and node.count_publishers(name) > 0]
+        name
+        for name, types in topics.items()
+        if type_name in types
+        and name != topic
+        and not name.startswith(own)
+        and node.count_publishers(name) > 0
+    ]
     if not images:
         return f', and there is no other topic of type {type_name}. Is the camera running?'
     closest = difflib.get_close_matches(topic, images, MOST_SUGGESTIONS, cutoff=0.0)

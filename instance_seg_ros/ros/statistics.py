@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Figures over the last seconds, right for fast and for slow streams; no ROS in here."""
+
 import threading
 import time
 from collections import deque

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Threads that work on the newest item of each source, the sources in turn."""
+
 import threading
 import time
 from collections.abc import Callable, Hashable
@@ -30,8 +31,13 @@ class LatestWorker(Generic[Item, Half]):
         parallel: so many items can be in the first stage at a time.
     """
 
-    def __init__(self, first: Callable[[Item], Half | None], second: Callable[[Half], None],
-                 name: str = 'worker', parallel: int = 1) -> None:
+    def __init__(
+        self,
+        first: Callable[[Item], Half | None],
+        second: Callable[[Half], None],
+        name: str = 'worker',
+        parallel: int = 1,
+    ) -> None:
         self._first, self._second = first, second
         self._first_stage = threading.Semaphore(parallel)
         self._finishing = 1  # the turn whose second stage it is
@@ -42,7 +48,8 @@ class LatestWorker(Generic[Item, Half]):
         self._stopping = False
         self._threads = [
             threading.Thread(target=self._run, name=f'{name} {i}', daemon=True)
-            for i in range(parallel + 1)]
+            for i in range(parallel + 1)
+        ]
         for thread in self._threads:
             thread.start()
 

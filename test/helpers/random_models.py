@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Models with random weights: they find nothing sensible, but do all that a real one does."""
+
 import hashlib
 import subprocess
 import sys
@@ -17,16 +18,19 @@ STOP_SIGN, SHEEP = 12, 19  # class ids: COCO's ids less one
 ENGINE = {'engine': cv2.dnn.ENGINE_CLASSIC} if hasattr(cv2.dnn, 'ENGINE_CLASSIC') else {}
 
 
-def write_model(folder: Path, width: float, num_classes: int,
-                class_bias: dict[int, float] | None = None) -> None:
+def write_model(
+    folder: Path, width: float, num_classes: int, class_bias: dict[int, float] | None = None
+) -> None:
     """Write model.pb and model.pbtxt, in a process of its own.
 
     The trainer is not installed; with the repository on this process's path it would be found, and
     so would the sources of the installed package, which lack the generated messages.
     """
     pytest.importorskip('tensorboard', reason='it has the schema of the graphs that are written')
-    code = ('from training.graph.random_model import write_random_model; '
-            f'write_random_model({str(folder)!r}, {width}, {num_classes}, 0, {class_bias!r})')
+    code = (
+        'from training.graph.random_model import write_random_model; '
+        f'write_random_model({str(folder)!r}, {width}, {num_classes}, 0, {class_bias!r})'
+    )
     subprocess.run([sys.executable, '-c', code], cwd=REPOSITORY, check=True)
 
 
@@ -34,8 +38,10 @@ def write_manifest(folder: Path, labels: list[str], name: str = 'model') -> Path
     """Describe the model.pb and model.pbtxt of a folder; return the manifest's path."""
     (folder / 'model_labels.txt').write_text('\n'.join(labels) + '\n')
     files = {'weights': 'model.pb', 'text_graph': 'model.pbtxt', 'labels': 'model_labels.txt'}
-    digests = {role: hashlib.sha256((folder / file).read_bytes()).hexdigest()
-               for role, file in files.items()}
+    digests = {
+        role: hashlib.sha256((folder / file).read_bytes()).hexdigest()
+        for role, file in files.items()
+    }
     manifest = folder / f'{name}.yaml'
     manifest.write_text(yaml.safe_dump({'name': name, **files, 'sha256': digests}))
     return manifest
@@ -44,7 +50,8 @@ def write_manifest(folder: Path, labels: list[str], name: str = 'model') -> Path
 def load_whole_graph(folder: Path) -> 'cv2.dnn.Net':
     """Load the model of a folder as everybody does, in one piece."""
     return cv2.dnn.readNetFromTensorflow(
-        str(folder / 'model.pb'), str(folder / 'model.pbtxt'), **ENGINE)
+        str(folder / 'model.pb'), str(folder / 'model.pbtxt'), **ENGINE
+    )
 
 
 def forward_whole_graph(net: 'cv2.dnn.Net', image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Starts the real node in a process of its own, and talks to it over DDS."""
+
 import ctypes
 import os
 import signal
@@ -57,12 +58,17 @@ TRANSITIONS = {
 class NodeProcess:
     """The installed node script, started; `parameters` as on the command line."""
 
-    def __init__(self, namespace: str, log: Path, arguments: list[str] | None = None,
-                 **parameters: Any) -> None:
+    def __init__(
+        self, namespace: str, log: Path, arguments: list[str] | None = None, **parameters: Any
+    ) -> None:
         script = Path(get_package_prefix('instance_seg_ros'), 'lib', 'instance_seg_ros')
         command = [
-            str(script / 'instance_seg_node'), '--ros-args', '-r', f'__ns:=/{namespace}',
-            *(arguments or [])]
+            str(script / 'instance_seg_node'),
+            '--ros-args',
+            '-r',
+            f'__ns:=/{namespace}',
+            *(arguments or []),
+        ]
         for name, value in parameters.items():
             command += ['-p', f'{name}:={value}']
         self._start(log, command, os.environ)
@@ -71,8 +77,11 @@ class NodeProcess:
         self._log, self._command, self._environment = log, command, environment
         with log.open('w') as output:
             self.process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT,
-                env=dict(environment, PYTHONUNBUFFERED='1'))
+                command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(environment, PYTHONUNBUFFERED='1'),
+            )
 
     def restart(self) -> None:
         """Start the process anew."""
@@ -92,8 +101,10 @@ class NodeProcess:
         """Send the signal to a thread that is not the main one and does not block it."""
         pid = self.process.pid
         other = next(
-            int(task.name) for task in Path(f'/proc/{pid}/task').iterdir()
-            if int(task.name) != pid and not signal_mask(task, 'SigBlk') >> (number - 1) & 1)
+            int(task.name)
+            for task in Path(f'/proc/{pid}/task').iterdir()
+            if int(task.name) != pid and not signal_mask(task, 'SigBlk') >> (number - 1) & 1
+        )
         assert ctypes.CDLL(None).tgkill(pid, other, number) == 0
 
     def stop(self, number: int = signal.SIGINT) -> int:
@@ -149,9 +160,17 @@ class Camera:
     """
 
     def __init__(
-            self, namespace: str, node_process: NodeProcess, wait_until_ready: bool = True, *,
-            topic: str = 'image', node_name: str = 'instance_seg', outputs: str | None = None,
-            message_type: Any = Image, qos: QoSProfile = RELIABLE) -> None:
+        self,
+        namespace: str,
+        node_process: NodeProcess,
+        wait_until_ready: bool = True,
+        *,
+        topic: str = 'image',
+        node_name: str = 'instance_seg',
+        outputs: str | None = None,
+        message_type: Any = Image,
+        qos: QoSProfile = RELIABLE,
+    ) -> None:
         self.process = node_process
         self.namespace = namespace
         self._node_name = node_name
@@ -201,20 +220,26 @@ class Camera:
         for topic in set(topics) - set(self._subscriptions):
             latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
             self._subscriptions[topic] = self.node.create_subscription(
-                {**TOPICS, **LATCHED}[topic], f'{self._outputs}/{topic}',
+                {**TOPICS, **LATCHED}[topic],
+                f'{self._outputs}/{topic}',
                 lambda message, topic=topic: self.received[topic].append(message),
-                latched if topic in LATCHED else 10)
+                latched if topic in LATCHED else 10,
+            )
         self.received.clear()
         for topic in topics:
             self.spin_until(
-                lambda topic=topic: self.node.count_publishers(
-                    f'/{self.namespace}/{self._outputs}/{topic}') > 0, f'{topic} is published')
+                lambda topic=topic: (
+                    self.node.count_publishers(f'/{self.namespace}/{self._outputs}/{topic}') > 0
+                ),
+                f'{topic} is published',
+            )
 
     def header(self) -> Header:
         """Return a new header, with a stamp that no other has."""
         self._stamp += 1
         return Header(
-            stamp=Time(sec=1_000_000 + self._stamp, nanosec=123_456_789), frame_id='camera_optical')
+            stamp=Time(sec=1_000_000 + self._stamp, nanosec=123_456_789), frame_id='camera_optical'
+        )
 
     def image(self, pixels: np.ndarray, encoding: str = 'bgr8') -> Image:
         """Return an image message with a new header."""
@@ -226,10 +251,14 @@ class Camera:
 
     def ask(self, message: Image) -> dict[str, Any]:
         """Publish until each subscribed topic has answered; return the answers by topic."""
+
         def answers() -> dict[str, Any]:
             return {
-                topic: found for topic in self._subscriptions
-                for found in self.received[topic] if found.header.stamp == message.header.stamp}
+                topic: found
+                for topic in self._subscriptions
+                for found in self.received[topic]
+                if found.header.stamp == message.header.stamp
+            }
 
         deadline = time.monotonic() + TIMEOUT
         while time.monotonic() < deadline:
@@ -237,8 +266,8 @@ class Camera:
             if self._spin(lambda: len(answers()) == len(self._subscriptions), RESEND_PERIOD):
                 return answers()
         raise AssertionError(
-            f'only {sorted(answers())} answered to the image; the node says:\n'
-            f'{self.process.output}')
+            f'only {sorted(answers())} answered to the image; the node says:\n{self.process.output}'
+        )
 
     def publish_until(self, message: Image, condition: Callable[[], bool], what: str) -> None:
         """Publish again and again until the condition holds; fail where it never does."""
@@ -277,46 +306,60 @@ class Camera:
 
     def set_parameters(self, **values: Any) -> SetParametersResult:
         """Set parameters all at once, as `ros2 param load` does; return the result."""
-        parameters = [Parameter(name, value=value).to_parameter_msg()
-                      for name, value in values.items()]
+        parameters = [
+            Parameter(name, value=value).to_parameter_msg() for name, value in values.items()
+        ]
         return self.call(
-            SetParametersAtomically, 'set_parameters_atomically',
-            SetParametersAtomically.Request(parameters=parameters)).result
+            SetParametersAtomically,
+            'set_parameters_atomically',
+            SetParametersAtomically.Request(parameters=parameters),
+        ).result
 
     def set_each_parameter(self, **values: Any) -> list[SetParametersResult]:
         """Set parameters one by one, as `ros2 param set` and rqt do; return the results."""
-        parameters = [Parameter(name, value=value).to_parameter_msg()
-                      for name, value in values.items()]
-        return list(self.call(
-            SetParameters, 'set_parameters',
-            SetParameters.Request(parameters=parameters)).results)
+        parameters = [
+            Parameter(name, value=value).to_parameter_msg() for name, value in values.items()
+        ]
+        return list(
+            self.call(
+                SetParameters, 'set_parameters', SetParameters.Request(parameters=parameters)
+            ).results
+        )
 
     def parameters(self, *names: str) -> dict[str, Any]:
         """Return the values of parameters."""
         values = self.call(
-            GetParameters, 'get_parameters', GetParameters.Request(names=names)).values
-        return {name: parameter_value_to_python(value)
-                for name, value in zip(names, values, strict=True)}
+            GetParameters, 'get_parameters', GetParameters.Request(names=names)
+        ).values
+        return {
+            name: parameter_value_to_python(value)
+            for name, value in zip(names, values, strict=True)
+        }
 
     def diagnostics(self, name: str) -> DiagnosticStatus:
         """Return the next status whose name ends so, of the node under test."""
         return self.diagnostics_until(name, lambda status: True, 'a status')
 
     def diagnostics_until(
-            self, name: str, condition: Callable[[DiagnosticStatus], bool],
-            what: str) -> DiagnosticStatus:
+        self, name: str, condition: Callable[[DiagnosticStatus], bool], what: str
+    ) -> DiagnosticStatus:
         """Wait for a status whose name ends so and that meets the condition."""
         if self._diagnostics_subscription is None:
             self._diagnostics_subscription = self.node.create_subscription(
-                DiagnosticArray, '/diagnostics', self._diagnostics.append, 10)
+                DiagnosticArray, '/diagnostics', self._diagnostics.append, 10
+            )
         self._diagnostics.clear()
         found: list[DiagnosticStatus] = []
 
         def look() -> bool:
             found[:] = [
-                status for array in self._diagnostics for status in array.status
-                if status.name.startswith(f'{self.namespace}/') and status.name.endswith(name)
-                and condition(status)]
+                status
+                for array in self._diagnostics
+                for status in array.status
+                if status.name.startswith(f'{self.namespace}/')
+                and status.name.endswith(name)
+                and condition(status)
+            ]
             return bool(found)
 
         self.spin_until(look, f'{what}, of {name}')
@@ -353,12 +396,15 @@ def figures(status: DiagnosticStatus) -> dict[str, str]:
 
 def pixels_of(message: Image) -> np.ndarray:
     """Return the pixels of a bgr8, mono8 or mono16 message, read without the codec under test."""
-    dtype, channels = {
-        'bgr8': (np.uint8, 3), 'mono8': (np.uint8, 1), 'mono16': (np.uint16, 1),
-    }[message.encoding]
+    dtype, channels = {'bgr8': (np.uint8, 3), 'mono8': (np.uint8, 1), 'mono16': (np.uint16, 1)}[
+        message.encoding
+    ]
     pixels = np.frombuffer(bytes(message.data), dtype)
-    return pixels.reshape(message.height, message.width, channels).squeeze(axis=2) \
-        if channels == 1 else pixels.reshape(message.height, message.width, channels)
+    return (
+        pixels.reshape(message.height, message.width, channels).squeeze(axis=2)
+        if channels == 1
+        else pixels.reshape(message.height, message.width, channels)
+    )
 
 
 def decode_mask(mask: InstanceMask) -> np.ndarray:

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Refiner networks of a few nodes whose results can be told in advance."""
+
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,27 @@ pytest.importorskip('onnxruntime', reason='the learned refiner runs in it')
 _RED, _WORK = 0, 96  # channel of RGB; channels of the convolution that takes time
 
 
-def write_refiner(path: Path, nodes: list, *, initializers: list | None = None,
-                  inputs: dict[str, list] | None = None, output: tuple[str, list] | None = None,
-                  metadata: dict[str, str] | None = None, element_type: int | None = None) -> Path:
+def write_refiner(
+    path: Path,
+    nodes: list,
+    *,
+    initializers: list | None = None,
+    inputs: dict[str, list] | None = None,
+    output: tuple[str, list] | None = None,
+    metadata: dict[str, str] | None = None,
+    element_type: int | None = None,
+) -> Path:
     """Write a network from ``image`` and ``coarse`` to ``alpha``, or one that is none of that."""
     helper, kind = onnx.helper, element_type or onnx.TensorProto.FLOAT
     inputs = inputs or {'image': ['n', 3, 'h', 'w'], 'coarse': ['n', 1, 'h', 'w']}
     name, shape = output or ('alpha', ['n', 1, 'h', 'w'])
     graph = helper.make_graph(
-        nodes, 'tiny', [helper.make_tensor_value_info(key, kind, value)
-                        for key, value in inputs.items()],
-        [helper.make_tensor_value_info(name, kind, shape)], initializers or [])
+        nodes,
+        'tiny',
+        [helper.make_tensor_value_info(key, kind, value) for key, value in inputs.items()],
+        [helper.make_tensor_value_info(name, kind, shape)],
+        initializers or [],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)])
     model.ir_version = 8
     for key, value in (metadata or {}).items():
@@ -36,20 +47,30 @@ def constant(name: str, value: object, kind: type = np.float32):
 
 def unchanged(path: Path, **options: object) -> Path:
     """Write one whose result is the coarse mask."""
-    return write_refiner(path, [onnx.helper.make_node('Identity', ['coarse'], ['alpha'])],
-                         **options)
+    return write_refiner(
+        path, [onnx.helper.make_node('Identity', ['coarse'], ['alpha'])], **options
+    )
 
 
 def red_things(path: Path, **options: object) -> Path:
     """Write one that takes all that is red, and nothing else, for the object."""
     node = onnx.helper.make_node
-    return write_refiner(path, [
-        node('Slice', ['image', 'zero', 'one', 'one'], ['red']),
-        node('Sub', ['red', 'half'], ['distance']),
-        node('Mul', ['distance', 'steep'], ['logit']),
-        node('Sigmoid', ['logit'], ['alpha']),
-    ], initializers=[constant('zero', [_RED], np.int64), constant('one', [_RED + 1], np.int64),
-                     constant('half', 0.5), constant('steep', 60.0)], **options)
+    return write_refiner(
+        path,
+        [
+            node('Slice', ['image', 'zero', 'one', 'one'], ['red']),
+            node('Sub', ['red', 'half'], ['distance']),
+            node('Mul', ['distance', 'steep'], ['logit']),
+            node('Sigmoid', ['logit'], ['alpha']),
+        ],
+        initializers=[
+            constant('zero', [_RED], np.int64),
+            constant('one', [_RED + 1], np.int64),
+            constant('half', 0.5),
+            constant('steep', 60.0),
+        ],
+        **options,
+    )
 
 
 def counting(path: Path, step: float, work: int = 0, **options: object) -> Path:

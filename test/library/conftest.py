@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Models and photos that the library's tests share."""
+
 from pathlib import Path
 
 import cv2

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Batch norms that become a part of the convolutions before them."""
+
 from pathlib import Path
 
 import cv2
@@ -27,11 +28,11 @@ def weights() -> np.ndarray:
     return read_weights(WEIGHTS)
 
 
-def forward(nodes: list[GraphNode], weights: np.ndarray, image: np.ndarray
-            ) -> tuple[np.ndarray, np.ndarray]:
+def forward(
+    nodes: list[GraphNode], weights: np.ndarray, image: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     text = ''.join(node.text for node in nodes)
-    net = cv2.dnn.readNetFromTensorflow(
-        weights, np.frombuffer(text.encode(), np.uint8), **ENGINE)
+    net = cv2.dnn.readNetFromTensorflow(weights, np.frombuffer(text.encode(), np.uint8), **ENGINE)
     return forward_whole_graph(net, image)
 
 
@@ -41,8 +42,9 @@ def image(photo: np.ndarray) -> np.ndarray:
 
 
 @pytest.fixture(scope='module')
-def expected(nodes: list[GraphNode], weights: np.ndarray, image: np.ndarray
-             ) -> tuple[np.ndarray, np.ndarray]:
+def expected(
+    nodes: list[GraphNode], weights: np.ndarray, image: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     rows, masks = forward(nodes, weights, image)
     assert rows[0, 2] > 0.5  # the astronaut
     return rows, masks
@@ -53,8 +55,11 @@ def norms(nodes: list[GraphNode]) -> list[str]:
 
 
 def test_every_batch_norm_becomes_a_bias_and_the_results_stay_the_same_bits(
-        nodes: list[GraphNode], weights: np.ndarray, image: np.ndarray,
-        expected: tuple[np.ndarray, np.ndarray]) -> None:
+    nodes: list[GraphNode],
+    weights: np.ndarray,
+    image: np.ndarray,
+    expected: tuple[np.ndarray, np.ndarray],
+) -> None:
     before = weights.copy()
     folded, changed = fold_batch_norms(nodes, weights)
     assert len(norms(nodes)) > 80 and norms(folded) == []
@@ -64,32 +69,43 @@ def test_every_batch_norm_becomes_a_bias_and_the_results_stay_the_same_bits(
 
 
 def test_the_detector_gives_the_bits_of_the_network_in_one_piece(
-        image: np.ndarray, expected: tuple[np.ndarray, np.ndarray]) -> None:
+    image: np.ndarray, expected: tuple[np.ndarray, np.ndarray]
+) -> None:
     rows, masks = expected
     detector = MaskRcnn(WEIGHTS, TEXT_GRAPH)
     detections = detector.detect(image)
     reported = rows[rows[:, 2] >= 0.3]  # the text graph's own floor is higher than the detector's
-    np.testing.assert_array_equal(detections.rows[:len(reported)], reported)
+    np.testing.assert_array_equal(detections.rows[: len(reported)], reported)
     np.testing.assert_array_equal(
-        detector.masks(detections, np.arange(len(reported))), masks[:len(reported), 0])
+        detector.masks(detections, np.arange(len(reported))), masks[: len(reported), 0]
+    )
 
 
 def test_weights_that_two_different_norms_follow_are_left_to_opencv(
-        nodes: list[GraphNode], weights: np.ndarray, image: np.ndarray) -> None:
+    nodes: list[GraphNode], weights: np.ndarray, image: np.ndarray
+) -> None:
     # Both stages convolve regions with the same weights; one gets an epsilon of its own.
     name = 'SecondStageFeatureExtractor_1/InceptionV2/Mixed_5a/Branch_0/Conv2d_0a_1x1'
-    edited = [node.with_number('epsilon', 0.5)
-              if node.name == f'{name}/BatchNorm/FusedBatchNorm' else node for node in nodes]
+    edited = [
+        node.with_number('epsilon', 0.5)
+        if node.name == f'{name}/BatchNorm/FusedBatchNorm'
+        else node
+        for node in nodes
+    ]
     folded, changed = fold_batch_norms(edited, weights)
-    assert norms(folded) == [f'{name.replace("_1/", "/", 1)}/BatchNorm/FusedBatchNorm',
-                             f'{name}/BatchNorm/FusedBatchNorm']
+    assert norms(folded) == [
+        f'{name.replace("_1/", "/", 1)}/BatchNorm/FusedBatchNorm',
+        f'{name}/BatchNorm/FusedBatchNorm',
+    ]
     for actual, wanted in zip(
-            forward(folded, changed, image), forward(edited, weights, image), strict=True):
+        forward(folded, changed, image), forward(edited, weights, image), strict=True
+    ):
         np.testing.assert_array_equal(actual, wanted)
 
 
 def test_weights_that_are_used_without_a_norm_too_are_left_to_opencv(
-        nodes: list[GraphNode], weights: np.ndarray) -> None:
+    nodes: list[GraphNode], weights: np.ndarray
+) -> None:
     norm = next(node for node in nodes if node.op == 'FusedBatchNorm')
     convolution = next(node for node in nodes if node.name == norm.inputs[0])
     twin = GraphNode('Twin', 'Conv2D', convolution.inputs, convolution.text)

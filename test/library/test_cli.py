@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The command line in a process of its own, with the shipped model, on real photos."""
+
 import contextlib
 import io
 import json
@@ -29,8 +30,9 @@ LOW = ['--confidence-threshold', '0.1']  # the shipped model finds something in 
 def run(folder: Path, *arguments: object, **options: object) -> subprocess.CompletedProcess:
     """Run the command line in a folder, where no sources shadow the installed package."""
     command = [sys.executable, '-m', 'instance_seg_ros', *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120,
-                          check=False, **options)
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False, **options
+    )
 
 
 @pytest.fixture
@@ -38,8 +40,11 @@ def photos(tmp_path: Path) -> Path:
     """A folder with three real photos, one in a folder below."""
     folder = tmp_path / 'photos'
     (folder / 'below').mkdir(parents=True)
-    for name, target in (('astronaut', 'astronaut.png'), ('coffee', 'coffee.jpg'),
-                         ('chelsea', 'below/coffee.jpg')):
+    for name, target in (
+        ('astronaut', 'astronaut.png'),
+        ('coffee', 'coffee.jpg'),
+        ('chelsea', 'below/coffee.jpg'),
+    ):
         image = cv2.resize(cv2.imread(str(PHOTOS / f'{name}.jpg')), (256, 256))
         cv2.imwrite(str(folder / target), image)
     return folder
@@ -56,7 +61,7 @@ def write_video(path: Path, frames: int) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'mp4v'), 12.5, SIZE)
     for i in range(frames):
         x = i % 180
-        writer.write(np.ascontiguousarray(photo[:SIZE[1], x:x + SIZE[0]]))
+        writer.write(np.ascontiguousarray(photo[: SIZE[1], x : x + SIZE[0]]))
     writer.release()
     return path
 
@@ -108,8 +113,9 @@ def files_in(folder: Path) -> list[str]:
 
 def test_every_common_format_is_read_and_written(photos: Path) -> None:
     photo = cv2.imread(str(photos / 'astronaut.png'))
-    names = [f'photo{suffix}' for suffix in ('.JPG', '.bmp', '.jpeg', '.png', '.tif', '.tiff',
-                                             '.webp')]
+    names = [
+        f'photo{suffix}' for suffix in ('.JPG', '.bmp', '.jpeg', '.png', '.tif', '.tiff', '.webp')
+    ]
     mixed = photos / 'mixed'
     mixed.mkdir()
     for name in names:
@@ -151,8 +157,11 @@ def test_the_json_file_is_read_by_pycocotools(photos: Path) -> None:
         assert mask.shape == (256, 256) and mask.any()
         assert np.array(row['coarse_mask']).shape == (15, 15)
     truth = COCO()
-    truth.dataset = {'images': [{'id': i, 'width': 256, 'height': 256} for i in (1, 2)],
-                     'categories': [{'id': 1, 'name': 'person'}], 'annotations': []}
+    truth.dataset = {
+        'images': [{'id': i, 'width': 256, 'height': 256} for i in (1, 2)],
+        'categories': [{'id': 1, 'name': 'person'}],
+        'annotations': [],
+    }
     with contextlib.redirect_stdout(io.StringIO()):
         truth.createIndex()
         results = truth.loadRes(str(photos / 'new' / 'results.json'))
@@ -169,8 +178,7 @@ def test_files_named_by_numbers_keep_them_as_image_ids(photos: Path) -> None:
 
 
 def test_files_of_one_name_are_told_apart_in_the_json_file(photos: Path) -> None:
-    cv2.imwrite(str(photos / 'below' / 'astronaut.png'),
-                cv2.imread(str(photos / 'astronaut.png')))
+    cv2.imwrite(str(photos / 'below' / 'astronaut.png'), cv2.imread(str(photos / 'astronaut.png')))
     done = run(photos.parent, 'image', 'photos/**/astronaut.png', *LOW, '--json', 'results.json')
     assert done.returncode == 0, done.stderr
     rows = json.loads((photos.parent / 'results.json').read_text())
@@ -199,8 +207,21 @@ def test_the_settings_reach_the_segmenter(photos: Path) -> None:
     assert count('--confidence-threshold', '0.02', '--nms-threshold', '0.05') < every
     assert count('--confidence-threshold', '1') == 0
     assert count('--confidence-threshold', '0.02', '--max-instances', '1') == 1
-    assert count('--confidence-threshold', '0.02', '--nms-threshold', '1', '--classes', 'person',
-                 '--refiner', 'none', '--num-threads', '1') == every
+    assert (
+        count(
+            '--confidence-threshold',
+            '0.02',
+            '--nms-threshold',
+            '1',
+            '--classes',
+            'person',
+            '--refiner',
+            'none',
+            '--num-threads',
+            '1',
+        )
+        == every
+    )
 
 
 def test_the_refiner_and_its_settings_reach_the_segmenter(photos: Path) -> None:
@@ -208,8 +229,17 @@ def test_the_refiner_and_its_settings_reach_the_segmenter(photos: Path) -> None:
     tiny.counting(photos / 'counting.onnx', 0.25)  # each pass adds that much, everywhere
 
     def area(*arguments: str) -> int:
-        done = run(photos, 'image', 'astronaut.png', '--json', 'found.json', *LOW,
-                   '--mask-threshold', '0.45', *arguments)
+        done = run(
+            photos,
+            'image',
+            'astronaut.png',
+            '--json',
+            'found.json',
+            *LOW,
+            '--mask-threshold',
+            '0.45',
+            *arguments,
+        )
         assert done.returncode == 0, done.stderr
         found = json.loads((photos / 'found.json').read_text())
         return sum(int(coco_mask.area(instance['segmentation'])) for instance in found)
@@ -254,8 +284,9 @@ def test_an_interrupted_video_can_be_played(tmp_path: Path, number: signal.Signa
     write_video(tmp_path / 'long.mp4', 1500)
     output = tmp_path / 'instance_seg_output' / 'long.mp4'
     command = [sys.executable, '-m', 'instance_seg_ros', 'video', 'long.mp4', '--json', 'r.json']
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True,
-                               stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE
+    )
     deadline = time.monotonic() + 60
     while not output.exists() and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -281,34 +312,37 @@ def test_the_video_of_a_camera_plays_as_fast_as_things_happened(video: Path) -> 
 
 
 # ---- bad input: code 2 and one line
-@pytest.mark.parametrize(('arguments', 'expected'), [
-    (['image', 'nowhere.jpg'], 'nowhere.jpg: no such file or folder'),
-    (['image', '*.xyz'], r'\*\.xyz: no image matches'),
-    (['image', 'empty'], 'empty: no image in this folder'),
-    (['image', 'text.png'], 'text.png: is damaged, or is no image'),
-    (['image', 'dot.png'], 'dot.png: image is 1x1'),
-    (['image', 'photo.png', '--output', 'text.png'], 'text.png: is a file'),
-    (['image', 'photo.png', '--output', '.'], 'photo.png: would be overwritten'),
-    (['image', 'photo.png', '--json', 'empty'], 'empty: is a folder'),
-    (['image', 'photo.png', '--coarse'], '--coarse .*--json'),
-    (['image', 'photo.png', '--alpha', '2'], '--alpha is 2.0: expected a number from 0 to 1'),
-    (['image', 'photo.png', '--show'], '--show: OpenCV can open no window'),
-    (['image', 'photo.png', '--nms-threshold', '-1'], 'nms_threshold is -1.0'),
-    (['image', 'photo.png', '--max-instances', '0'], 'max_instances is 0'),
-    (['image', 'photo.png', '--classes', 'persn'], "class 'persn'; did you mean person"),
-    (['image', 'photo.png', '--model', 'yolo'], "model 'yolo': not found"),
-    (['image', 'photo.png', '--model-path', 'nowhere.pb'], 'nowhere.pb.* missing'),
-    (['image', 'photo.png', '--refiner', 'magic'], "refiner 'magic'"),
-    (['image', 'photo.png', '--refiner', 'nowhere.onnx'], 'refiner nowhere.onnx: No such file'),
-    (['image', 'photo.png', '--refine-passes', '0'], 'refine_passes is 0'),
-    (['video', 'nowhere.mp4'], 'nowhere.mp4: no such file'),
-    (['video', 'text.png'], 'text.png: OpenCV can read no frame'),
-    (['video', 'text.mp4'], 'text.mp4: OpenCV can read no frame'),
-    (['camera', '97'], 'camera 97: there is no /dev/video97'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        (['image', 'nowhere.jpg'], 'nowhere.jpg: no such file or folder'),
+        (['image', '*.xyz'], r'\*\.xyz: no image matches'),
+        (['image', 'empty'], 'empty: no image in this folder'),
+        (['image', 'text.png'], 'text.png: is damaged, or is no image'),
+        (['image', 'dot.png'], 'dot.png: image is 1x1'),
+        (['image', 'photo.png', '--output', 'text.png'], 'text.png: is a file'),
+        (['image', 'photo.png', '--output', '.'], 'photo.png: would be overwritten'),
+        (['image', 'photo.png', '--json', 'empty'], 'empty: is a folder'),
+        (['image', 'photo.png', '--coarse'], '--coarse .*--json'),
+        (['image', 'photo.png', '--alpha', '2'], '--alpha is 2.0: expected a number from 0 to 1'),
+        (['image', 'photo.png', '--show'], '--show: OpenCV can open no window'),
+        (['image', 'photo.png', '--nms-threshold', '-1'], 'nms_threshold is -1.0'),
+        (['image', 'photo.png', '--max-instances', '0'], 'max_instances is 0'),
+        (['image', 'photo.png', '--classes', 'persn'], "class 'persn'; did you mean person"),
+        (['image', 'photo.png', '--model', 'yolo'], "model 'yolo': not found"),
+        (['image', 'photo.png', '--model-path', 'nowhere.pb'], 'nowhere.pb.* missing'),
+        (['image', 'photo.png', '--refiner', 'magic'], "refiner 'magic'"),
+        (['image', 'photo.png', '--refiner', 'nowhere.onnx'], 'refiner nowhere.onnx: No such file'),
+        (['image', 'photo.png', '--refine-passes', '0'], 'refine_passes is 0'),
+        (['video', 'nowhere.mp4'], 'nowhere.mp4: no such file'),
+        (['video', 'text.png'], 'text.png: OpenCV can read no frame'),
+        (['video', 'text.mp4'], 'text.mp4: OpenCV can read no frame'),
+        (['camera', '97'], 'camera 97: there is no /dev/video97'),
+    ],
+)
 def test_bad_input_is_told_in_one_line(
-        tmp_path: Path, arguments: list[str], expected: str,
-        monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, arguments: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv('DISPLAY', raising=False)
     monkeypatch.delenv('WAYLAND_DISPLAY', raising=False)
     (tmp_path / 'empty').mkdir()
@@ -325,8 +359,16 @@ def test_bad_input_is_told_in_one_line(
     assert done.stdout == ''
 
 
-@pytest.mark.parametrize('arguments', [[], ['image'], ['image', 'x.png', '--alpha', 'much'],
-                                       ['video', 'x.mp4', '--max-frames', '0'], ['sing']])
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        [],
+        ['image'],
+        ['image', 'x.png', '--alpha', 'much'],
+        ['video', 'x.mp4', '--max-frames', '0'],
+        ['sing'],
+    ],
+)
 def test_a_bad_command_line_shows_the_usage(tmp_path: Path, arguments: list[str]) -> None:
     done = run(tmp_path, *arguments)
     assert done.returncode == 2
@@ -335,8 +377,9 @@ def test_a_bad_command_line_shows_the_usage(tmp_path: Path, arguments: list[str]
 
 def test_a_reader_that_goes_away_is_no_error(photos: Path) -> None:
     command = f'"{sys.executable}" -m instance_seg_ros image . | head -n 1'
-    done = subprocess.run(command, shell=True, cwd=photos, capture_output=True, text=True,
-                          timeout=120, check=False)
+    done = subprocess.run(
+        command, shell=True, cwd=photos, capture_output=True, text=True, timeout=120, check=False
+    )
     assert 'Traceback' not in done.stderr and 'Exception' not in done.stderr
 
 

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The split network against the same network in one piece, at the published model's size."""
+
 import shutil
 from pathlib import Path
 
@@ -34,18 +35,22 @@ def detections(detector: MaskRcnn, image: np.ndarray) -> Detections:
 
 
 def test_boxes_are_bit_identical_to_the_whole_networks(
-        detections: Detections, whole: tuple[np.ndarray, np.ndarray]) -> None:
+    detections: Detections, whole: tuple[np.ndarray, np.ndarray]
+) -> None:
     rows, _ = whole
     rows = rows[rows[:, 2] >= 0.3]  # what the published text graph reports
     assert len(rows) > 20
     assert len(set(rows[:, 1])) > 1
-    np.testing.assert_array_equal(detections.rows[:len(rows)], rows)
+    np.testing.assert_array_equal(detections.rows[: len(rows)], rows)
 
 
 @pytest.mark.parametrize('keep', [[0], [0, 3, 4, 11], [17, 2], list(range(20))])
 def test_masks_of_some_rows_are_bit_identical_to_the_whole_networks(
-        detector: MaskRcnn, detections: Detections, whole: tuple[np.ndarray, np.ndarray],
-        keep: list[int]) -> None:
+    detector: MaskRcnn,
+    detections: Detections,
+    whole: tuple[np.ndarray, np.ndarray],
+    keep: list[int],
+) -> None:
     rows, masks = whole
     expected = masks[keep, rows[keep, 1].astype(int)]
     actual = detector.masks(detections, np.array(keep))
@@ -67,7 +72,8 @@ def test_rows_fall_in_score_and_have_score_and_area(detections: Detections) -> N
 
 
 def test_a_frame_leaves_nothing_behind_for_the_next(
-        detector: MaskRcnn, detections: Detections, image: np.ndarray) -> None:
+    detector: MaskRcnn, detections: Detections, image: np.ndarray
+) -> None:
     kept = detections.rows.copy(), detections.features.copy()
     other = detector.detect(cv2.resize(image[::-1, ::-1], (300, 200)))
     detector.masks(other, np.arange(3))
@@ -80,8 +86,8 @@ def test_a_frame_leaves_nothing_behind_for_the_next(
 # Where cv2.dnn would go on padding as before: an eighth of 264 and 280 is odd, others are small.
 @pytest.mark.parametrize('sizes', [[(280, 264), (320, 240)], [(88, 80), (280, 264), (72, 128)]])
 def test_after_images_of_other_sizes_results_are_still_the_whole_networks(
-        full_size_model: Path, detector: MaskRcnn, photo: np.ndarray,
-        sizes: list[tuple[int, int]]) -> None:
+    full_size_model: Path, detector: MaskRcnn, photo: np.ndarray, sizes: list[tuple[int, int]]
+) -> None:
     for size in sizes:
         actual, expected = best_five(detector, full_size_model.parent, cv2.resize(photo, size))
         np.testing.assert_array_equal(actual[0], expected[0])
@@ -89,27 +95,32 @@ def test_after_images_of_other_sizes_results_are_still_the_whole_networks(
 
 
 def test_a_small_image_differs_in_last_digits_at_most_where_a_large_one_came_before(
-        full_size_model: Path, detector: MaskRcnn, photo: np.ndarray) -> None:
+    full_size_model: Path, detector: MaskRcnn, photo: np.ndarray
+) -> None:
     detector.detect(cv2.resize(photo, (280, 264)))
     actual, expected = best_five(detector, full_size_model.parent, cv2.resize(photo, (136, 120)))
     np.testing.assert_allclose(actual[0], expected[0], atol=1e-4)
     np.testing.assert_allclose(actual[1], expected[1], atol=1e-4)
 
 
-def best_five(detector: MaskRcnn, folder: Path, image: np.ndarray
-              ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+def best_five(
+    detector: MaskRcnn, folder: Path, image: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Rows and masks, of the detector and of a new network in one piece."""
     rows, masks = forward_whole_graph(load_whole_graph(folder), image)
     has_area = (rows[:, 5] > rows[:, 3]) & (rows[:, 6] > rows[:, 4])
     positions = np.flatnonzero(has_area & (rows[:, 2] >= 0.3))[:5]
     assert len(positions) == 5
     detections = detector.detect(image)
-    return ((detections.rows[:5], detector.masks(detections, np.arange(5))),
-            (rows[positions], masks[positions, rows[positions, 1].astype(int)]))
+    return (
+        (detections.rows[:5], detector.masks(detections, np.arange(5))),
+        (rows[positions], masks[positions, rows[positions, 1].astype(int)]),
+    )
 
 
 def test_weights_that_are_gone_when_another_size_needs_them(
-        full_size_model: Path, tmp_path: Path, image: np.ndarray, detections: Detections) -> None:
+    full_size_model: Path, tmp_path: Path, image: np.ndarray, detections: Detections
+) -> None:
     weights = tmp_path / 'model.pb'
     shutil.copy(full_size_model.with_name('model.pb'), weights)
     detector = MaskRcnn(weights, full_size_model.with_name('model.pbtxt'))
@@ -123,7 +134,8 @@ def test_weights_that_are_gone_when_another_size_needs_them(
 
 
 def test_the_segmenter_gives_the_whole_networks_boxes_scores_and_masks(
-        full_size_model: Path, image: np.ndarray, whole: tuple[np.ndarray, np.ndarray]) -> None:
+    full_size_model: Path, image: np.ndarray, whole: tuple[np.ndarray, np.ndarray]
+) -> None:
     rows, masks = whole
     segmenter = Segmenter(model=str(full_size_model), refiner='none', confidence_threshold=0.3)
     instances = segmenter(image)
@@ -134,4 +146,5 @@ def test_the_segmenter_gives_the_whole_networks_boxes_scores_and_masks(
     np.testing.assert_array_equal(instances.boxes, pixels)
     np.testing.assert_array_equal(instances.class_ids, rows[positions, 1].astype(int))
     np.testing.assert_array_equal(
-        instances.coarse, masks[positions, rows[positions, 1].astype(int)])
+        instances.coarse, masks[positions, rows[positions, 1].astype(int)]
+    )

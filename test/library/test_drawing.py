@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What a user sees in a drawn frame."""
+
 import cv2
 import numpy as np
 import pytest
@@ -13,27 +14,49 @@ def ellipses(size: tuple[int, int], boxes: list[list[float]], name: str = 'perso
     """An elliptic instance in each box."""
     rois = np.array([[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in boxes], np.int32)
     rois = rois.reshape(-1, 4)
-    masks = [cv2.ellipse(np.zeros((h, w), np.uint8), (w // 2, h // 2), (w // 2, h // 2), 0, 0, 360,
-                         1, cv2.FILLED) for _, _, w, h in rois.tolist()]
+    masks = [
+        cv2.ellipse(
+            np.zeros((h, w), np.uint8), (w // 2, h // 2), (w // 2, h // 2), 0, 0, 360, 1, cv2.FILLED
+        )
+        for _, _, w, h in rois.tolist()
+    ]
     count = len(boxes)
     return Instances(
         boxes=np.array(boxes, np.float32).reshape(-1, 4),
         scores=np.linspace(0.95, 0.55, count, dtype=np.float32),
         class_ids=np.zeros(count, np.int32),
-        class_names=[name] * count, rois=rois, masks=masks, refined=np.zeros(count, bool),
-        image_size=size)
+        class_names=[name] * count,
+        rois=rois,
+        masks=masks,
+        refined=np.zeros(count, bool),
+        image_size=size,
+    )
 
 
 def mappings(instances: Instances) -> list[dict]:
     """The same as plain dictionaries with full masks."""
-    return [{'bbox': tuple(instances.boxes[i]), 'class_name': instances.class_names[i],
-             'confidence': float(instances.scores[i]), 'mask': instances.full_mask(i)}
-            for i in range(len(instances))]
+    return [
+        {
+            'bbox': tuple(instances.boxes[i]),
+            'class_name': instances.class_names[i],
+            'confidence': float(instances.scores[i]),
+            'mask': instances.full_mask(i),
+        }
+        for i in range(len(instances))
+    ]
 
 
 def without_masks(instances: Instances) -> Instances:
-    return Instances(instances.boxes, instances.scores, instances.class_ids, instances.class_names,
-                     instances.rois, None, instances.refined, instances.image_size)
+    return Instances(
+        instances.boxes,
+        instances.scores,
+        instances.class_ids,
+        instances.class_names,
+        instances.rois,
+        None,
+        instances.refined,
+        instances.image_size,
+    )
 
 
 def changed(frame: np.ndarray, drawn: np.ndarray) -> np.ndarray:
@@ -55,7 +78,8 @@ def test_nothing_found_draws_nothing(photo: np.ndarray) -> None:
 
 @pytest.mark.parametrize('alpha', [0.25, 0.5, 1.0])
 def test_the_overlay_mixes_photo_and_colour_within_the_mask_alone(
-        photo: np.ndarray, alpha: float) -> None:
+    photo: np.ndarray, alpha: float
+) -> None:
     instances = ellipses(photo.shape[:2], [[100, 100, 300, 400]])
     drawn = draw_instances(photo, instances, alpha)
     mask = instances.full_mask(0)
@@ -102,7 +126,7 @@ def test_the_text_stands_out_from_its_plate(index: int) -> None:
     plate = (above == PALETTE[index]).all(2)
     row = int(plate.sum(1).argmax())  # the padding above or below the text
     width = int(np.flatnonzero(plate[row])[-1])
-    inks = above[plate.any(1)][:, 3:width - 3].reshape(-1, 3)
+    inks = above[plate.any(1)][:, 3 : width - 3].reshape(-1, 3)
     assert max(contrast(tuple(ink), PALETTE[index]) for ink in np.unique(inks, axis=0)) > 4.5
 
 
@@ -122,7 +146,8 @@ def test_an_instance_keeps_its_colour(photo: np.ndarray) -> None:
 
 # ---- overlapping instances
 def test_a_small_instance_lies_on_top_of_a_large_one_whatever_their_order(
-        photo: np.ndarray) -> None:
+    photo: np.ndarray,
+) -> None:
     size = photo.shape[:2]
     large, small = [50, 50, 450, 450], [220, 220, 300, 300]
     for boxes, index in (([large, small], 1), ([small, large], 0)):
@@ -141,8 +166,9 @@ def test_labels_of_instances_in_one_place_do_not_cover_each_other() -> None:
 
 def test_labels_stay_inside_the_image() -> None:
     boxes = [(0, 0, 30, 30), (600, 0, 639, 40), (0, 450, 20, 479), (610, 470, 639, 479)]
-    for (x, y), (w, h) in zip(place_labels(boxes, [(150, 24)] * 4, (480, 640)), [(150, 24)] * 4,
-                              strict=True):
+    for (x, y), (w, h) in zip(
+        place_labels(boxes, [(150, 24)] * 4, (480, 640)), [(150, 24)] * 4, strict=True
+    ):
         assert 0 <= x <= 640 - w and 0 <= y <= 480 - h
 
 
@@ -169,14 +195,16 @@ def test_a_long_name_in_a_small_image_is_cut_and_the_confidence_stays(photo: np.
     assert changed(sure, draw_instances(small, instances)).any()
 
 
-@pytest.mark.parametrize('box', [[0, 0, 1, 1], [511, 511, 512, 512], [0, 0, 512, 512],
-                                 [500, 0, 512, 512], [0, 300, 512, 301]])
+@pytest.mark.parametrize(
+    'box',
+    [[0, 0, 1, 1], [511, 511, 512, 512], [0, 0, 512, 512], [500, 0, 512, 512], [0, 300, 512, 301]],
+)
 def test_boxes_at_the_borders_and_of_one_pixel(photo: np.ndarray, box: list[float]) -> None:
     instances = ellipses(photo.shape[:2], [box])
     instances.masks[0][:] = 1
     drawn = draw_instances(photo, instances, alpha=1)
     x, y = int(box[0]), int(box[1])
-    assert changed(photo, drawn)[max(0, y - 3):y + 4, max(0, x - 3):x + 4].any()
+    assert changed(photo, drawn)[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4].any()
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 700), (700, 1), (34, 34)])
@@ -203,8 +231,9 @@ def test_without_masks_the_boxes_are_drawn(photo: np.ndarray) -> None:
 
 def test_a_list_of_mappings_gives_the_same_picture(photo: np.ndarray) -> None:
     instances = ellipses(photo.shape[:2], [[100, 100, 300, 400], [200, 50, 500, 300]])
-    assert np.array_equal(draw_instances(photo, mappings(instances)),
-                          draw_instances(photo, instances))
+    assert np.array_equal(
+        draw_instances(photo, mappings(instances)), draw_instances(photo, instances)
+    )
 
 
 def test_mappings_without_a_mask_and_with_a_boolean_one(photo: np.ndarray) -> None:
@@ -223,10 +252,18 @@ def test_a_frame_that_cannot_be_written_to_is_fine(photo: np.ndarray) -> None:
     assert np.array_equal(drawn[:40], rgb_seen_as_bgr[:40])
 
 
-@pytest.mark.parametrize('frame', [
-    None, 'photo.jpg', np.zeros((40, 40), np.uint8), np.zeros((40, 40, 4), np.uint8),
-    np.zeros((40, 40, 3), np.float32), np.zeros((40, 40, 3), np.uint16),
-    np.zeros((0, 40, 3), np.uint8)])
+@pytest.mark.parametrize(
+    'frame',
+    [
+        None,
+        'photo.jpg',
+        np.zeros((40, 40), np.uint8),
+        np.zeros((40, 40, 4), np.uint8),
+        np.zeros((40, 40, 3), np.float32),
+        np.zeros((40, 40, 3), np.uint16),
+        np.zeros((0, 40, 3), np.uint8),
+    ],
+)
 def test_another_frame_than_8_bit_bgr_is_refused(frame: object) -> None:
     with pytest.raises(ImageError, match=r'^frame .*expected .*uint8 \(H, W, 3\)'):
         draw_instances(frame, Instances.empty((40, 40)))
@@ -249,8 +286,9 @@ def test_an_opacity_out_of_range_is_refused(photo: np.ndarray, alpha: float) -> 
 # ---- colours as people see them
 def relative_luminance(bgr: tuple[int, int, int]) -> float:
     """As WCAG 2 defines it."""
-    linear = [v / 255 / 12.92 if v / 255 <= 0.04045 else ((v / 255 + 0.055) / 1.055) ** 2.4
-              for v in bgr]
+    linear = [
+        v / 255 / 12.92 if v / 255 <= 0.04045 else ((v / 255 + 0.055) / 1.055) ** 2.4 for v in bgr
+    ]
     return 0.0722 * linear[0] + 0.7152 * linear[1] + 0.2126 * linear[2]
 
 
@@ -262,12 +300,27 @@ def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
 # Linear RGB to what people with one kind of cone missing see; Machado et al. 2009, severity 1.
 COLOUR_VISION = {
     'normal': np.eye(3),
-    'red-blind': np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
-                           [-0.003882, -0.048116, 1.051998]]),
-    'green-blind': np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
-                             [-0.011820, 0.042940, 0.968881]]),
-    'blue-blind': np.array([[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602],
-                            [0.004733, 0.691367, 0.303900]]),
+    'red-blind': np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    'green-blind': np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+    'blue-blind': np.array(
+        [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ]
+    ),
 }
 
 

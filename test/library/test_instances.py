@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The container of a frame's instances."""
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -17,9 +18,16 @@ def three() -> Instances:
     masks[2] = np.eye(10, dtype=np.uint8)
     boxes = np.concatenate([rois[:, :2], rois[:, :2] + rois[:, 2:]], 1).astype(np.float32)
     return Instances(
-        boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([0, 12, 0], np.int32),
-        ['person', 'stop sign', 'person'], rois, masks, np.array([True, False, True]),
-        (HEIGHT, WIDTH), np.arange(3 * 4, dtype=np.float32).reshape(3, 2, 2))
+        boxes,
+        np.array([0.9, 0.8, 0.7], np.float32),
+        np.array([0, 12, 0], np.int32),
+        ['person', 'stop sign', 'person'],
+        rois,
+        masks,
+        np.array([True, False, True]),
+        (HEIGHT, WIDTH),
+        np.arange(3 * 4, dtype=np.float32).reshape(3, 2, 2),
+    )
 
 
 def assert_rows(part: Instances, whole: Instances, rows: list[int]) -> None:
@@ -32,18 +40,21 @@ def assert_rows(part: Instances, whole: Instances, rows: list[int]) -> None:
         np.testing.assert_array_equal(mask, whole.masks[i])
 
 
-@pytest.mark.parametrize('index, rows', [
-    (1, [1]),
-    (-1, [2]),
-    (np.int64(2), [2]),
-    (slice(1, None), [1, 2]),
-    (slice(None, None, -1), [2, 1, 0]),
-    (np.array([True, False, True]), [0, 2]),
-    (np.array([False, False, False]), []),
-    (np.array([2, 0]), [2, 0]),
-    ([1, 1], [1, 1]),
-    ([], []),
-])
+@pytest.mark.parametrize(
+    'index, rows',
+    [
+        (1, [1]),
+        (-1, [2]),
+        (np.int64(2), [2]),
+        (slice(1, None), [1, 2]),
+        (slice(None, None, -1), [2, 1, 0]),
+        (np.array([True, False, True]), [0, 2]),
+        (np.array([False, False, False]), []),
+        (np.array([2, 0]), [2, 0]),
+        ([1, 1], [1, 1]),
+        ([], []),
+    ],
+)
 def test_every_array_is_indexed_alike(three: Instances, index, rows) -> None:
     assert_rows(three[index], three, rows)
 
@@ -102,8 +113,7 @@ def test_coco_results_are_what_pycocotools_reads(three: Instances) -> None:
     assert results[1]['score'] == pytest.approx(0.8)
     for i, result in enumerate(results):
         assert isinstance(result['segmentation']['counts'], str)
-        np.testing.assert_array_equal(
-            coco_mask.decode(result['segmentation']), three.full_mask(i))
+        np.testing.assert_array_equal(coco_mask.decode(result['segmentation']), three.full_mask(i))
 
 
 def test_coco_results_with_cocos_own_category_ids(three: Instances) -> None:
@@ -117,8 +127,11 @@ def test_coco_results_without_masks_have_no_segmentation(three: Instances) -> No
 
 def test_without_masks_the_reason_is_named(three: Instances) -> None:
     three.masks = None
-    for use in (lambda: three.full_mask(0), three.label_image,
-                lambda: three.cutout(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 0)):
+    for use in (
+        lambda: three.full_mask(0),
+        three.label_image,
+        lambda: three.cutout(np.zeros((HEIGHT, WIDTH, 3), np.uint8), 0),
+    ):
         with pytest.raises(ValueError, match='masks=False'):
             use()
 
@@ -135,5 +148,13 @@ def test_no_instance_at_all_is_valid_everywhere() -> None:
 
 def test_arrays_that_are_not_parallel_are_an_error(three: Instances) -> None:
     with pytest.raises(ValueError, match='scores has 2 rows, boxes has 3'):
-        Instances(three.boxes, three.scores[:2], three.class_ids, three.class_names, three.rois,
-                  three.masks, three.refined, three.image_size)
+        Instances(
+            three.boxes,
+            three.scores[:2],
+            three.class_ids,
+            three.class_names,
+            three.rois,
+            three.masks,
+            three.refined,
+            three.image_size,
+        )

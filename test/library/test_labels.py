@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Label files, and the class names that users give."""
+
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,11 @@ def test_cocos_labels_keep_the_gaps() -> None:
     assert set(range(90)) - set(labels) == {i - 1 for i in COCO_IDS_WITHOUT_A_CLASS}
     # COCO's category ids, less one; a list of 80 names goes wrong from the second on.
     assert {i: labels[i] for i in (0, 12, 61, 89)} == {
-        0: 'person', 12: 'stop sign', 61: 'chair', 89: 'toothbrush'}
+        0: 'person',
+        12: 'stop sign',
+        61: 'chair',
+        89: 'toothbrush',
+    }
 
 
 @pytest.mark.parametrize('gap', ['', '-', '   '])

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Manifests, where they are looked for, and model files that are not what they should be."""
+
 import logging
 import os
 import shutil
@@ -13,8 +14,11 @@ from instance_seg_ros import ModelError, Segmenter, find_model
 from instance_seg_ros.models import COCO_MODEL, SHIPPED_MODEL, read_manifest
 
 without_coco = pytest.mark.skipif(
-    not read_manifest(find_model(SHIPPED_MODEL).weights.with_name(f'{COCO_MODEL}.yaml'))
-    .missing_files(), reason='the COCO model is installed')
+    not read_manifest(
+        find_model(SHIPPED_MODEL).weights.with_name(f'{COCO_MODEL}.yaml')
+    ).missing_files(),
+    reason='the COCO model is installed',
+)
 
 
 @pytest.fixture
@@ -39,15 +43,19 @@ def load(folder: Path) -> Segmenter:
 
 def load_trio(folder: Path, **paths: Path) -> Segmenter:
     """Load the three files without a manifest, so without digests."""
-    trio = {'model_path': folder / 'model.pb', 'text_graph_path': folder / 'model.pbtxt',
-            'labels_path': folder / 'model_labels.txt'}
+    trio = {
+        'model_path': folder / 'model.pb',
+        'text_graph_path': folder / 'model.pbtxt',
+        'labels_path': folder / 'model_labels.txt',
+    }
     return Segmenter(**trio | paths, refiner='none')
 
 
 class TestWhatIsFound:
     @without_coco
     def test_auto_is_the_shipped_model_where_the_coco_model_is_not_installed(
-            self, caplog: pytest.LogCaptureFixture) -> None:
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         with caplog.at_level(logging.INFO):
             segmenter = Segmenter()
         assert segmenter.model_name == SHIPPED_MODEL
@@ -55,11 +63,12 @@ class TestWhatIsFound:
         assert 'the COCO model is not installed' in caplog.text
 
     def test_auto_is_the_coco_model_where_its_files_are(
-            self, folder: Path, monkeypatch: pytest.MonkeyPatch,
-            caplog: pytest.LogCaptureFixture) -> None:
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
         edit(folder, name=COCO_MODEL).rename(folder / f'{COCO_MODEL}.yaml')
         monkeypatch.setenv(
-            'INSTANCE_SEG_ROS_MODELS', os.pathsep.join(['/nowhere', '', str(folder)]))
+            'INSTANCE_SEG_ROS_MODELS', os.pathsep.join(['/nowhere', '', str(folder)])
+        )
         with caplog.at_level(logging.INFO):
             segmenter = Segmenter()
         assert segmenter.model_name == COCO_MODEL
@@ -68,14 +77,16 @@ class TestWhatIsFound:
 
     @without_coco
     def test_a_coco_manifest_without_its_files_does_not_count(
-            self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         edit(folder, name=COCO_MODEL).rename(folder / f'{COCO_MODEL}.yaml')
         (folder / 'model.pb').unlink()
         monkeypatch.setenv('INSTANCE_SEG_ROS_MODELS', str(folder))
         assert find_model('auto').name == SHIPPED_MODEL
 
     def test_files_of_an_installed_manifest_may_lie_in_a_folder_of_the_user(
-            self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         downloads = tmp_path / 'downloads'
         downloads.mkdir()
         (folder / 'model.pb').rename(downloads / 'model.pb')
@@ -84,7 +95,8 @@ class TestWhatIsFound:
         assert find_model(str(folder / 'model.yaml')).weights == downloads / 'model.pb'
 
     def test_a_name_is_found_in_a_folder_of_the_user(
-            self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv('INSTANCE_SEG_ROS_MODELS', str(folder))
         assert find_model('model').weights == folder / 'model.pb'
 
@@ -113,34 +125,42 @@ class TestWhatIsFound:
 
 
 class TestManifests:
-    @pytest.mark.parametrize('changes, problem', [
-        ({'weights': None}, 'lacks weights'),
-        ({'labels': 3}, 'lacks labels'),
-        ({'colour': 'red'}, 'has unknown keys colour'),
-        ({'input_max_side': 0}, 'input_max_side is 0, expected a whole number above 0'),
-        ({'input_max_side': True}, 'input_max_side is True'),
-        ({'proposals': 'many'}, "proposals is 'many'"),
-        ({'size_multiple': 0}, 'size_multiple is 0, expected a whole number above 0'),
-        ({'max_upscale': 0.5}, r'max_upscale is 0\.5, expected a factor from 1'),
-        ({'max_upscale': 'much'}, "max_upscale is 'much', expected a factor"),
-        ({'max_upscale': True}, 'max_upscale is True'),
-        ({'presets': ['fast']}, r"presets is \['fast'\], expected a mapping of names"),
-        ({'presets': {'fast': {'proposals': 5}}}, 'presets is .*input_max_side and proposals'),
-        ({'presets': {'fast': {'proposals': 0, 'input_max_side': 96}}},
-         'presets: fast: proposals is 0, expected a whole number above 0'),
-        ({'sha256': 'abc'}, "sha256 is 'abc', expected a mapping"),
-        ({'sha256': {'weight': 'abc'}}, '.*expected a mapping of weights, text_graph, labels'),
-    ])
+    @pytest.mark.parametrize(
+        'changes, problem',
+        [
+            ({'weights': None}, 'lacks weights'),
+            ({'labels': 3}, 'lacks labels'),
+            ({'colour': 'red'}, 'has unknown keys colour'),
+            ({'input_max_side': 0}, 'input_max_side is 0, expected a whole number above 0'),
+            ({'input_max_side': True}, 'input_max_side is True'),
+            ({'proposals': 'many'}, "proposals is 'many'"),
+            ({'size_multiple': 0}, 'size_multiple is 0, expected a whole number above 0'),
+            ({'max_upscale': 0.5}, r'max_upscale is 0\.5, expected a factor from 1'),
+            ({'max_upscale': 'much'}, "max_upscale is 'much', expected a factor"),
+            ({'max_upscale': True}, 'max_upscale is True'),
+            ({'presets': ['fast']}, r"presets is \['fast'\], expected a mapping of names"),
+            ({'presets': {'fast': {'proposals': 5}}}, 'presets is .*input_max_side and proposals'),
+            (
+                {'presets': {'fast': {'proposals': 0, 'input_max_side': 96}}},
+                'presets: fast: proposals is 0, expected a whole number above 0',
+            ),
+            ({'sha256': 'abc'}, "sha256 is 'abc', expected a mapping"),
+            ({'sha256': {'weight': 'abc'}}, '.*expected a mapping of weights, text_graph, labels'),
+        ],
+    )
     def test_errors_in_a_manifest_name_file_and_key(self, folder: Path, changes, problem) -> None:
         path = edit(folder, **changes)
         with pytest.raises(ModelError, match=rf'model\.yaml: {problem}'):
             find_model(str(path))
 
-    @pytest.mark.parametrize('content, problem', [
-        ('', 'expected a mapping'),
-        ('- a\n- b\n', 'expected a mapping'),
-        ('name: [unclosed', 'is not YAML'),
-    ])
+    @pytest.mark.parametrize(
+        'content, problem',
+        [
+            ('', 'expected a mapping'),
+            ('- a\n- b\n', 'expected a mapping'),
+            ('name: [unclosed', 'is not YAML'),
+        ],
+    )
     def test_what_is_no_manifest_is_refused(self, tmp_path: Path, content, problem) -> None:
         path = tmp_path / 'model.yaml'
         path.write_text(content)
@@ -158,9 +178,15 @@ class TestManifests:
         Segmenter(model=str(path))  # and the graph with its changed number of proposals loads
 
     def test_a_speed_preset_lowers_input_size_and_proposals(self, folder: Path) -> None:
-        path = edit(folder, input_max_side=320, proposals=12, presets={
-            'fast': {'input_max_side': 160, 'proposals': 5},
-            'more': {'input_max_side': 640, 'proposals': 50}})
+        path = edit(
+            folder,
+            input_max_side=320,
+            proposals=12,
+            presets={
+                'fast': {'input_max_side': 160, 'proposals': 5},
+                'more': {'input_max_side': 640, 'proposals': 50},
+            },
+        )
         manifest = find_model(str(path))
         fast, more = manifest.at_speed('fast'), manifest.at_speed('more')
         assert (fast.input_max_side, fast.proposals) == (160, 5)
@@ -174,7 +200,7 @@ def spoil(path: Path) -> None:
     """Flip bytes in the middle of a file: cv2.dnn would load it."""
     payload = bytearray(path.read_bytes())
     middle = len(payload) // 2
-    payload[middle:middle + 16] = bytes(b ^ 0xFF for b in payload[middle:middle + 16])
+    payload[middle : middle + 16] = bytes(b ^ 0xFF for b in payload[middle : middle + 16])
     path.write_bytes(payload)
 
 
@@ -197,14 +223,20 @@ class TestFilesThatAreNotWhatTheyShouldBe:
         with pytest.raises(ModelError, match=r'model\.pbtxt is missing'):
             Segmenter(model_path=folder / 'model.pb')
 
-    @pytest.mark.parametrize('content, problem', [
-        (b'', 'the file is empty'),
-        (b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n', 'git-LFS pointer'),
-        (b'\n<!DOCTYPE html>\n<html><body>Not found</body></html>', 'is a web page'),
-        (b'\x80\x02}q\x00' * 1000, 'is not a frozen graph'),
-        (b'\x0a' + b'garbage!' * 1000, 'is not a frozen graph|is truncated'),
-        (b'hello', 'is not a frozen graph'),
-    ])
+    @pytest.mark.parametrize(
+        'content, problem',
+        [
+            (b'', 'the file is empty'),
+            (
+                b'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n',
+                'git-LFS pointer',
+            ),
+            (b'\n<!DOCTYPE html>\n<html><body>Not found</body></html>', 'is a web page'),
+            (b'\x80\x02}q\x00' * 1000, 'is not a frozen graph'),
+            (b'\x0a' + b'garbage!' * 1000, 'is not a frozen graph|is truncated'),
+            (b'hello', 'is not a frozen graph'),
+        ],
+    )
     @pytest.mark.parametrize('attempt', [load, load_trio])  # with and without a digest on record
     def test_weights_that_are_none(self, folder: Path, content, problem, attempt) -> None:
         (folder / 'model.pb').write_bytes(content)
@@ -212,7 +244,8 @@ class TestFilesThatAreNotWhatTheyShouldBe:
             attempt(folder)
 
     def test_an_opencv_that_reads_no_tensorflow_graphs(
-            self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.delattr(cv2.dnn, 'readNetFromTensorflow')  # as in 5.1
         with pytest.raises(ModelError, match=r'OpenCV .*"opencv-contrib-python>=4\.10,<5\.1"'):
             load(folder)
@@ -220,17 +253,19 @@ class TestFilesThatAreNotWhatTheyShouldBe:
     @pytest.mark.parametrize('kept', [0.1, 0.5, 0.99])
     def test_truncated_weights(self, folder: Path, kept: float) -> None:
         payload = (folder / 'model.pb').read_bytes()
-        (folder / 'model.pb').write_bytes(payload[:int(kept * len(payload))])
+        (folder / 'model.pb').write_bytes(payload[: int(kept * len(payload))])
         with pytest.raises(ModelError, match=r'model\.pb: is truncated: \d+ bytes'):
             load_trio(folder)
 
     def test_swapped_weights_and_text_graph(self, folder: Path) -> None:
         with pytest.raises(ModelError, match=r'model\.pbtxt: is a text graph'):
-            load_trio(folder, model_path=folder / 'model.pbtxt',
-                      text_graph_path=folder / 'model.pb')
+            load_trio(
+                folder, model_path=folder / 'model.pbtxt', text_graph_path=folder / 'model.pb'
+            )
 
     def test_weights_and_text_graph_of_different_models(
-            self, folder: Path, other_model: Path) -> None:
+        self, folder: Path, other_model: Path
+    ) -> None:
         with pytest.raises(ModelError, match=r'do not work together.*same model'):
             load_trio(folder, model_path=other_model.with_name('model.pb'))
 

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Coarse masks in the image: where they are put, and how they are sharpened."""
+
 import cv2
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ def test_pasting_agrees_with_opencvs_resize_on_whole_pixels() -> None:
     alpha, x, y = pasted(coarse, [40, 30, 160, 100])
     assert (x, y) == (40, 30)
     np.testing.assert_allclose(
-        alpha, cv2.resize(coarse, (120, 70), interpolation=cv2.INTER_LINEAR), atol=1e-4)
+        alpha, cv2.resize(coarse, (120, 70), interpolation=cv2.INTER_LINEAR), atol=1e-4
+    )
 
 
 def test_a_mask_can_end_at_its_box() -> None:
@@ -57,14 +59,17 @@ def test_a_mask_can_end_at_its_box() -> None:
     np.testing.assert_allclose(alpha, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize('box, roi', [
-    ([10.2, 20.7, 30.1, 40.0], [10, 20, 21, 20]),
-    ([0, 0, 300, 200], [0, 0, 300, 200]),
-    ([-5, -5, 400, 400], [0, 0, 300, 200]),
-    ([299.9, 199.9, 300, 200], [299, 199, 1, 1]),
-    ([12.2, 12.3, 12.4, 12.5], [12, 12, 1, 1]),
-    ([300, 200, 300, 200], [299, 199, 1, 1]),
-])
+@pytest.mark.parametrize(
+    'box, roi',
+    [
+        ([10.2, 20.7, 30.1, 40.0], [10, 20, 21, 20]),
+        ([0, 0, 300, 200], [0, 0, 300, 200]),
+        ([-5, -5, 400, 400], [0, 0, 300, 200]),
+        ([299.9, 199.9, 300, 200], [299, 199, 1, 1]),
+        ([12.2, 12.3, 12.4, 12.5], [12, 12, 1, 1]),
+        ([300, 200, 300, 200], [299, 199, 1, 1]),
+    ],
+)
 def test_rois_are_whole_pixels_inside_the_image(box: list[float], roi: list[int]) -> None:
     assert clip_rois(np.array([box], np.float32), 200, 300).tolist() == [roi]
 
@@ -84,8 +89,9 @@ class TestSmoother:
         x1, y1, x2, y2 = box
         step = (x2 - x1) / CELLS
         # Centres of cells and of pixels: both are half a unit from their first edge.
-        to_cells = np.float32([[1 / step, 0, (0.5 + shift - x1) / step - 0.5],
-                               [0, 1 / step, (0.5 - y1) / step - 0.5]])
+        to_cells = np.float32(
+            [[1 / step, 0, (0.5 + shift - x1) / step - 0.5], [0, 1 / step, (0.5 - y1) / step - 0.5]]
+        )
         blurred = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), step / 2)
         return cv2.warpAffine(blurred, to_cells, (CELLS, CELLS))
 
@@ -94,28 +100,38 @@ class TestSmoother:
 
     @pytest.mark.parametrize('shift', [0, 4, -4])
     def test_a_leaking_mask_is_pulled_to_the_edges_of_the_image(
-            self, scene: tuple[np.ndarray, np.ndarray], shift: float) -> None:
+        self, scene: tuple[np.ndarray, np.ndarray], shift: float
+    ) -> None:
         image, mask = scene
         box = [95.0, 55.0, 225.0, 185.0]
         coarse = self.coarse_mask(mask, box, shift)
         boxes = np.array([box], np.float32)
         x, y, w, h = clip_rois(boxes, 240, 320)[0].tolist()
         plain = np.zeros_like(mask)
-        plain[y:y + h, x:x + w] = paste(
-            coarse, boxes[0], (x, y), (1, 1), (h, w), outside=True) >= 0.5
+        plain[y : y + h, x : x + w] = (
+            paste(coarse, boxes[0], (x, y), (1, 1), (h, w), outside=True) >= 0.5
+        )
         rois, alphas = MaskSmoother()(image, boxes, coarse[None])
         x, y, w, h = rois[0].tolist()
         smooth = np.zeros_like(mask)
-        smooth[y:y + h, x:x + w] = next(iter(alphas)) >= 0.5
+        smooth[y : y + h, x : x + w] = next(iter(alphas)) >= 0.5
         error, error_before = 1 - self.iou(smooth, mask), 1 - self.iou(plain, mask)
         assert error < error_before / 2
 
-    @pytest.mark.parametrize('box', [
-        [0, 0, 320, 240], [-3, -3, 20, 20], [310, 230, 320, 240], [100, 100, 100.5, 100.5],
-        [0, 119, 320, 121], [319.5, 0, 320, 240],
-    ])
+    @pytest.mark.parametrize(
+        'box',
+        [
+            [0, 0, 320, 240],
+            [-3, -3, 20, 20],
+            [310, 230, 320, 240],
+            [100, 100, 100.5, 100.5],
+            [0, 119, 320, 121],
+            [319.5, 0, 320, 240],
+        ],
+    )
     def test_results_lie_inside_the_image(
-            self, scene: tuple[np.ndarray, np.ndarray], box: list[float]) -> None:
+        self, scene: tuple[np.ndarray, np.ndarray], box: list[float]
+    ) -> None:
         coarse = np.random.default_rng(0).random((1, CELLS, CELLS), np.float32)
         rois, alphas = MaskSmoother()(scene[0], np.array([box], np.float32), coarse)
         (x, y, w, h), (alpha,) = rois[0].tolist(), list(alphas)
@@ -125,5 +141,6 @@ class TestSmoother:
 
     def test_no_instance_needs_no_work(self, scene: tuple[np.ndarray, np.ndarray]) -> None:
         rois, alphas = MaskSmoother()(
-            scene[0], np.zeros((0, 4), np.float32), np.zeros((0, CELLS, CELLS), np.float32))
+            scene[0], np.zeros((0, 4), np.float32), np.zeros((0, CELLS, CELLS), np.float32)
+        )
         assert rois.shape == (0, 4) and list(alphas) == []

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The three functions for scripts, with the shipped model."""
+
 import shutil
 from pathlib import Path
 
@@ -81,7 +82,8 @@ def test_a_path_gives_the_same_as_the_image(kind: type, net: Segmenter, photo: n
 
 
 def test_a_loop_of_three_lines_over_a_video(
-        net: Segmenter, photo: np.ndarray, tmp_path: Path) -> None:
+    net: Segmenter, photo: np.ndarray, tmp_path: Path
+) -> None:
     path = str(tmp_path / 'in.mp4')
     writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*'mp4v'), 10, (256, 256))
     for _ in range(3):
@@ -115,8 +117,10 @@ def test_without_net_each_model_stays_loaded(files: Path, photo: np.ndarray) -> 
     models = [files / 'people.pb', files / 'other.pb']
 
     def boxes() -> list:
-        return [[item['bbox'] for item in run_instance_segmentation(photo, model, LOW)[1]]
-                for model in models]
+        return [
+            [item['bbox'] for item in run_instance_segmentation(photo, model, LOW)[1]]
+            for model in models
+        ]
 
     first = boxes()
     for file in files.iterdir():
@@ -151,7 +155,8 @@ def test_other_yaml_files_beside_the_weights_do_no_harm(files: Path) -> None:
 
 
 def test_a_model_of_90_classes_without_labels_has_those_of_coco(
-        small_model: Path, tmp_path: Path) -> None:
+    small_model: Path, tmp_path: Path
+) -> None:
     for suffix in ('.pb', '.pbtxt'):
         shutil.copy(small_model.with_name(f'model{suffix}'), tmp_path / f'mine{suffix}')
     names = load_model(tmp_path / 'mine.pb').class_names
@@ -171,12 +176,17 @@ def test_a_text_graph_that_is_not_there_is_named(files: Path) -> None:
 
 
 # ---- image files
-@pytest.mark.parametrize(('name', 'content', 'reason'), [
-    ('missing.jpg', None, 'No such file'),
-    ('empty.jpg', b'', 'is empty'),
-    ('text.png', b'this is no image', 'is no image')])
+@pytest.mark.parametrize(
+    ('name', 'content', 'reason'),
+    [
+        ('missing.jpg', None, 'No such file'),
+        ('empty.jpg', b'', 'is empty'),
+        ('text.png', b'this is no image', 'is no image'),
+    ],
+)
 def test_an_image_file_that_cannot_be_read_is_named(
-        net: Segmenter, tmp_path: Path, name: str, content: bytes | None, reason: str) -> None:
+    net: Segmenter, tmp_path: Path, name: str, content: bytes | None, reason: str
+) -> None:
     path = tmp_path / name
     if content is not None:
         path.write_bytes(content)

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The pipeline as its users see it: images and settings in, instances or a clear error out."""
+
 import subprocess
 import sys
 import time
@@ -43,14 +44,18 @@ class TestResults:
         assert any(mask.any() and not mask.all() for mask in found.masks)
 
     def test_names_are_those_of_the_models_own_numbering(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         found = segmenter(image)
         assert set(zip(found.class_ids.tolist(), found.class_names, strict=True)) == {
-            (STOP_SIGN, 'stop sign'), (SHEEP, 'sheep')}
+            (STOP_SIGN, 'stop sign'),
+            (SHEEP, 'sheep'),
+        }
         assert len(segmenter.class_names) == 80
 
     def test_the_same_image_gives_the_same_result(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         first = segmenter(image)
         segmenter(np.zeros((100, 150, 3), np.uint8))
         assert_same(segmenter(image), first)
@@ -62,7 +67,8 @@ class TestResults:
         np.testing.assert_array_equal(copy, image)
 
     def test_views_of_an_image_are_like_the_image(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         with_alpha = cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
         assert_same(segmenter(with_alpha[:, :, :3]), segmenter(image))
         mirrored = image[:, ::-1]
@@ -85,7 +91,8 @@ class TestResults:
 
     @pytest.mark.parametrize('refiner', ['none', 'smooth'])
     def test_nothing_found_is_an_empty_result(
-            self, small_model: Path, image: np.ndarray, refiner: str) -> None:
+        self, small_model: Path, image: np.ndarray, refiner: str
+    ) -> None:
         segmenter = Segmenter(model=str(small_model), refiner=refiner, confidence_threshold=1.0)
         found = segmenter(image)
         assert len(found) == 0 and found.masks == []
@@ -94,7 +101,8 @@ class TestResults:
         assert len(segmenter(image, masks=False)) == 0
 
     def test_no_box_overlaps_a_better_one_of_its_class(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         found = segmenter(image)
         for i, one in enumerate(found.boxes):
             for j in range(i):
@@ -102,21 +110,26 @@ class TestResults:
                     assert overlap(one, found.boxes[j]) <= 0.4 + 1e-4
 
     def test_boxes_of_different_classes_may_overlap(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         segmenter.update(nms_threshold=0.05, confidence_threshold=0.01)
         found = segmenter(image, masks=False)
         assert any(
             overlap(found.boxes[i], found.boxes[j]) > 0.1
-            for i in range(len(found)) for j in range(i)
-            if found.class_ids[i] != found.class_ids[j])
+            for i in range(len(found))
+            for j in range(i)
+            if found.class_ids[i] != found.class_ids[j]
+        )
 
     def test_a_low_threshold_shows_low_scores(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         segmenter.update(confidence_threshold=0.01, nms_threshold=1.0)
         assert segmenter(image, masks=False).scores.min() < 0.29  # the published graph's own limit
 
     def test_timings_are_those_of_the_last_frame(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         started = time.perf_counter()
         segmenter(image)
         elapsed = 1e3 * (time.perf_counter() - started)
@@ -133,7 +146,8 @@ def overlap(one: np.ndarray, other: np.ndarray) -> float:
 
 class TestLargeImages:
     def test_results_are_in_pixels_of_the_image_given(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         segmenter.input_max_side = 320
         small = segmenter(image)
         large = segmenter(cv2.resize(image, (640, 480), interpolation=cv2.INTER_NEAREST))
@@ -143,24 +157,26 @@ class TestLargeImages:
         assert large.image_size == (480, 640)
         assert large.label_image().shape == (480, 640)
         for k in range(len(small)):
-            doubled = cv2.resize(
-                small.full_mask(k), (640, 480), interpolation=cv2.INTER_NEAREST)
+            doubled = cv2.resize(small.full_mask(k), (640, 480), interpolation=cv2.INTER_NEAREST)
             assert (doubled != large.full_mask(k)).mean() < 0.02
 
-    def test_the_models_own_size_is_the_limit(self, small_model: Path, image: np.ndarray,
-                                              tmp_path: Path) -> None:
+    def test_the_models_own_size_is_the_limit(
+        self, small_model: Path, image: np.ndarray, tmp_path: Path
+    ) -> None:
         manifest = small_model.read_text().replace('model', str(small_model.with_name('model')))
         path = tmp_path / 'own.yaml'
         path.write_text(manifest + 'input_max_side: 160\n')
         limited = Segmenter(model=str(path), refiner='none', confidence_threshold=0.3)
-        free = Segmenter(model=str(path), refiner='none', confidence_threshold=0.3,
-                         input_max_side=160)
+        free = Segmenter(
+            model=str(path), refiner='none', confidence_threshold=0.3, input_max_side=160
+        )
         assert_same(limited(image), free(image))
         free.input_max_side = 320
         assert len(free(image)) != len(limited(image))
 
     def test_small_images_are_scaled_up_where_the_model_asks_for_it(
-            self, small_model: Path, image: np.ndarray, tmp_path: Path) -> None:
+        self, small_model: Path, image: np.ndarray, tmp_path: Path
+    ) -> None:
         manifest = small_model.read_text().replace('model', str(small_model.with_name('model')))
         path = tmp_path / 'own.yaml'
         path.write_text(manifest + 'input_max_side: 640\nmax_upscale: 1.5\n')
@@ -177,7 +193,8 @@ class TestLargeImages:
         assert_same(upscaling(image), plain(image))
 
     def test_sides_are_multiples_where_the_model_asks_for_it(
-            self, small_model: Path, image: np.ndarray, tmp_path: Path) -> None:
+        self, small_model: Path, image: np.ndarray, tmp_path: Path
+    ) -> None:
         manifest = small_model.read_text().replace('model', str(small_model.with_name('model')))
         path = tmp_path / 'own.yaml'
         path.write_text(manifest + 'size_multiple: 64\n')
@@ -188,25 +205,35 @@ class TestLargeImages:
         assert len(expected) > 0
         np.testing.assert_array_equal(found.scores, expected.scores)
         np.testing.assert_allclose(
-            found.boxes, expected.boxes * (310 / 320, 250 / 256, 310 / 320, 250 / 256), atol=0.01)
+            found.boxes, expected.boxes * (310 / 320, 250 / 256, 310 / 320, 250 / 256), atol=0.01
+        )
         assert found.image_size == (250, 310)
         # Not rounded to nothing.
         assert aligned(cv2.resize(image, (400, 40))).image_size == (40, 400)
 
     def test_a_speed_preset_is_a_smaller_input_with_fewer_proposals(
-            self, small_model: Path, image: np.ndarray, tmp_path: Path) -> None:
+        self, small_model: Path, image: np.ndarray, tmp_path: Path
+    ) -> None:
         manifest = small_model.read_text().replace('model', str(small_model.with_name('model')))
         path = tmp_path / 'own.yaml'
         path.write_text(manifest + 'presets: {fast: {input_max_side: 160, proposals: 6}}\n')
-        exact, fast = (Segmenter(model=str(path), refiner='none', speed_preset=preset,
-                                 confidence_threshold=0.02, nms_threshold=1.0)
-                       for preset in ('exact', 'fast'))
+        exact, fast = (
+            Segmenter(
+                model=str(path),
+                refiner='none',
+                speed_preset=preset,
+                confidence_threshold=0.02,
+                nms_threshold=1.0,
+            )
+            for preset in ('exact', 'fast')
+        )
         assert 0 < len(fast(image)) < len(exact(image))
         # The same can be had by hand, and the setting goes before the preset.
         fast.input_max_side = 320
         path.write_text(manifest + 'proposals: 6\n')
-        by_hand = Segmenter(model=str(path), refiner='none', confidence_threshold=0.02,
-                            nms_threshold=1.0)
+        by_hand = Segmenter(
+            model=str(path), refiner='none', confidence_threshold=0.02, nms_threshold=1.0
+        )
         assert_same(fast(image), by_hand(image))
         with pytest.raises(ValueError, match="speed_preset is 'warp'"):
             Segmenter(model=str(path), speed_preset='warp')
@@ -225,7 +252,8 @@ class TestLargeImages:
 
 class TestSettings:
     def test_a_higher_threshold_keeps_the_better_scores(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         before = segmenter(image)
         limit = float(before.scores[2])
         segmenter.confidence_threshold = limit
@@ -234,7 +262,8 @@ class TestSettings:
         assert_same(segmenter(image), before)
 
     def test_the_class_filter_changes_between_frames(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         both = segmenter(image)
         segmenter.classes = ['sheep']
         assert set(segmenter(image).class_names) == {'sheep'}
@@ -244,7 +273,8 @@ class TestSettings:
         assert_same(segmenter(image), both)
 
     def test_the_mask_threshold_shrinks_masks(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         segmenter.mask_threshold = 0.4
         low = [int(mask.sum()) for mask in segmenter(image).masks]
         segmenter.mask_threshold = 0.6
@@ -258,7 +288,8 @@ class TestSettings:
         assert_same(segmenter(image), all_of_them[:2])
 
     def test_the_nms_threshold_lets_boxes_overlap(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         counts = []
         for threshold in (0.1, 0.4, 0.9):
             segmenter.nms_threshold = threshold
@@ -275,7 +306,8 @@ class TestSettings:
         assert (segmenter.confidence_threshold, segmenter.classes) == (0.9, ('sheep',))
 
     def test_the_refiner_changes_with_the_settings_or_not_at_all(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         before = segmenter.settings, segmenter.refiner
         with pytest.raises(ValueError):
             segmenter.update(refiner='none', nms_threshold=2)
@@ -289,31 +321,36 @@ class TestSettings:
             assert len(found) > 0 and (found == refined).all()
 
     def test_what_is_prepared_changes_nothing_until_it_is_applied(
-            self, segmenter: Segmenter) -> None:
+        self, segmenter: Segmenter
+    ) -> None:
         before = segmenter.settings
         prepared = segmenter.prepare(confidence_threshold=0.9)
         assert segmenter.settings == before
         segmenter.apply(prepared)
         assert segmenter.confidence_threshold == 0.9
 
-    @pytest.mark.parametrize('name, value, problem', [
-        ('confidence_threshold', 1.5, 'is 1.5: expected a number from 0 to 1'),
-        ('confidence_threshold', float('nan'), 'is nan'),
-        ('nms_threshold', -0.1, 'is -0.1'),
-        ('mask_threshold', '0.5', "is '0.5'"),
-        ('max_instances', 0, 'is 0: expected a whole number from 1'),
-        ('max_instances', 2.5, 'is 2.5'),
-        ('max_instances', True, 'is True'),
-        ('input_max_side', 10, "is 10: .* or 0 for the model's own"),
-        ('classes', 'person', "is 'person': expected a list of names"),
-        ('classes', None, 'is None: expected a list of names'),
-        ('classes', [1, 2], r'is \(1, 2\): expected a list of names'),
-        ('num_threads', -1, 'is -1'),
-        ('parallel_nets', 0, 'is 0'),
-        ('low_memory', 'yes', "is 'yes': expected True or False"),
-    ])
+    @pytest.mark.parametrize(
+        'name, value, problem',
+        [
+            ('confidence_threshold', 1.5, 'is 1.5: expected a number from 0 to 1'),
+            ('confidence_threshold', float('nan'), 'is nan'),
+            ('nms_threshold', -0.1, 'is -0.1'),
+            ('mask_threshold', '0.5', "is '0.5'"),
+            ('max_instances', 0, 'is 0: expected a whole number from 1'),
+            ('max_instances', 2.5, 'is 2.5'),
+            ('max_instances', True, 'is True'),
+            ('input_max_side', 10, "is 10: .* or 0 for the model's own"),
+            ('classes', 'person', "is 'person': expected a list of names"),
+            ('classes', None, 'is None: expected a list of names'),
+            ('classes', [1, 2], r'is \(1, 2\): expected a list of names'),
+            ('num_threads', -1, 'is -1'),
+            ('parallel_nets', 0, 'is 0'),
+            ('low_memory', 'yes', "is 'yes': expected True or False"),
+        ],
+    )
     def test_a_value_out_of_range_names_itself(
-            self, small_model: Path, name: str, value: object, problem: str) -> None:
+        self, small_model: Path, name: str, value: object, problem: str
+    ) -> None:
         with pytest.raises(ValueError, match=f'^{name} {problem}'):
             Segmenter(model=str(small_model), **{name: value})
 
@@ -341,24 +378,28 @@ class TestSettings:
 
 
 class TestBadImages:
-    @pytest.mark.parametrize('image, problem', [
-        (None, 'is a NoneType.*cv2.imread gives None'),
-        ([[1, 2], [3, 4]], 'is a list: expected a numpy array'),
-        (np.zeros((0, 0, 3), np.uint8), 'is 0x0 pixels'),
-        (np.zeros((480, 0, 3), np.uint8), 'is 0x480 pixels'),
-        (np.zeros((1, 1, 3), np.uint8), 'is 1x1 pixels: expected at least 34x34'),
-        (np.zeros((33, 640, 3), np.uint8), 'is 640x33 pixels: expected at least 34x34'),
-        (np.zeros((480, 640), np.uint8), r'\(480, 640\).*COLOR_GRAY2BGR'),
-        (np.zeros((480, 640, 1), np.uint8), r'\(480, 640, 1\).*COLOR_GRAY2BGR'),
-        (np.zeros((480, 640, 4), np.uint8), r'\(480, 640, 4\).*image\[:, :, :3\]'),
-        (np.zeros((2, 480, 640, 3), np.uint8), r'\(2, 480, 640, 3\): expected \(H, W, 3\)'),
-        (np.zeros((480, 640, 3), np.uint16), 'type uint16: expected uint8; scale it'),
-        (np.zeros((480, 640, 3), np.float32), 'type float32: expected uint8; multiply'),
-        (np.full((480, 640, 3), np.nan), 'type float64: expected uint8'),
-        (np.zeros((480, 640, 3), bool), 'type bool: expected uint8'),
-    ])
+    @pytest.mark.parametrize(
+        'image, problem',
+        [
+            (None, 'is a NoneType.*cv2.imread gives None'),
+            ([[1, 2], [3, 4]], 'is a list: expected a numpy array'),
+            (np.zeros((0, 0, 3), np.uint8), 'is 0x0 pixels'),
+            (np.zeros((480, 0, 3), np.uint8), 'is 0x480 pixels'),
+            (np.zeros((1, 1, 3), np.uint8), 'is 1x1 pixels: expected at least 34x34'),
+            (np.zeros((33, 640, 3), np.uint8), 'is 640x33 pixels: expected at least 34x34'),
+            (np.zeros((480, 640), np.uint8), r'\(480, 640\).*COLOR_GRAY2BGR'),
+            (np.zeros((480, 640, 1), np.uint8), r'\(480, 640, 1\).*COLOR_GRAY2BGR'),
+            (np.zeros((480, 640, 4), np.uint8), r'\(480, 640, 4\).*image\[:, :, :3\]'),
+            (np.zeros((2, 480, 640, 3), np.uint8), r'\(2, 480, 640, 3\): expected \(H, W, 3\)'),
+            (np.zeros((480, 640, 3), np.uint16), 'type uint16: expected uint8; scale it'),
+            (np.zeros((480, 640, 3), np.float32), 'type float32: expected uint8; multiply'),
+            (np.full((480, 640, 3), np.nan), 'type float64: expected uint8'),
+            (np.zeros((480, 640, 3), bool), 'type bool: expected uint8'),
+        ],
+    )
     def test_each_says_what_it_is_and_what_to_do(
-            self, segmenter: Segmenter, image: object, problem: str) -> None:
+        self, segmenter: Segmenter, image: object, problem: str
+    ) -> None:
         with pytest.raises(ImageError, match=f'^image .*{problem}|^image {problem}'):
             segmenter(image)
 
@@ -377,7 +418,8 @@ class TestBadImages:
 
 
 def test_layer_times_tell_where_the_time_of_a_frame_goes(
-        small_model: Path, image: np.ndarray) -> None:
+    small_model: Path, image: np.ndarray
+) -> None:
     segmenter = Segmenter(model=str(small_model), refiner='none', confidence_threshold=0.3)
     assert len(segmenter(image)) > 0
     times = segmenter.layer_times(image)
@@ -394,8 +436,12 @@ def test_layer_times_tell_where_the_time_of_a_frame_goes(
 def run_python(code: str, *arguments: str) -> str:
     """Run code in a process of its own; return what it prints."""
     done = subprocess.run(
-        [sys.executable, '-c', code, *arguments], capture_output=True, text=True, timeout=120,
-        cwd=Path(__file__).parent)  # not where the sources would shadow the installed package
+        [sys.executable, '-c', code, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(__file__).parent,
+    )  # not where the sources would shadow the installed package
     assert done.returncode == 0, f'exit code {done.returncode}: {done.stderr[-2000:]}'
     return done.stdout
 
@@ -403,9 +449,11 @@ def run_python(code: str, *arguments: str) -> str:
 @pytest.mark.parametrize('low_memory', [False, True])
 @pytest.mark.parametrize('parallel_nets', [1, 2])
 def test_threads_that_share_a_segmenter_get_correct_results(
-        small_model: Path, parallel_nets: int, low_memory: bool) -> None:
+    small_model: Path, parallel_nets: int, low_memory: bool
+) -> None:
     # One net in two threads would end the whole process, so this is one of its own.
-    output = run_python("""
+    output = run_python(
+        """
 import sys, threading
 import numpy as np
 from instance_seg_ros import Segmenter
@@ -430,7 +478,11 @@ for _ in range(20):
 for thread in threads:
     thread.join()
 print('wrong', wrong, sum(int(e.max()) for e in expected) > 0)
-""", str(small_model), str(parallel_nets), str(low_memory))
+""",
+        str(small_model),
+        str(parallel_nets),
+        str(low_memory),
+    )
     assert output == 'wrong [] True\n'
 
 
@@ -455,8 +507,9 @@ print(re.search(r'VmRSS:\\s+(\\d+)', open('/proc/self/status').read())[1])
     kilobytes, found = {}, {}
     for kind in ('usual', 'low'):
         result = folder / f'{kind}.npz'
-        kilobytes[kind] = int(run_python(
-            code, str(full_size_model), kind, str(folder / 'image.npy'), str(result)))
+        kilobytes[kind] = int(
+            run_python(code, str(full_size_model), kind, str(folder / 'image.npy'), str(result))
+        )
         found[kind] = np.load(result)
     assert kilobytes['low'] < kilobytes['usual'] - 150_000
     assert len(found['usual']['scores']) > 0
@@ -468,11 +521,15 @@ print(re.search(r'VmRSS:\\s+(\\d+)', open('/proc/self/status').read())[1])
 class TestStream:
     @pytest.mark.parametrize('parallel_nets', [1, 2])
     def test_every_image_with_its_result_in_order(
-            self, small_model: Path, parallel_nets: int) -> None:
+        self, small_model: Path, parallel_nets: int
+    ) -> None:
         segmenter = Segmenter(
-            model=str(small_model), confidence_threshold=0.3, parallel_nets=parallel_nets)
-        images = [np.random.default_rng(i).integers(0, 256, (100 + 20 * i, 150, 3), np.uint8)
-                  for i in range(5)]
+            model=str(small_model), confidence_threshold=0.3, parallel_nets=parallel_nets
+        )
+        images = [
+            np.random.default_rng(i).integers(0, 256, (100 + 20 * i, 150, 3), np.uint8)
+            for i in range(5)
+        ]
         streamed = list(segmenter.stream(iter(images)))
         assert len(streamed) == 5
         for image, (same_image, found) in zip(images, streamed, strict=True):
@@ -480,7 +537,8 @@ class TestStream:
             assert_same(found, segmenter(image))
 
     def test_the_next_image_is_taken_while_one_is_in_use(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         taken = []
 
         def images():
@@ -494,8 +552,7 @@ class TestStream:
         stream.close()
         assert taken == [0, 1]
 
-    def test_a_bad_image_is_told_in_its_turn(
-            self, segmenter: Segmenter, image: np.ndarray) -> None:
+    def test_a_bad_image_is_told_in_its_turn(self, segmenter: Segmenter, image: np.ndarray) -> None:
         stream = segmenter.stream([image, image[:, :, 0], image])
         next(stream)
         with pytest.raises(ImageError, match=r'expected \(H, W, 3\)'):
@@ -516,11 +573,14 @@ print(sorted(large & set(sys.modules)))
 
 
 def test_the_library_imports_no_ros_and_no_onnxruntime(small_model: Path) -> None:
-    output = run_python("""
+    output = run_python(
+        """
 import sys
 import numpy as np
 from instance_seg_ros import Segmenter
 Segmenter(model=sys.argv[1], refiner='smooth')(np.zeros((100, 100, 3), np.uint8))
 print(sorted({'onnxruntime', 'rclpy', 'pycocotools'} & set(sys.modules)))
-""", str(small_model))
+""",
+        str(small_model),
+    )
     assert output == '[]\n'

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The shipped model on real photos: people are found where they are, and nowhere else."""
+
 import cv2
 import numpy as np
 import pytest

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The refiner that ships with the package: outlines come out better than they went in."""
+
 import hashlib
 
 import cv2
@@ -45,7 +46,7 @@ def coarse_mask(mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     for value in (1.0, 0.0):
         i = rng.integers(len(xs))
         cv2.circle(wrong, (int(xs[i]), int(ys[i])), 14, value, cv2.FILLED)
-    cells = cv2.resize(wrong[y:y + h, x:x + w], (15, 15), interpolation=cv2.INTER_AREA)
+    cells = cv2.resize(wrong[y : y + h, x : x + w], (15, 15), interpolation=cv2.INTER_AREA)
     return np.array([x, y, x + w, y + h], np.float32), 0.02 + 0.96 * cells
 
 
@@ -61,7 +62,7 @@ def test_an_outline_comes_closer_to_the_true_one(refiner: MaskRefiner, seed: int
     rois, alphas = refiner(image, box[None], coarse[None])
     refined = np.zeros((HEIGHT, WIDTH), bool)
     x, y, w, h = rois[0].tolist()
-    refined[y:y + h, x:x + w] = next(iter(alphas)) >= 0.5
+    refined[y : y + h, x : x + w] = next(iter(alphas)) >= 0.5
     truth = mask > 0
     assert 1 - overlap(refined, truth) < 0.7 * (1 - overlap(plain, truth))
 

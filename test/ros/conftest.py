@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """ROS for the tests, in a domain that no other test session uses."""
+
 from __future__ import annotations
 
 import fcntl
@@ -34,7 +35,8 @@ PHOTOS = Path(__file__).parents[2] / 'demo' / 'photos'
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if MISSING:
         terminalreporter.write_line(
-            f'test/ros is left out: {MISSING}. It needs ROS 2 and the built package: make test')
+            f'test/ros is left out: {MISSING}. It needs ROS 2 and the built package: make test'
+        )
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -45,8 +47,11 @@ def ros() -> Iterator[None]:
     # LARGE_DATA, the other way to deliver images, at times took more than 100 s to find a process
     # that was started after others had been killed. A range other than the default makes
     # rmw_fastrtps replace the profile by its own, which loses nearly every large image.
-    for name in ('FASTDDS_BUILTIN_TRANSPORTS', 'ROS_AUTOMATIC_DISCOVERY_RANGE',
-                 'ROS_LOCALHOST_ONLY'):
+    for name in (
+        'FASTDDS_BUILTIN_TRANSPORTS',
+        'ROS_AUTOMATIC_DISCOVERY_RANGE',
+        'ROS_LOCALHOST_ONLY',
+    ):
         os.environ.pop(name, None)
     os.environ.update(large_images_environment())
     rclpy.init()
@@ -134,7 +139,8 @@ def connect(start_node: Callable[..., NodeProcess]) -> Iterator[Callable[..., Ca
 
 @pytest.fixture(scope='module')
 def start_shared_node(
-        tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., NodeProcess]]:
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., NodeProcess]]:
     """start_node for a node that lives as long as the module."""
     with starter(tmp_path_factory) as start:
         yield start
@@ -142,7 +148,8 @@ def start_shared_node(
 
 @pytest.fixture(scope='module')
 def connect_shared(
-        start_shared_node: Callable[..., NodeProcess]) -> Iterator[Callable[..., Camera]]:
+    start_shared_node: Callable[..., NodeProcess],
+) -> Iterator[Callable[..., Camera]]:
     """Connect for a node that lives as long as the module."""
     with connector(start_shared_node) as start:
         yield start

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What the node does otherwise than rclpy, seen on rclpy itself."""
+
 from __future__ import annotations
 
 import pytest

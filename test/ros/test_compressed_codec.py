@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Compressed images of every kind that image_transport sends give the pixels of the sensor."""
+
 import cv2
 import numpy as np
 import pytest
@@ -22,9 +23,16 @@ def message(pixels: np.ndarray, image_format: str, extension: str = '.png') -> C
     return encoded
 
 
-@pytest.mark.parametrize('image_format', [
-    'png', 'bgr8; png compressed bgr8', 'rgb8; png compressed bgr8', 'rgb8; png compressed bgr8 ',
-    'bgra8; png compressed bgr8'])
+@pytest.mark.parametrize(
+    'image_format',
+    [
+        'png',
+        'bgr8; png compressed bgr8',
+        'rgb8; png compressed bgr8',
+        'rgb8; png compressed bgr8 ',
+        'bgra8; png compressed bgr8',
+    ],
+)
 def test_colours(image_format: str, bgr: np.ndarray) -> None:
     np.testing.assert_array_equal(compressed_to_bgr8(message(bgr, image_format)), bgr)
 
@@ -37,18 +45,19 @@ def test_channels_that_the_writer_did_not_swap(bgr: np.ndarray) -> None:
 
 def test_alpha_is_dropped(bgr: np.ndarray) -> None:
     alpha = np.full(bgr.shape[:2], 7, np.uint8)
-    np.testing.assert_array_equal(
-        compressed_to_bgr8(message(np.dstack([bgr, alpha]), 'png')), bgr)
+    np.testing.assert_array_equal(compressed_to_bgr8(message(np.dstack([bgr, alpha]), 'png')), bgr)
 
 
 def test_grey_of_8_and_16_bits(bgr: np.ndarray) -> None:
     grey = bgr[..., 0]
     expected = cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
     np.testing.assert_array_equal(
-        compressed_to_bgr8(message(grey, 'mono8; png compressed mono8')), expected)
+        compressed_to_bgr8(message(grey, 'mono8; png compressed mono8')), expected
+    )
     np.testing.assert_array_equal(
         compressed_to_bgr8(message(grey.astype(np.uint16) * 257, 'mono16; png compressed ')),
-        expected)
+        expected,
+    )
 
 
 def test_a_bayer_pattern_is_that_of_the_raw_image(bgr: np.ndarray) -> None:
@@ -71,11 +80,14 @@ def test_an_orientation_in_the_file_does_not_turn_the_image(bgr: np.ndarray) -> 
     assert compressed_to_bgr8(encoded).shape == (20, 30, 3)
 
 
-@pytest.mark.parametrize(('image_format', 'data', 'told'), [
-    ('jpeg', b'', 'no data'),
-    ('jpeg', b'not an image', "12 bytes of format 'jpeg' cannot be decoded"),
-    ('16UC1; compressedDepth png', b'123', 'is depth: expected an image'),
-])
+@pytest.mark.parametrize(
+    ('image_format', 'data', 'told'),
+    [
+        ('jpeg', b'', 'no data'),
+        ('jpeg', b'not an image', "12 bytes of format 'jpeg' cannot be decoded"),
+        ('16UC1; compressedDepth png', b'123', 'is depth: expected an image'),
+    ],
+)
 def test_what_is_no_image_is_told(image_format: str, data: bytes, told: str) -> None:
     bad = CompressedImage(format=image_format)
     bad.data.frombytes(data)

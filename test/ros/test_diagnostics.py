@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What /diagnostics tells of the running node."""
+
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,16 +23,14 @@ def stamped(camera: Camera, photo: np.ndarray, age: float = 0.0) -> object:
     """Return an image that was taken so many seconds ago."""
     image = camera.image(photo)
     now = camera.node.get_clock().now().nanoseconds - round(age * 1e9)
-    image.header.stamp.sec, image.header.stamp.nanosec = divmod(now, 10 ** 9)
+    image.header.stamp.sec, image.header.stamp.nanosec = divmod(now, 10**9)
     return image
 
 
 @contextmanager
-def streaming(
-        camera: Camera, photo: np.ndarray, rate: float, age: float = 0.0) -> Iterator[None]:
+def streaming(camera: Camera, photo: np.ndarray, rate: float, age: float = 0.0) -> Iterator[None]:
     """Send images at a rate whenever the camera waits for something."""
-    timer = camera.node.create_timer(
-        1 / rate, lambda: camera.publish(stamped(camera, photo, age)))
+    timer = camera.node.create_timer(1 / rate, lambda: camera.publish(stamped(camera, photo, age)))
     yield
     camera.node.destroy_timer(timer)
 
@@ -45,9 +44,14 @@ def test_it_tells_all_about_model_and_camera(camera: Camera, photo: np.ndarray) 
     assert model.hardware_id == 'person_mask_rcnn'
     values = figures(model)
     assert (values['model'], values['refiner'], values['state'], values['enabled']) == (
-        'person_mask_rcnn', 'gan', 'active', 'True')
+        'person_mask_rcnn',
+        'gan',
+        'active',
+        'True',
+    )
     status = camera.diagnostics_until(
-        'image', lambda status: figures(status)['frames_processed'] != '0', 'a frame')
+        'image', lambda status: figures(status)['frames_processed'] != '0', 'a frame'
+    )
     assert status.name == 'watched/instance_seg: /watched/image'
     assert status.level == OK
     values = figures(status)
@@ -67,16 +71,17 @@ def test_it_comes_once_a_second(camera: Camera) -> None:
 
 
 @pytest.mark.parametrize('rate', [5.0, 0.5])
-def test_rates_are_right(
-        rate: float, connect: Callable[..., Camera], photo: np.ndarray) -> None:
+def test_rates_are_right(rate: float, connect: Callable[..., Camera], photo: np.ndarray) -> None:
     camera = connect(f'rate_{round(10 * rate)}')
     camera.subscribe('detections')
     small = np.ascontiguousarray(photo[:64, :64])
 
     def right(status: DiagnosticStatus) -> bool:
         values = figures(status)
-        return all(float(values[key]) == pytest.approx(rate, rel=0.25)
-                   for key in ('input_rate_hz', 'processed_rate_hz'))
+        return all(
+            float(values[key]) == pytest.approx(rate, rel=0.25)
+            for key in ('input_rate_hz', 'processed_rate_hz')
+        )
 
     with streaming(camera, small, rate):
         camera.diagnostics_until('image', right, f'a rate of {rate} Hz')
@@ -109,29 +114,44 @@ def test_dropped_and_malformed_frames_are_counted(camera: Camera, photo: np.ndar
     assert status.level == WARN
     assert 'malformed frames' in status.message and 'step is 7' in status.message
     received = int(values['frames_received']) - int(before['frames_received'])
-    parts = sum(int(values[f'frames_{part}']) - int(before[f'frames_{part}'])
-                for part in ('processed', 'dropped', 'malformed'))
+    parts = sum(
+        int(values[f'frames_{part}']) - int(before[f'frames_{part}'])
+        for part in ('processed', 'dropped', 'malformed')
+    )
     assert received - 3 <= parts <= received  # one in each stage, one that waits
 
 
-@pytest.mark.parametrize(('parameters', 'level', 'told'), [
-    ({'processed_rate_warn': 100.0}, WARN, 'processed_rate_warn is 100 Hz'),
-    ({'processed_rate_warn': 100.0, 'processed_rate_error': 50.0}, ERROR,
-     'processed_rate_error is 50 Hz'),
-    ({'age_warn': 3.0}, WARN, 'age_warn is 3 s'),
-    ({'age_warn': 3.0, 'age_error': 8.0}, ERROR, 'age_error is 8 s'),
-    ({'processed_rate_warn': 0.01, 'age_warn': 600.0}, OK, 'active'),
-])
+@pytest.mark.parametrize(
+    ('parameters', 'level', 'told'),
+    [
+        ({'processed_rate_warn': 100.0}, WARN, 'processed_rate_warn is 100 Hz'),
+        (
+            {'processed_rate_warn': 100.0, 'processed_rate_error': 50.0},
+            ERROR,
+            'processed_rate_error is 50 Hz',
+        ),
+        ({'age_warn': 3.0}, WARN, 'age_warn is 3 s'),
+        ({'age_warn': 3.0, 'age_error': 8.0}, ERROR, 'age_error is 8 s'),
+        ({'processed_rate_warn': 0.01, 'age_warn': 600.0}, OK, 'active'),
+    ],
+)
 def test_levels_are_set_by_parameters(
-        parameters: dict[str, float], level: bytes, told: str, connect: Callable[..., Camera],
-        photo: np.ndarray) -> None:
+    parameters: dict[str, float],
+    level: bytes,
+    told: str,
+    connect: Callable[..., Camera],
+    photo: np.ndarray,
+) -> None:
     camera = connect('levels_' + str(abs(hash(str(parameters)))), **parameters)
     camera.subscribe('detections')
     small = np.ascontiguousarray(photo[:64, :64])
 
     def judged(status: DiagnosticStatus) -> bool:
-        return (status.level == level and told in status.message
-                and int(figures(status)['frames_processed']) > 0)
+        return (
+            status.level == level
+            and told in status.message
+            and int(figures(status)['frames_processed']) > 0
+        )
 
     with streaming(camera, small, rate=4.0, age=10.0):
         camera.diagnostics_until('image', judged, told)

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """A frame's way from the image message to the output messages."""
+
 import numpy as np
 import pytest
 from std_msgs.msg import Header
@@ -21,7 +22,8 @@ def frame(segmenter: Segmenter, photo: np.ndarray) -> Frame:
 
 
 def test_boxes_are_sent_before_masks_are_computed_and_pictures_last(
-        segmenter: Segmenter, frame: Frame) -> None:
+    segmenter: Segmenter, frame: Frame
+) -> None:
     decode(frame)
     detect(frame, segmenter)
     messages = results(frame, segmenter)
@@ -35,4 +37,5 @@ def test_boxes_are_sent_before_masks_are_computed_and_pictures_last(
     masks = others['instance_masks'].masks
     assert [(m.class_id, m.score) for m in masks] == [
         (d.results[0].hypothesis.class_id, d.results[0].hypothesis.score)
-        for d in detections.detections]
+        for d in detections.detections
+    ]

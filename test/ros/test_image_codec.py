@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Every encoding gives the pixels of the equivalent bgr8 image; a message that lies is refused."""
+
 import array
 
 import cv2
@@ -23,20 +24,28 @@ BAYER = {
 def message(pixels: np.ndarray, encoding: str) -> Image:
     height, width = pixels.shape[:2]
     return Image(
-        height=height, width=width, encoding=encoding, step=pixels.nbytes // height,
-        data=array.array('B', pixels.tobytes()))
+        height=height,
+        width=width,
+        encoding=encoding,
+        step=pixels.nbytes // height,
+        data=array.array('B', pixels.tobytes()),
+    )
 
 
 def encode(bgr: np.ndarray, encoding: str) -> Image:
     """Encode an image in a way that loses nothing, if its colours allow it."""
     grey = bgr[..., 0]
     pixels = {
-        'bgr8': lambda: bgr, '8UC3': lambda: bgr,
+        'bgr8': lambda: bgr,
+        '8UC3': lambda: bgr,
         'rgb8': lambda: bgr[..., ::-1],
-        'bgra8': lambda: np.dstack([bgr, grey]), '8UC4': lambda: np.dstack([bgr, grey]),
+        'bgra8': lambda: np.dstack([bgr, grey]),
+        '8UC4': lambda: np.dstack([bgr, grey]),
         'rgba8': lambda: np.dstack([bgr[..., ::-1], grey]),
-        'mono8': lambda: grey, '8UC1': lambda: grey,
-        'mono16': lambda: grey.astype('<u2') * 257, '16UC1': lambda: grey.astype('<u2') * 257,
+        'mono8': lambda: grey,
+        '8UC1': lambda: grey,
+        'mono16': lambda: grey.astype('<u2') * 257,
+        '16UC1': lambda: grey.astype('<u2') * 257,
     }[encoding]()
     return message(np.ascontiguousarray(pixels), encoding)
 
@@ -69,14 +78,21 @@ def test_big_endian_mono16(greys: np.ndarray) -> None:
     np.testing.assert_allclose(to_bgr8(image).astype(int), greys, atol=1)
 
 
-@pytest.mark.parametrize(('encoding', 'code'), [
-    ('yuv422', cv2.COLOR_BGR2YUV_UYVY), ('uyvy', cv2.COLOR_BGR2YUV_UYVY),
-    ('yuv422_yuy2', cv2.COLOR_BGR2YUV_YUY2), ('yuyv', cv2.COLOR_BGR2YUV_YUY2)])
+@pytest.mark.parametrize(
+    ('encoding', 'code'),
+    [
+        ('yuv422', cv2.COLOR_BGR2YUV_UYVY),
+        ('uyvy', cv2.COLOR_BGR2YUV_UYVY),
+        ('yuv422_yuy2', cv2.COLOR_BGR2YUV_YUY2),
+        ('yuyv', cv2.COLOR_BGR2YUV_YUY2),
+    ],
+)
 def test_yuv422(encoding: str, code: int) -> None:
     # Colours in areas wider than the subsampling of the colours.
     bgr = np.kron(
         np.array([[[200, 40, 60], [30, 180, 90], [50, 60, 210], [128, 128, 128]]], np.uint8),
-        np.ones((4, 4, 1), np.uint8))
+        np.ones((4, 4, 1), np.uint8),
+    )
     decoded = to_bgr8(message(cv2.cvtColor(bgr, code), encoding))
     np.testing.assert_allclose(decoded.astype(int), bgr, atol=3)
 
@@ -99,21 +115,25 @@ def test_padded_rows(encoding: str, greys: np.ndarray) -> None:
     np.testing.assert_array_equal(to_bgr8(tight), greys)
 
 
-@pytest.mark.parametrize(('change', 'told'), [
-    ({'step': 5}, 'step is 5'),
-    ({'step': 48}, 'bytes of data'),
-    ({'height': 7}, 'bytes of data'),
-    ({'width': 9}, 'step is 24'),
-    ({'width': 0}, 'width 0'),
-    ({'height': 0}, 'height 0'),
-    ({'encoding': 'rgba8'}, 'step is 24'),
-    ({'encoding': '32FC1'}, "'32FC1' is not supported"),
-    ({'encoding': ''}, "'' is not supported"),
-    ({'encoding': 'bayer_rggb8', 'height': 5}, 'multiple of 2'),
-    ({'data': array.array('B')}, '0 bytes of data'),
-])
+@pytest.mark.parametrize(
+    ('change', 'told'),
+    [
+        ({'step': 5}, 'step is 5'),
+        ({'step': 48}, 'bytes of data'),
+        ({'height': 7}, 'bytes of data'),
+        ({'width': 9}, 'step is 24'),
+        ({'width': 0}, 'width 0'),
+        ({'height': 0}, 'height 0'),
+        ({'encoding': 'rgba8'}, 'step is 24'),
+        ({'encoding': '32FC1'}, "'32FC1' is not supported"),
+        ({'encoding': ''}, "'' is not supported"),
+        ({'encoding': 'bayer_rggb8', 'height': 5}, 'multiple of 2'),
+        ({'data': array.array('B')}, '0 bytes of data'),
+    ],
+)
 def test_a_lying_message_is_refused(
-        change: dict[str, object], told: str, colours: np.ndarray) -> None:
+    change: dict[str, object], told: str, colours: np.ndarray
+) -> None:
     image = encode(colours, 'bgr8')
     for name, value in change.items():
         setattr(image, name, value)

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The files beside the node, in use: the Fast DDS profile, the sample camera, RViz's view."""
+
 import os
 import re
 import signal
@@ -61,17 +62,22 @@ print(len(received))
 
 @pytest.mark.skipif(
     'fastrtps' not in rclpy.get_rmw_implementation_identifier(),
-    reason='the middleware is not Fast DDS')
+    reason='the middleware is not Fast DDS',
+)
 def test_large_images_of_a_process_with_the_profile_reach_one_without(tmp_path: Path) -> None:
     plain = {name: value for name, value in os.environ.items() if not name.startswith('FAST')}
-    name = ('FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'jazzy') else 'FASTDDS')
+    name = 'FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'jazzy') else 'FASTDDS'
     sender = subprocess.Popen(
-        [sys.executable, '-c', SENDER],
-        env={**plain, f'{name}_DEFAULT_PROFILES_FILE': str(PROFILE)})
+        [sys.executable, '-c', SENDER], env={**plain, f'{name}_DEFAULT_PROFILES_FILE': str(PROFILE)}
+    )
     try:
         receiver = subprocess.run(
-            [sys.executable, '-c', RECEIVER], env=plain, capture_output=True, text=True,
-            timeout=TIMEOUT + 30)
+            [sys.executable, '-c', RECEIVER],
+            env=plain,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT + 30,
+        )
     finally:
         sender.kill()
         sender.wait()
@@ -81,8 +87,9 @@ def test_large_images_of_a_process_with_the_profile_reach_one_without(tmp_path: 
 
 def test_the_sample_camera_publishes_photos() -> None:
     script = Path(get_package_prefix('instance_seg_ros'), 'lib', 'instance_seg_ros')
-    camera = subprocess.Popen([
-        str(script / 'sample_camera'), '--rate', '20', '--ros-args', '-r', '__ns:=/sample'])
+    camera = subprocess.Popen(
+        [str(script / 'sample_camera'), '--rate', '20', '--ros-args', '-r', '__ns:=/sample']
+    )
     received: list[Image] = []
     node = rclpy.create_node('viewer', namespace='sample')
     try:
@@ -111,6 +118,7 @@ def test_rviz_shows_topics_that_the_node_has(start_node) -> None:
         assert output is not None and TOPICS[output[1]] is Image
         assert types[f'/viewed{topic}'] == ['sensor_msgs/msg/Image']
         (publisher,) = camera.node.get_publishers_info_by_topic(f'/viewed{topic}')
-        assert publisher.qos_profile.reliability.name == \
-            display['Topic']['Reliability Policy'].upper()
+        assert (
+            publisher.qos_profile.reliability.name == display['Topic']['Reliability Policy'].upper()
+        )
     camera.close()

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The launch files, by the real `ros2 launch` where it is installed."""
+
 import importlib.util
 import os
 import re
@@ -26,7 +27,10 @@ SHARE = Path(get_package_share_directory('instance_seg_ros'))
 LAUNCH_FILE = SHARE / 'launch' / 'seg.launch.py'
 DEMO_FILE = SHARE / 'launch' / 'demo.launch.py'
 TRANSPORT_VARIABLES = (
-    'FASTDDS_BUILTIN_TRANSPORTS', 'FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+    'FASTDDS_BUILTIN_TRANSPORTS',
+    'FASTDDS_DEFAULT_PROFILES_FILE',
+    'FASTRTPS_DEFAULT_PROFILES_FILE',
+)
 # What users write to have the node in their own robot's namespace, under a topic of their own.
 INCLUDING_FILE = """
 from launch import LaunchDescription
@@ -73,8 +77,9 @@ def generate_launch_description():
 class LaunchProcess(NodeProcess):
     """What `ros2 launch` starts; `environment` replaces the test's own."""
 
-    def __init__(self, log: Path, arguments: list[str],
-                 environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, log: Path, arguments: list[str], environment: dict[str, str] | None = None
+    ) -> None:
         self._start(log, ['ros2', 'launch', *arguments], environment or os.environ)
 
     def wait_for(self, pattern: str) -> str:
@@ -103,9 +108,13 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., LaunchProcess]]:
     started: list[LaunchProcess] = []
 
     def start(*arguments: Any, environment: dict[str, str] | None = None) -> LaunchProcess:
-        started.append(LaunchProcess(
-            tmp_path / f'log{len(started)}.txt', [str(argument) for argument in arguments],
-            environment))
+        started.append(
+            LaunchProcess(
+                tmp_path / f'log{len(started)}.txt',
+                [str(argument) for argument in arguments],
+                environment,
+            )
+        )
         return started[-1]
 
     yield start
@@ -140,9 +149,12 @@ def test_the_arguments_that_set_parameters_agree_with_the_node(seg_launch) -> No
 
 def test_no_argument_has_a_default_of_its_own_for_a_parameter(seg_launch) -> None:
     from launch.actions import DeclareLaunchArgument
+
     arguments = {
-        entity.name: entity for entity in seg_launch.generate_launch_description().entities
-        if isinstance(entity, DeclareLaunchArgument)}
+        entity.name: entity
+        for entity in seg_launch.generate_launch_description().entities
+        if isinstance(entity, DeclareLaunchArgument)
+    }
     assert all(argument.description for argument in arguments.values())
     for name, *_ in seg_launch.PARAMETERS:
         assert [part.text for part in arguments[name].default_value] in ([''], []), name
@@ -150,9 +162,18 @@ def test_no_argument_has_a_default_of_its_own_for_a_parameter(seg_launch) -> Non
 
 def test_the_launched_node_has_the_arguments(launch, photo) -> None:
     process = launch(
-        'instance_seg_ros', LAUNCH_FILE.name, 'namespace:=launched', 'image_topic:=front/image',
-        'node_name:=seg', 'confidence_threshold:=1', "classes:=['person']", 'max_instances:=7',
-        'model:=person_mask_rcnn', 'mask_encoding:=rle', 'output_reliability:=reliable')
+        'instance_seg_ros',
+        LAUNCH_FILE.name,
+        'namespace:=launched',
+        'image_topic:=front/image',
+        'node_name:=seg',
+        'confidence_threshold:=1',
+        "classes:=['person']",
+        'max_instances:=7',
+        'model:=person_mask_rcnn',
+        'mask_encoding:=rle',
+        'output_reliability:=reliable',
+    )
     camera = Camera('launched', process, topic='front/image', node_name='seg')
     camera.subscribe('detections')
     image = camera.image(photo)
@@ -167,13 +188,21 @@ def test_the_launched_node_has_the_arguments(launch, photo) -> None:
 def test_parameters_that_are_not_given_are_those_of_the_file(launch, tmp_path) -> None:
     params_file = tmp_path / 'params.yaml'
     params_file.write_text(
-        '/**:\n  ros__parameters:\n    max_instances: 3\n    nms_threshold: 0.25\n')
+        '/**:\n  ros__parameters:\n    max_instances: 3\n    nms_threshold: 0.25\n'
+    )
     process = launch(
-        'instance_seg_ros', LAUNCH_FILE.name, 'namespace:=params', f'params_file:={params_file}',
-        'max_instances:=9')
+        'instance_seg_ros',
+        LAUNCH_FILE.name,
+        'namespace:=params',
+        f'params_file:={params_file}',
+        'max_instances:=9',
+    )
     camera = Camera('params', process)
     assert camera.parameters('max_instances', 'nms_threshold', 'mask_threshold') == {
-        'max_instances': 9, 'nms_threshold': 0.25, 'mask_threshold': 0.5}
+        'max_instances': 9,
+        'nms_threshold': 0.25,
+        'mask_threshold': 0.5,
+    }
     camera.close()
 
 
@@ -206,33 +235,40 @@ def test_launch_events_manage_the_lifecycle(launch, tmp_path) -> None:
 
 def test_the_demo_shows_the_node_at_work(launch) -> None:
     process = launch(
-        'instance_seg_ros', DEMO_FILE.name, 'rviz:=false', 'namespace:=demo', 'rate:=5.0')
+        'instance_seg_ros', DEMO_FILE.name, 'rviz:=false', 'namespace:=demo', 'rate:=5.0'
+    )
     viewer = Camera('demo', process, wait_until_ready=False, topic='unused')
     viewer.subscribe('detections')
     viewer.spin_until(
         lambda: any(message.detections for message in viewer.received['detections']),
-        'somebody is detected')
+        'somebody is detected',
+    )
     viewer.close()
     assert process.stop(signal.SIGINT) == 0
 
 
-@pytest.mark.parametrize(('arguments', 'variable', 'value'), [
-    ([], 'FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA'),
-    (['transports:=shared_memory'], '(FASTDDS|FASTRTPS)_DEFAULT_PROFILES_FILE',
-     str(SHARE / 'config' / 'fastdds.xml')),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'variable', 'value'),
+    [
+        ([], 'FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA'),
+        (
+            ['transports:=shared_memory'],
+            '(FASTDDS|FASTRTPS)_DEFAULT_PROFILES_FILE',
+            str(SHARE / 'config' / 'fastdds.xml'),
+        ),
+    ],
+)
 def test_large_images_are_seen_to(launch, arguments, variable, value) -> None:
     environment = {
-        name: text for name, text in os.environ.items() if name not in TRANSPORT_VARIABLES}
-    process = launch(
-        'instance_seg_ros', LAUNCH_FILE.name, *arguments, environment=environment)
+        name: text for name, text in os.environ.items() if name not in TRANSPORT_VARIABLES
+    }
+    process = launch('instance_seg_ros', LAUNCH_FILE.name, *arguments, environment=environment)
     assert re.search(f'^{variable}={re.escape(value)}$', environment_of(process), re.MULTILINE)
 
 
 def test_the_users_own_transports_stay(launch) -> None:
     environment = dict(os.environ, FASTDDS_BUILTIN_TRANSPORTS='UDPv4')
-    process = launch(
-        'instance_seg_ros', LAUNCH_FILE.name, environment=environment)
+    process = launch('instance_seg_ros', LAUNCH_FILE.name, environment=environment)
     assert 'FASTDDS_BUILTIN_TRANSPORTS=UDPv4\n' in environment_of(process)
 
 

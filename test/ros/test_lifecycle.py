@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The node as `ros2 lifecycle` and lifecycle managers drive it."""
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,7 @@ def publishers(camera: Camera) -> int:
     return camera.node.count_publishers(f'/{camera.namespace}/instance_seg/detections')
 
 
-def test_a_manager_takes_the_node_through_all_states(
-        managed: Camera, photo: np.ndarray) -> None:
+def test_a_manager_takes_the_node_through_all_states(managed: Camera, photo: np.ndarray) -> None:
     assert managed.state() == 'unconfigured'
     assert managed.change_state('configure')
     assert managed.state() == 'inactive'
@@ -40,7 +40,8 @@ def test_a_manager_takes_the_node_through_all_states(
     assert answers(managed, photo)
     assert managed.change_state('deactivate')
     managed.spin_until(
-        lambda: managed.subscriptions_to_images() == 0, 'the node lets go of the camera')
+        lambda: managed.subscriptions_to_images() == 0, 'the node lets go of the camera'
+    )
     assert managed.state() == 'inactive'
     assert managed.change_state('activate')
     assert answers(managed, photo)
@@ -59,16 +60,19 @@ def test_it_is_active_by_itself_unless_told_otherwise(connect: Callable[..., Cam
     camera = connect('by_itself')
     assert camera.state() == 'active'
     transitions = camera.call(
-        GetAvailableTransitions, 'get_available_transitions',
-        GetAvailableTransitions.Request()).available_transitions
+        GetAvailableTransitions, 'get_available_transitions', GetAvailableTransitions.Request()
+    ).available_transitions
     assert {t.transition.label for t in transitions} == {'deactivate', 'shutdown'}
 
 
-@pytest.mark.parametrize('way', [
-    ['unconfigured shutdown'],
-    ['configure', 'inactive shutdown'],
-    ['configure', 'activate', 'active shutdown'],
-])
+@pytest.mark.parametrize(
+    'way',
+    [
+        ['unconfigured shutdown'],
+        ['configure', 'inactive shutdown'],
+        ['configure', 'activate', 'active shutdown'],
+    ],
+)
 def test_shutdown_from_any_state(way: list[str], managed: Camera) -> None:
     for transition in way:
         assert managed.change_state(transition)
@@ -79,7 +83,8 @@ def test_shutdown_from_any_state(way: list[str], managed: Camera) -> None:
 
 
 def test_an_error_at_start_is_told_and_can_be_corrected(
-        start_node: Callable[..., NodeProcess], photo: np.ndarray) -> None:
+    start_node: Callable[..., NodeProcess], photo: np.ndarray
+) -> None:
     process = start_node('wrong', mask_encoding='png')
     camera = Camera('wrong', process, wait_until_ready=False)
     camera.spin_until(lambda: 'configure failed' in process.output, 'an error is logged')
@@ -110,29 +115,42 @@ def unconfigured(start_shared_node: Callable[..., NodeProcess]) -> Iterator[Came
     camera.close()
 
 
-@pytest.mark.parametrize(('wrong', 'right', 'told'), [
-    ({'model': 'no_such_model'}, {'model': 'auto'}, 'no_such_model'),
-    ({'model_path': '/nowhere/frozen.pb'}, {'model_path': ''}, '/nowhere/frozen.pb'),
-    ({'classes': ['persons']}, {'classes': ['']}, 'did you mean person'),
-    ({'refiner': '/nowhere/refiner.onnx'}, {'refiner': 'auto'}, '/nowhere/refiner.onnx'),
-    ({'speed_preset': 'ludicrous'}, {'speed_preset': 'exact'}, 'balanced'),
-    ({'image_topics': ['/cam/left', '/cam/right']}, {'image_topics': ['']},
-     'namespace of its own'),
-], ids=lambda value: '_'.join(value) if isinstance(value, dict) else '')
+@pytest.mark.parametrize(
+    ('wrong', 'right', 'told'),
+    [
+        ({'model': 'no_such_model'}, {'model': 'auto'}, 'no_such_model'),
+        ({'model_path': '/nowhere/frozen.pb'}, {'model_path': ''}, '/nowhere/frozen.pb'),
+        ({'classes': ['persons']}, {'classes': ['']}, 'did you mean person'),
+        ({'refiner': '/nowhere/refiner.onnx'}, {'refiner': 'auto'}, '/nowhere/refiner.onnx'),
+        ({'speed_preset': 'ludicrous'}, {'speed_preset': 'exact'}, 'balanced'),
+        (
+            {'image_topics': ['/cam/left', '/cam/right']},
+            {'image_topics': ['']},
+            'namespace of its own',
+        ),
+    ],
+    ids=lambda value: '_'.join(value) if isinstance(value, dict) else '',
+)
 def test_what_only_configure_can_find_out_is_told_and_can_be_corrected(
-        wrong: dict[str, Any], right: dict[str, Any], told: str, unconfigured: Camera) -> None:
+    wrong: dict[str, Any], right: dict[str, Any], told: str, unconfigured: Camera
+) -> None:
     assert unconfigured.set_parameters(**wrong).successful
     assert not unconfigured.change_state('configure')
     assert unconfigured.state() == 'unconfigured'
-    assert told in unconfigured.diagnostics_until(
-        'model', lambda status: status.level == b'\2' and told in status.message, told).message
+    assert (
+        told
+        in unconfigured.diagnostics_until(
+            'model', lambda status: status.level == b'\2' and told in status.message, told
+        ).message
+    )
     assert unconfigured.set_parameters(**right).successful
     assert unconfigured.change_state('configure')
     assert unconfigured.change_state('cleanup')
 
 
 def test_cleanup_frees_the_memory(
-        start_node: Callable[..., NodeProcess], large_model: Path, photo: np.ndarray) -> None:
+    start_node: Callable[..., NodeProcess], large_model: Path, photo: np.ndarray
+) -> None:
     process = start_node('memory', autostart=False, model=large_model)
     camera = Camera('memory', process, wait_until_ready=False)
     assert camera.state() == 'unconfigured'

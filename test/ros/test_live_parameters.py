@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Parameters of the running node: what changes live, what is refused and why."""
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,17 @@ from instance_seg_ros.ros.parameters import PARAMETERS, Applies
 from instance_seg_ros.segmenter import Segmenter
 
 START = {
-    'confidence_threshold': 0.3, 'nms_threshold': 0.4, 'mask_threshold': 0.5, 'classes': [''],
-    'max_instances': 100, 'input_max_side': 0, 'mask_encoding': 'mono8', 'refiner': 'smooth',
-    'refine_passes': 2, 'refine_budget_ms': 0.0}
+    'confidence_threshold': 0.3,
+    'nms_threshold': 0.4,
+    'mask_threshold': 0.5,
+    'classes': [''],
+    'max_instances': 100,
+    'input_max_side': 0,
+    'mask_encoding': 'mono8',
+    'refiner': 'smooth',
+    'refine_passes': 2,
+    'refine_budget_ms': 0.0,
+}
 
 
 @pytest.fixture(scope='module')
@@ -44,19 +53,24 @@ def found(camera: Camera, photo: np.ndarray) -> tuple[list[Any], list[Any]]:
     return answers['detections'].detections, answers['instance_masks'].masks
 
 
-@pytest.mark.parametrize('change', [
-    {'confidence_threshold': 0.6},
-    {'nms_threshold': 0.05},
-    {'mask_threshold': 0.8},
-    {'classes': ['sheep']},
-    {'classes': ['stop sign', 'sheep'], 'max_instances': 3},
-    {'max_instances': 2},
-    {'input_max_side': 160},
-    {'refiner': 'none'},
-    {'refiner': 'gan', 'refine_passes': 1},
-], ids=lambda change: '_'.join(change))
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'confidence_threshold': 0.6},
+        {'nms_threshold': 0.05},
+        {'mask_threshold': 0.8},
+        {'classes': ['sheep']},
+        {'classes': ['stop sign', 'sheep'], 'max_instances': 3},
+        {'max_instances': 2},
+        {'input_max_side': 160},
+        {'refiner': 'none'},
+        {'refiner': 'gan', 'refine_passes': 1},
+    ],
+    ids=lambda change: '_'.join(change),
+)
 def test_a_change_applies_from_the_next_frame(
-        change: dict[str, Any], camera: Camera, segmenter: Segmenter, photo: np.ndarray) -> None:
+    change: dict[str, Any], camera: Camera, segmenter: Segmenter, photo: np.ndarray
+) -> None:
     before, masks_before = found(camera, photo)
     assert camera.set_parameters(**change).successful
     detections, masks = found(camera, photo)
@@ -66,7 +80,8 @@ def test_a_change_applies_from_the_next_frame(
     expected = segmenter(photo)
     assert len(expected)
     np.testing.assert_allclose(
-        [d.results[0].hypothesis.score for d in detections], expected.scores, rtol=1e-5)
+        [d.results[0].hypothesis.score for d in detections], expected.scores, rtol=1e-5
+    )
     assert [mask.class_name for mask in masks] == list(expected.class_names)
     sizes = [sum(pixel == 255 for pixel in mask.mask.data) for mask in masks]
     assert sizes == [int(mask.sum()) for mask in expected.masks]
@@ -75,7 +90,8 @@ def test_a_change_applies_from_the_next_frame(
 
 
 def test_a_budget_that_is_too_short_leaves_masks_unrefined(
-        camera: Camera, photo: np.ndarray) -> None:
+    camera: Camera, photo: np.ndarray
+) -> None:
     assert camera.set_parameters(refiner='gan').successful
     _, masks = found(camera, photo)
     assert masks and all(mask.refined for mask in masks)
@@ -89,23 +105,28 @@ def test_the_mask_encoding_changes(camera: Camera, photo: np.ndarray) -> None:
     assert {mask.encoding for mask in found(camera, photo)[1]} == {InstanceMask.RLE_CROP}
 
 
-@pytest.mark.parametrize(('change', 'told'), [
-    ({'classes': ['stop sing', 'sheep']}, ['stop sing', 'did you mean stop sign']),
-    ({'classes': ['zzz']}, ['zzz', 'it knows']),
-    ({'confidence_threshold': 1.5}, ['confidence_threshold', '1.5', '1.0']),
-    ({'confidence_threshold': float('nan')}, ['confidence_threshold', 'nan', '1.0']),
-    ({'confidence_threshold': 'high'}, ['Wrong parameter type']),
-    ({'max_instances': 0}, ['max_instances', '0', '10000']),
-    ({'input_max_side': 20}, ['input_max_side', '20', '34']),
-    ({'mask_encoding': 'png'}, ['mask_encoding', 'png', 'mono8, rle']),
-    ({'refiner': '/nowhere/refiner.onnx'}, ['/nowhere/refiner.onnx']),
-    ({'model': 'person_mask_rcnn'}, ['model', 'needs re-configure', 'deactivate']),
-    ({'model_path': '/nowhere/frozen.pb'}, ['model_path', 'needs re-configure']),
-    ({'image_topics': ['/left/image']}, ['image_topics', 'needs re-configure']),
-    ({'autostart': False}, ['autostart']),
-], ids=lambda value: '_'.join(value) if isinstance(value, dict) else '')
+@pytest.mark.parametrize(
+    ('change', 'told'),
+    [
+        ({'classes': ['stop sing', 'sheep']}, ['stop sing', 'did you mean stop sign']),
+        ({'classes': ['zzz']}, ['zzz', 'it knows']),
+        ({'confidence_threshold': 1.5}, ['confidence_threshold', '1.5', '1.0']),
+        ({'confidence_threshold': float('nan')}, ['confidence_threshold', 'nan', '1.0']),
+        ({'confidence_threshold': 'high'}, ['Wrong parameter type']),
+        ({'max_instances': 0}, ['max_instances', '0', '10000']),
+        ({'input_max_side': 20}, ['input_max_side', '20', '34']),
+        ({'mask_encoding': 'png'}, ['mask_encoding', 'png', 'mono8, rle']),
+        ({'refiner': '/nowhere/refiner.onnx'}, ['/nowhere/refiner.onnx']),
+        ({'model': 'person_mask_rcnn'}, ['model', 'needs re-configure', 'deactivate']),
+        ({'model_path': '/nowhere/frozen.pb'}, ['model_path', 'needs re-configure']),
+        ({'image_topics': ['/left/image']}, ['image_topics', 'needs re-configure']),
+        ({'autostart': False}, ['autostart']),
+    ],
+    ids=lambda value: '_'.join(value) if isinstance(value, dict) else '',
+)
 def test_a_set_with_one_bad_value_changes_nothing_and_says_why(
-        change: dict[str, Any], told: list[str], camera: Camera, photo: np.ndarray) -> None:
+    change: dict[str, Any], told: list[str], camera: Camera, photo: np.ndarray
+) -> None:
     good = {'nms_threshold': 0.9, 'max_instances': 1}
     names = {*START, *change}
     values, before = camera.parameters(*names), found(camera, photo)[0]
@@ -122,8 +143,9 @@ def test_a_parameter_cannot_be_deleted(camera: Camera, photo: np.ndarray) -> Non
     # `ros2 param delete` sets the type to not set.
     message = ParameterMessage(name='max_instances')
     message.value.type = ParameterType.PARAMETER_NOT_SET
-    result, = camera.call(
-        SetParameters, 'set_parameters', SetParameters.Request(parameters=[message])).results
+    (result,) = camera.call(
+        SetParameters, 'set_parameters', SetParameters.Request(parameters=[message])
+    ).results
     assert not result.successful
     assert camera.parameters('max_instances') == {'max_instances': 100}
     assert found(camera, photo)[0]
@@ -141,8 +163,8 @@ def test_rqt_sees_a_description_and_a_range_of_each(camera: Camera) -> None:
     assert {parameter.name for parameter in PARAMETERS} <= set(names)
     expected = {parameter.name: parameter for parameter in PARAMETERS}
     descriptors = camera.call(
-        DescribeParameters, 'describe_parameters',
-        DescribeParameters.Request(names=list(expected))).descriptors
+        DescribeParameters, 'describe_parameters', DescribeParameters.Request(names=list(expected))
+    ).descriptors
     for descriptor in descriptors:
         parameter = expected[descriptor.name]
         assert descriptor.description == parameter.description
@@ -150,11 +172,13 @@ def test_rqt_sees_a_description_and_a_range_of_each(camera: Camera) -> None:
         assert descriptor.read_only == (parameter.applies is Applies.AT_START)
         ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
         assert [(r.from_value, r.to_value) for r in ranges] == (
-            [parameter.limits] if parameter.limits else [])
+            [parameter.limits] if parameter.limits else []
+        )
 
 
 def test_a_model_is_changed_by_a_re_configure(
-        connect: Callable[..., Camera], coco_model: Path, photo: np.ndarray) -> None:
+    connect: Callable[..., Camera], coco_model: Path, photo: np.ndarray
+) -> None:
     camera = connect('other_model', confidence_threshold=0.3)
     camera.subscribe('instance_masks')
     masks = camera.ask(camera.image(photo))['instance_masks'].masks

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Instances become messages without loss."""
+
 import array
 
 import numpy as np
@@ -32,7 +33,8 @@ def instances() -> Instances:
         rois=np.array([[2, 3, 9, 6], [0, 0, 4, 20]], np.int32),
         masks=[rng.integers(0, 2, (6, 9)).astype(np.uint8), np.ones((20, 4), np.uint8)],
         refined=np.array([True, False]),
-        image_size=(20, 30))
+        image_size=(20, 30),
+    )
 
 
 def test_detections(instances: Instances) -> None:
@@ -72,14 +74,17 @@ def test_only_one_encoding_is_filled(instances: Instances) -> None:
     assert (rle.encoding, len(rle.mask.data)) == (InstanceMask.RLE_CROP, 0)
 
 
-@pytest.mark.parametrize('mask', [
-    np.zeros((3, 5), np.uint8),
-    np.ones((3, 5), np.uint8),
-    np.eye(7, dtype=np.uint8),
-    np.ones((1, 1), np.uint8),
-    np.zeros((0, 4), np.uint8),
-    (np.random.default_rng(3).random((33, 21)) > 0.5).astype(np.uint8),
-])
+@pytest.mark.parametrize(
+    'mask',
+    [
+        np.zeros((3, 5), np.uint8),
+        np.ones((3, 5), np.uint8),
+        np.eye(7, dtype=np.uint8),
+        np.ones((1, 1), np.uint8),
+        np.zeros((0, 4), np.uint8),
+        (np.random.default_rng(3).random((33, 21)) > 0.5).astype(np.uint8),
+    ],
+)
 def test_run_lengths_are_those_of_coco(mask: np.ndarray) -> None:
     counts = rle_counts(mask)
     assert counts.typecode == 'I'

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The node in a process of its own, over real DDS, with the model that ships."""
+
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,13 +27,15 @@ def rle_camera(connect_shared: Callable[..., Camera]) -> Camera:
 
 
 def boxes(detections: object) -> np.ndarray:
-    return np.array([
-        [d.bbox.center.position.x, d.bbox.center.position.y, d.bbox.size_x, d.bbox.size_y]
-        for d in detections.detections])
+    return np.array(
+        [
+            [d.bbox.center.position.x, d.bbox.center.position.y, d.bbox.size_x, d.bbox.size_y]
+            for d in detections.detections
+        ]
+    )
 
 
-def test_a_photo_gives_detections_masks_and_pictures(
-        camera: Camera, photo: np.ndarray) -> None:
+def test_a_photo_gives_detections_masks_and_pictures(camera: Camera, photo: np.ndarray) -> None:
     camera.subscribe(*EVERYTHING)
     answers = camera.ask(camera.image(photo))
     detections = answers['detections'].detections
@@ -41,8 +44,9 @@ def test_a_photo_gives_detections_masks_and_pictures(
     assert first.results[0].hypothesis.class_id == '0'
     assert 0.3 <= first.results[0].hypothesis.score <= 1.0
     assert first.id == ''
-    assert [mask.class_name for mask in answers['instance_masks'].masks] == \
-        ['person'] * len(detections)
+    assert [mask.class_name for mask in answers['instance_masks'].masks] == ['person'] * len(
+        detections
+    )
     debug = pixels_of(answers['debug_image'])
     assert debug.shape == photo.shape
     assert (debug != photo).any()
@@ -60,7 +64,8 @@ def test_every_output_has_the_header_of_the_image(camera: Camera, photo: np.ndar
 
 
 def test_the_node_answers_what_the_library_finds_in_source_pixels(
-        camera: Camera, photo: np.ndarray) -> None:
+    camera: Camera, photo: np.ndarray
+) -> None:
     # Larger than any model's input, so that boxes must be scaled back.
     large = cv2.resize(photo, (1600, 1600), interpolation=cv2.INTER_CUBIC)
     instances = Segmenter(confidence_threshold=0.3)(large)
@@ -70,8 +75,7 @@ def test_the_node_answers_what_the_library_finds_in_source_pixels(
     expected = np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], axis=1)
     assert len(expected)
     np.testing.assert_allclose(boxes(answers['detections']), expected, rtol=1e-4)
-    np.testing.assert_array_equal(
-        pixels_of(answers['label_image']), instances.label_image())
+    np.testing.assert_array_equal(pixels_of(answers['label_image']), instances.label_image())
 
 
 def test_masks_belong_to_the_detections(camera: Camera, photo: np.ndarray) -> None:
@@ -90,15 +94,17 @@ def test_masks_belong_to_the_detections(camera: Camera, photo: np.ndarray) -> No
         assert (mask.mask.height, mask.mask.width) == (roi.height, roi.width)
     best = masks.masks[0]
     window = labels[
-        best.roi.y_offset:best.roi.y_offset + best.roi.height,
-        best.roi.x_offset:best.roi.x_offset + best.roi.width]
+        best.roi.y_offset : best.roi.y_offset + best.roi.height,
+        best.roi.x_offset : best.roi.x_offset + best.roi.width,
+    ]
     assert decode_mask(best).any()
     np.testing.assert_array_equal(window == 1, decode_mask(best))
     assert labels.max() <= len(detections)
 
 
 def test_run_lengths_hold_the_same_masks(
-        camera: Camera, rle_camera: Camera, photo: np.ndarray) -> None:
+    camera: Camera, rle_camera: Camera, photo: np.ndarray
+) -> None:
     camera.subscribe('instance_masks')
     rle_camera.subscribe('instance_masks')
     crops = camera.ask(camera.image(photo))['instance_masks'].masks
@@ -125,22 +131,26 @@ def test_an_empty_frame_gives_empty_arrays(connect: Callable[..., Camera]) -> No
 
 
 def test_files_of_ones_own_are_used_and_read_once(
-        connect: Callable[..., Camera], coco_model: Path, tmp_path: Path,
-        photo: np.ndarray) -> None:
+    connect: Callable[..., Camera], coco_model: Path, tmp_path: Path, photo: np.ndarray
+) -> None:
     for name in ('model.pb', 'model.pbtxt'):
         shutil.copy(coco_model.parent / name, tmp_path)
     labels = tmp_path / 'my_labels.txt'
     labels.write_text('\n'.join(f'thing {number}' for number in range(90)))
     camera = connect(
-        'own', model_path=tmp_path / 'model.pb', labels_path=labels, confidence_threshold=0.3)
+        'own', model_path=tmp_path / 'model.pb', labels_path=labels, confidence_threshold=0.3
+    )
     # A node that loads the model for every frame has nothing to load any more.
     shutil.rmtree(tmp_path)
     camera.subscribe('detections', 'instance_masks')
     for _ in range(2):
         answers = camera.ask(camera.image(photo))
         ids = [d.results[0].hypothesis.class_id for d in answers['detections'].detections]
-        assert [mask.class_name for mask in answers['instance_masks'].masks] == [
-            f'thing {class_id}' for class_id in ids] != []
+        assert (
+            [mask.class_name for mask in answers['instance_masks'].masks]
+            == [f'thing {class_id}' for class_id in ids]
+            != []
+        )
 
 
 def equivalents(photo: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -161,10 +171,11 @@ def equivalents(photo: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     }
     # Blue sits where OpenCV's name says that red does: it names the second row.
     for encoding, offset, code in (
-            ('bayer_rggb8', (0, 0), cv2.COLOR_BayerBG2BGR),
-            ('bayer_bggr8', (1, 1), cv2.COLOR_BayerRG2BGR),
-            ('bayer_gbrg8', (1, 0), cv2.COLOR_BayerGR2BGR),
-            ('bayer_grbg8', (0, 1), cv2.COLOR_BayerGB2BGR)):
+        ('bayer_rggb8', (0, 0), cv2.COLOR_BayerBG2BGR),
+        ('bayer_bggr8', (1, 1), cv2.COLOR_BayerRG2BGR),
+        ('bayer_gbrg8', (1, 0), cv2.COLOR_BayerGR2BGR),
+        ('bayer_grbg8', (0, 1), cv2.COLOR_BayerGB2BGR),
+    ):
         rows, columns = np.indices(photo.shape[:2]) + np.reshape(offset, (2, 1, 1))
         channel = 2 - rows % 2 - columns % 2  # red, green, green, blue
         mosaic = np.take_along_axis(photo, channel[..., None], axis=2)[..., 0]
@@ -172,36 +183,57 @@ def equivalents(photo: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-@pytest.mark.parametrize('encoding', [
-    'rgb8', 'bgra8', 'rgba8', 'mono8', 'mono16', 'yuv422', 'yuv422_yuy2',
-    'bayer_rggb8', 'bayer_bggr8', 'bayer_gbrg8', 'bayer_grbg8'])
+@pytest.mark.parametrize(
+    'encoding',
+    [
+        'rgb8',
+        'bgra8',
+        'rgba8',
+        'mono8',
+        'mono16',
+        'yuv422',
+        'yuv422_yuy2',
+        'bayer_rggb8',
+        'bayer_bggr8',
+        'bayer_gbrg8',
+        'bayer_grbg8',
+    ],
+)
 def test_each_encoding_gives_what_its_bgr8_image_gives(
-        encoding: str, camera: Camera, photo: np.ndarray) -> None:
+    encoding: str, camera: Camera, photo: np.ndarray
+) -> None:
     pixels, bgr = equivalents(photo)[encoding]
     camera.subscribe('detections', 'label_image')
     expected = camera.ask(camera.image(bgr))
     found = camera.ask(camera.image(pixels, encoding))
     np.testing.assert_array_equal(boxes(found['detections']), boxes(expected['detections']))
     np.testing.assert_array_equal(
-        pixels_of(found['label_image']), pixels_of(expected['label_image']))
+        pixels_of(found['label_image']), pixels_of(expected['label_image'])
+    )
 
 
-@pytest.mark.parametrize(('change', 'told'), [
-    ({'step': 7}, 'step is 7'),
-    ({'height': 1000}, 'bytes of data'),
-    ({'encoding': '32FC1'}, "'32FC1' is not supported"),
-    ({'encoding': 'rgba8'}, 'step is 960'),
-])
+@pytest.mark.parametrize(
+    ('change', 'told'),
+    [
+        ({'step': 7}, 'step is 7'),
+        ({'height': 1000}, 'bytes of data'),
+        ({'encoding': '32FC1'}, "'32FC1' is not supported"),
+        ({'encoding': 'rgba8'}, 'step is 960'),
+    ],
+)
 def test_a_bad_image_is_told_and_the_next_one_answered(
-        change: dict[str, object], told: str, camera: Camera, photo: np.ndarray) -> None:
+    change: dict[str, object], told: str, camera: Camera, photo: np.ndarray
+) -> None:
     camera.subscribe('detections')
     bad = camera.image(photo)
     for name, value in change.items():
         setattr(bad, name, value)
     # In the log there is one warning in five seconds.
     camera.publish_until(
-        bad, lambda: told in figures(camera.diagnostics('/shared/image'))['last_error'],
-        f'an error with "{told}"')
+        bad,
+        lambda: told in figures(camera.diagnostics('/shared/image'))['last_error'],
+        f'an error with "{told}"',
+    )
     good = camera.image(photo)
     assert camera.ask(good)['detections'].header == good.header
     assert all(message.header != bad.header for message in camera.received['detections'])
@@ -217,7 +249,8 @@ def test_only_what_is_subscribed_to_is_published(camera: Camera, photo: np.ndarr
 
 
 def test_nothing_is_computed_when_nobody_listens(
-        connect: Callable[..., Camera], photo: np.ndarray) -> None:
+    connect: Callable[..., Camera], photo: np.ndarray
+) -> None:
     camera = connect('idle')
     # The first image that is converted at all would be told: nobody listens, so it is not.
     bad = camera.image(photo)
@@ -238,7 +271,8 @@ def test_nothing_is_computed_when_nobody_listens(
     camera.ask(camera.image(photo))
     assert 'unheard_of' not in camera.process.output
     camera.publish_until(
-        bad, lambda: 'unheard_of' in camera.process.output, 'a warning now that somebody listens')
+        bad, lambda: 'unheard_of' in camera.process.output, 'a warning now that somebody listens'
+    )
 
 
 def test_a_burst_does_not_pile_up(camera: Camera) -> None:
@@ -246,8 +280,7 @@ def test_a_burst_does_not_pile_up(camera: Camera) -> None:
     rng = np.random.default_rng(4)
     camera.ask(camera.image(np.zeros((120, 160, 3), np.uint8)))
     camera.received.clear()
-    images = [
-        camera.image(rng.integers(0, 256, (120, 160, 3), np.uint8)) for _ in range(40)]
+    images = [camera.image(rng.integers(0, 256, (120, 160, 3), np.uint8)) for _ in range(40)]
     for image in images:
         camera.publish(image)
     last = camera.ask(images[-1])['detections']

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """How the node starts and ends."""
+
 import signal
 import time
 from collections.abc import Callable
@@ -40,7 +41,8 @@ def test_a_signal_that_another_thread_gets_ends_the_node(connect: Callable[..., 
 
 @SIGNALS
 def test_a_signal_ends_the_busy_node(
-        number: int, connect: Callable[..., Camera], photo: np.ndarray) -> None:
+    number: int, connect: Callable[..., Camera], photo: np.ndarray
+) -> None:
     camera = connect(f'busy_{number}')
     camera.subscribe(*EVERYTHING)
     camera.ask(camera.image(photo))
@@ -51,8 +53,8 @@ def test_a_signal_ends_the_busy_node(
 
 @pytest.fixture
 def slow_camera(
-        connect: Callable[..., Camera], large_model: Path,
-        request: pytest.FixtureRequest) -> Camera:
+    connect: Callable[..., Camera], large_model: Path, request: pytest.FixtureRequest
+) -> Camera:
     """A node whose model takes seconds for an image of 2000 x 2000."""
     namespace = f'slow_{abs(hash(request.node.name))}'
     camera = connect(namespace, model=large_model, input_max_side=2000)
@@ -66,22 +68,25 @@ def large(photo: np.ndarray) -> np.ndarray:
 
 @SIGNALS
 def test_a_signal_ends_the_node_in_mid_inference(
-        number: int, slow_camera: Camera, photo: np.ndarray) -> None:
+    number: int, slow_camera: Camera, photo: np.ndarray
+) -> None:
     image = slow_camera.image(large(photo))
     busy = slow_camera.process.cpu_seconds + 0.5
     slow_camera.publish_until(
-        image, lambda: slow_camera.process.cpu_seconds > busy, 'the image is in hand')
+        image, lambda: slow_camera.process.cpu_seconds > busy, 'the image is in hand'
+    )
     assert not slow_camera.received['detections'], 'the model must be slower, to test anything'
     assert_ends_cleanly(slow_camera.process, number)
 
 
 def test_a_signal_ends_the_node_while_a_service_is_answered(
-        slow_camera: Camera, photo: np.ndarray) -> None:
+    slow_camera: Camera, photo: np.ndarray
+) -> None:
     answer = slow_camera.call_async(
-        Segment, 'segment', Segment.Request(image=slow_camera.image(large(photo))))
+        Segment, 'segment', Segment.Request(image=slow_camera.image(large(photo)))
+    )
     busy = slow_camera.process.cpu_seconds + 0.5
-    slow_camera.spin_until(
-        lambda: slow_camera.process.cpu_seconds > busy, 'the image is in hand')
+    slow_camera.spin_until(lambda: slow_camera.process.cpu_seconds > busy, 'the image is in hand')
     assert not answer.done()
     assert_ends_cleanly(slow_camera.process, signal.SIGINT)
 
@@ -89,8 +94,8 @@ def test_a_signal_ends_the_node_while_a_service_is_answered(
 @SIGNALS
 @pytest.mark.parametrize('delay', [0.0, 0.4, 0.8])
 def test_a_signal_ends_the_starting_node(
-        number: int, delay: float, start_node: Callable[..., NodeProcess],
-        large_model: Path) -> None:
+    number: int, delay: float, start_node: Callable[..., NodeProcess], large_model: Path
+) -> None:
     process = start_node(f'starting_{number}', model=large_model)
     process.wait_for_signal_handlers()
     time.sleep(delay)  # importing, joining DDS, loading the model: whatever it is doing then
@@ -111,12 +116,16 @@ def test_the_config_file_starts_the_node(start_node: Callable[..., NodeProcess])
     assert process.stop() == 0
 
 
-@pytest.mark.parametrize(('arguments', 'told'), [
-    (['-p', 'confidence_threshold:=1.5'], 'confidence_threshold'),
-    (['-p', 'confidence_threshold:=high'], 'confidence_threshold'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'told'),
+    [
+        (['-p', 'confidence_threshold:=1.5'], 'confidence_threshold'),
+        (['-p', 'confidence_threshold:=high'], 'confidence_threshold'),
+    ],
+)
 def test_what_is_no_parameter_at_all_ends_the_node_with_one_clear_line(
-        arguments: list[str], told: str, start_node: Callable[..., NodeProcess]) -> None:
+    arguments: list[str], told: str, start_node: Callable[..., NodeProcess]
+) -> None:
     process = start_node('refused', arguments)
     assert process.wait() == 1
     assert told in process.output

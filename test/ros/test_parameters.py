@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The node's parameters, config/seg.yaml and the Segmenter agree."""
+
 import inspect
 from dataclasses import fields
 from pathlib import Path
@@ -25,7 +26,8 @@ def test_the_yaml_file_has_all_parameters_with_their_defaults() -> None:
     settings = yaml.safe_load(CONFIG.read_text('utf-8'))['/**']['ros__parameters']
     assert settings == {parameter.name: parameter.default for parameter in PARAMETERS}
     assert [type(value) for value in settings.values()] == [
-        type(parameter.default) for parameter in PARAMETERS]
+        type(parameter.default) for parameter in PARAMETERS
+    ]
 
 
 def test_each_parameter_of_the_yaml_file_has_a_comment() -> None:
@@ -41,8 +43,10 @@ def test_the_segmenter_has_the_same_parameters_with_the_same_defaults() -> None:
     settings = {field.name: as_parameter(field.default) for field in fields(Settings)}
     signature = inspect.signature(Segmenter).parameters.values()
     expected = settings | {
-        parameter.name: as_parameter(parameter.default) for parameter in signature
-        if parameter.kind is not inspect.Parameter.VAR_KEYWORD}
+        parameter.name: as_parameter(parameter.default)
+        for parameter in signature
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
     ours = {parameter.name: parameter.default for parameter in SEGMENTER_PARAMETERS}
     assert ours == expected
 
@@ -53,7 +57,8 @@ def test_each_parameter_is_described_with_when_it_applies(parameter) -> None:
     assert descriptor.description
     assert parameter.applies.value in descriptor.additional_constraints
     assert isinstance(parameter.default, bool | str | list) or (
-        descriptor.floating_point_range or descriptor.integer_range)
+        descriptor.floating_point_range or descriptor.integer_range
+    )
 
 
 def test_the_comments_mark_what_needs_a_configure() -> None:
@@ -66,4 +71,5 @@ def test_the_comments_mark_what_needs_a_configure() -> None:
             comment = comment.removesuffix('.done') + '.done'
             marked[line.split(':')[0].strip()] = '(C)' in comment
     assert marked == {
-        parameter.name: parameter.applies is Applies.AT_CONFIGURE for parameter in PARAMETERS}
+        parameter.name: parameter.applies is Applies.AT_CONFIGURE for parameter in PARAMETERS
+    }

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The node's services: pausing, and segmenting on demand."""
+
 from collections.abc import Callable
 
 import numpy as np
@@ -54,17 +55,21 @@ def test_segment_tells_what_is_wrong_with_an_image(camera: Camera, photo: np.nda
 
 
 def test_a_paused_node_drops_the_stream_but_answers_requests(
-        camera: Camera, photo: np.ndarray) -> None:
+    camera: Camera, photo: np.ndarray
+) -> None:
     camera.subscribe('detections')
     set_enabled(camera, False)
     status = camera.diagnostics_until(
-        'model', lambda status: figures(status)['enabled'] == 'False', 'it is paused')
+        'model', lambda status: figures(status)['enabled'] == 'False', 'it is paused'
+    )
     assert (status.level, status.message) == (b'\0', 'paused')
     stream = camera.image(photo)
     received = int(figures(camera.diagnostics('image'))['frames_received'])
     camera.publish_until(
-        stream, lambda: int(figures(camera.diagnostics('image'))['frames_received']) > received,
-        'the image is received')
+        stream,
+        lambda: int(figures(camera.diagnostics('image'))['frames_received']) > received,
+        'the image is received',
+    )
     response = segment(camera, camera.image(photo))
     assert response.success and response.detections.detections
     # The answer comes after all that the worker had before: nothing of the stream.
@@ -84,7 +89,8 @@ def test_segment_is_answered_while_images_stream(camera: Camera, photo: np.ndarr
 
 
 def test_segment_works_while_inactive_and_says_when_nothing_is_loaded(
-        connect: Callable[..., Camera], photo: np.ndarray) -> None:
+    connect: Callable[..., Camera], photo: np.ndarray
+) -> None:
     camera = connect('on_demand', confidence_threshold=0.3)
     assert camera.change_state('deactivate')
     assert segment(camera, camera.image(photo)).detections.detections
@@ -99,7 +105,8 @@ def test_segment_works_while_inactive_and_says_when_nothing_is_loaded(
 
 
 def test_parameters_are_answered_while_a_request_is_worked_on(
-        connect: Callable[..., Camera], large_model: object, photo: np.ndarray) -> None:
+    connect: Callable[..., Camera], large_model: object, photo: np.ndarray
+) -> None:
     camera = connect('long_request', model=large_model, input_max_side=2000)
     big = np.ascontiguousarray(np.tile(photo, (6, 6, 1)))
     request = camera.call_async(Segment, 'segment', Segment.Request(image=camera.image(big)))

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Several cameras share one node and its model."""
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,14 +20,16 @@ def process(start_shared_node: Callable[..., NodeProcess]) -> NodeProcess:
 def cameras(process: NodeProcess) -> Iterator[dict[str, Camera]]:
     cameras = {
         name: Camera('robot', process, topic=f'{name}/image', outputs=f'{name}/instance_seg')
-        for name in NAMES}
+        for name in NAMES
+    }
     yield cameras
     for camera in cameras.values():
         camera.close()
 
 
 def test_each_camera_has_its_outputs_in_its_namespace(
-        cameras: dict[str, Camera], photo: np.ndarray) -> None:
+    cameras: dict[str, Camera], photo: np.ndarray
+) -> None:
     for camera in cameras.values():
         camera.subscribe(*TOPICS, *LATCHED)
         camera.spin_until(lambda camera=camera: bool(camera.received['label_info']), 'the labels')
@@ -37,12 +40,16 @@ def test_each_camera_has_its_outputs_in_its_namespace(
         image.header.frame_id = name
         answers = camera.ask(image)
         assert all(answer.header == image.header for answer in answers.values())
-        assert not any(message.header == image.header
-                       for messages in other.received.values() for message in messages)
+        assert not any(
+            message.header == image.header
+            for messages in other.received.values()
+            for message in messages
+        )
 
 
 def test_a_slow_camera_gets_its_turn_beside_a_fast_one(
-        cameras: dict[str, Camera], photo: np.ndarray) -> None:
+    cameras: dict[str, Camera], photo: np.ndarray
+) -> None:
     front, rear = cameras['front'], cameras['rear']
     front.subscribe('detections')
     rear.subscribe('detections')
@@ -59,30 +66,39 @@ def test_a_slow_camera_gets_its_turn_beside_a_fast_one(
         before = len(front.received['detections'])
         rear.spin_until(
             lambda image=image: any(
-                answer.header == image.header for answer in rear.received['detections']),
-            'the slow camera is answered')
+                answer.header == image.header for answer in rear.received['detections']
+            ),
+            'the slow camera is answered',
+        )
         front.spin_until(
-            lambda before=before: len(front.received['detections']) > before, 'the fast one too')
+            lambda before=before: len(front.received['detections']) > before, 'the fast one too'
+        )
 
 
 def test_the_diagnostics_tell_the_cameras_apart(
-        cameras: dict[str, Camera], photo: np.ndarray) -> None:
+    cameras: dict[str, Camera], photo: np.ndarray
+) -> None:
     front, rear = cameras['front'], cameras['rear']
     before = int(figures(rear.diagnostics('/robot/rear/image'))['frames_received'])
     front.subscribe('detections')
     front.ask(front.image(photo))
     status = front.diagnostics_until(
-        '/robot/front/image', lambda status: int(figures(status)['frames_processed']) > 0,
-        'a frame is counted')
+        '/robot/front/image',
+        lambda status: int(figures(status)['frames_processed']) > 0,
+        'a frame is counted',
+    )
     assert int(figures(status)['frames_received']) > 0
     assert int(figures(rear.diagnostics('/robot/rear/image'))['frames_received']) == before
 
 
 def test_remapping_gives_two_cameras_of_one_namespace_places_of_their_own(
-        start_node: Callable[..., NodeProcess], photo: np.ndarray) -> None:
+    start_node: Callable[..., NodeProcess], photo: np.ndarray
+) -> None:
     process = start_node(
-        'mapped', ['-r', 'left:=/mapped/left/image', '-r', 'right:=/mapped/right/image'],
-        image_topics="['left', 'right']")
+        'mapped',
+        ['-r', 'left:=/mapped/left/image', '-r', 'right:=/mapped/right/image'],
+        image_topics="['left', 'right']",
+    )
     camera = Camera('mapped', process, topic='right/image', outputs='right/instance_seg')
     camera.subscribe('detections')
     image = camera.image(photo)
@@ -90,8 +106,7 @@ def test_remapping_gives_two_cameras_of_one_namespace_places_of_their_own(
     camera.close()
 
 
-def test_one_model_serves_all(
-        start_node: Callable[..., NodeProcess], large_model: Path) -> None:
+def test_one_model_serves_all(start_node: Callable[..., NodeProcess], large_model: Path) -> None:
     used = []
     for topics in ("['a/image']", "['a/image', 'b/image', 'c/image', 'd/image']"):
         process = start_node(f'memory_{len(used)}', image_topics=topics, model=large_model)

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Rates and means over the last seconds, for fast, slow, irregular and ended streams."""
+
 import pytest
 
 from instance_seg_ros.ros.statistics import StreamStatistics
@@ -31,7 +32,8 @@ def feed(statistics: StreamStatistics, clock: Clock, rate: float, seconds: float
 
 @pytest.mark.parametrize('rate', [0.05, 0.2, 1.0, 7.5, 30.0])
 def test_the_rate_is_right_whenever_one_looks(
-        rate: float, clock: Clock, statistics: StreamStatistics) -> None:
+    rate: float, clock: Clock, statistics: StreamStatistics
+) -> None:
     feed(statistics, clock, rate, 3 / rate + 30)
     started = clock.now
     for fraction in (0.0, 0.3, 0.6, 0.99):
@@ -40,7 +42,8 @@ def test_the_rate_is_right_whenever_one_looks(
 
 
 def test_the_rate_follows_a_change_within_the_window(
-        clock: Clock, statistics: StreamStatistics) -> None:
+    clock: Clock, statistics: StreamStatistics
+) -> None:
     feed(statistics, clock, 30.0, 20)
     feed(statistics, clock, 2.0, 11)
     assert statistics.rate('processed') == pytest.approx(2.0, rel=0.01)
@@ -74,7 +77,8 @@ def test_means_are_those_of_the_window(clock: Clock, statistics: StreamStatistic
 
 
 def test_silence_counts_from_the_last_frame_or_the_start(
-        clock: Clock, statistics: StreamStatistics) -> None:
+    clock: Clock, statistics: StreamStatistics
+) -> None:
     clock.now += 3
     assert statistics.silence() == 3
     statistics.count('received')

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The worker takes the newest item of each source, the sources in turn, through two stages."""
+
 import threading
 from collections.abc import Iterator
 
@@ -99,7 +100,9 @@ class Stages:
         self._free: set[str] = set()
         self.worker: LatestWorker[str, str] = LatestWorker(
             lambda item: self._stage('first', item) and item,
-            lambda item: self._stage('second', item) and None, parallel=parallel)
+            lambda item: self._stage('second', item) and None,
+            parallel=parallel,
+        )
 
     def _stage(self, stage: str, item: str) -> bool:
         with self._changed:
@@ -162,7 +165,8 @@ def test_an_item_that_fails_in_the_first_stage_holds_up_nothing() -> None:
         done.set()
 
     worker: LatestWorker[str, str] = LatestWorker(
-        lambda item: None if item == 'bad' else item, second)
+        lambda item: None if item == 'bad' else item, second
+    )
     worker.submit('a', 'bad')
     worker.submit('b', 'good')
     assert done.wait(TIMEOUT)

@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The trainer is not installed: its packages are imported from the repository."""
+
 import os
 import sys
 from pathlib import Path

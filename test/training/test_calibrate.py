@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Scores that are too high by a known amount are put right."""
+
 import numpy as np
 import pytest
 

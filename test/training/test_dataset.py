@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """COCO files as people export them, and as they get broken."""
+
 import logging
 
 import numpy as np
@@ -40,8 +41,10 @@ def test_run_lengths(toy_data: ToyData, compressed: bool) -> None:
     assert coco_mask.area(load(toy_data)[0].annotations[0].rle) == 40 * 50
 
 
-@pytest.mark.parametrize('segmentation', [
-    [], [[1, 2, 3]], [[]], {'size': [5, 5], 'counts': 'xx'}, {'counts': [1]}, 'text'])
+@pytest.mark.parametrize(
+    'segmentation',
+    [[], [[1, 2, 3]], [[]], {'size': [5, 5], 'counts': 'xx'}, {'counts': [1]}, 'text'],
+)
 def test_a_useless_mask_leaves_the_box(toy_data: ToyData, segmentation) -> None:
     toy_data.content['annotations'][0]['segmentation'] = segmentation
     annotation = load(toy_data)[0].annotations[0]
@@ -62,17 +65,20 @@ def test_crowds_are_neither_object_nor_background(toy_data: ToyData) -> None:
     assert 255 in photo.semantic
 
 
-@pytest.mark.parametrize('bbox, expected', [
-    ([80, 80, 50, 50], [80, 80, 96, 96]), ([-10, -10, 30, 30], [0, 0, 20, 20])])
+@pytest.mark.parametrize(
+    'bbox, expected', [([80, 80, 50, 50], [80, 80, 96, 96]), ([-10, -10, 30, 30], [0, 0, 20, 20])]
+)
 def test_boxes_are_clipped(toy_data: ToyData, bbox: list, expected: list) -> None:
     toy_data.content['annotations'][0]['bbox'] = bbox
     np.testing.assert_array_equal(load(toy_data)[0].annotations[0].box, expected)
 
 
-@pytest.mark.parametrize('bbox', [[200, 200, 5, 5], [10, 10, 0, 5], [1, 2, 3], None,
-                                  [0, 0, float('nan'), 1]])
+@pytest.mark.parametrize(
+    'bbox', [[200, 200, 5, 5], [10, 10, 0, 5], [1, 2, 3], None, [0, 0, float('nan'), 1]]
+)
 def test_impossible_boxes_are_left_out_and_counted(
-        toy_data: ToyData, caplog: pytest.LogCaptureFixture, bbox) -> None:
+    toy_data: ToyData, caplog: pytest.LogCaptureFixture, bbox
+) -> None:
     toy_data.content['annotations'][0]['bbox'] = bbox
     with caplog.at_level(logging.WARNING):
         assert load(toy_data)[0].annotations == []
@@ -80,7 +86,8 @@ def test_impossible_boxes_are_left_out_and_counted(
 
 
 def test_an_unknown_category_is_left_out_and_counted(
-        toy_data: ToyData, caplog: pytest.LogCaptureFixture) -> None:
+    toy_data: ToyData, caplog: pytest.LogCaptureFixture
+) -> None:
     toy_data.content['annotations'][0]['category_id'] = 1234
     with caplog.at_level(logging.WARNING):
         assert load(toy_data)[0].annotations == []
@@ -88,7 +95,8 @@ def test_an_unknown_category_is_left_out_and_counted(
 
 
 def test_missing_images_are_counted_and_the_rest_is_used(
-        toy_data: ToyData, caplog: pytest.LogCaptureFixture) -> None:
+    toy_data: ToyData, caplog: pytest.LogCaptureFixture
+) -> None:
     (toy_data.images / '3.png').unlink()
     with caplog.at_level(logging.WARNING):
         assert len(load(toy_data)) == 7
@@ -105,9 +113,14 @@ def test_an_unknown_class_lists_close_ones(toy_data: ToyData) -> None:
         load(toy_data, ('boxx',))
 
 
-@pytest.mark.parametrize('text, message', [
-    ('{"images": []}', 'lacks annotations, categories'), ('not json', 'cannot be read as JSON'),
-    ('[]', 'is no COCO annotation file')])
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('{"images": []}', 'lacks annotations, categories'),
+        ('not json', 'cannot be read as JSON'),
+        ('[]', 'is no COCO annotation file'),
+    ],
+)
 def test_files_that_are_no_coco_files(toy_data: ToyData, text: str, message: str) -> None:
     toy_data.annotations.write_text(text)
     with pytest.raises(DatasetError, match=message):

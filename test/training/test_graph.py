@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The two files of a model: what cv2.dnn makes of them, and what may go wrong in writing them."""
+
 import resource
 import subprocess
 import sys
@@ -19,6 +20,7 @@ SMALL = NetworkConfig(width=0.125, num_classes=2, proposals=20)
 def nodes_of(text: str) -> dict:
     from google.protobuf import text_format
     from tensorboard.compat.proto import graph_pb2
+
     graph = graph_pb2.GraphDef()
     text_format.Parse(text, graph)
     return {node.name: node for node in graph.node}
@@ -32,11 +34,13 @@ def test_full_size_text_graph_is_the_published_one(published_text_graph: Path) -
         assert ours[name].op == node.op
         assert list(ours[name].input) == [i for i in node.input if not i.startswith('^')]
         assert {k: str(v) for k, v in ours[name].attr.items()} == {
-            k: str(v) for k, v in node.attr.items()}, name
+            k: str(v) for k, v in node.attr.items()
+        }, name
 
 
 def test_published_text_graph_gives_the_same_output(
-        published_text_graph: Path, tmp_path: Path, photo: np.ndarray) -> None:
+    published_text_graph: Path, tmp_path: Path, photo: np.ndarray
+) -> None:
     write_random_model(tmp_path, class_bias={1: 6.0})
     ours = forward_whole_graph(load_whole_graph(tmp_path), photo)
     (tmp_path / 'model.pbtxt').write_bytes(published_text_graph.read_bytes())
@@ -46,15 +50,22 @@ def test_published_text_graph_gives_the_same_output(
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize('width, classes, anchors', [
-    (0.125, 1, 3), (0.25, 90, 12), (0.25, 3, 15)])
+@pytest.mark.parametrize('width, classes, anchors', [(0.125, 1, 3), (0.25, 90, 12), (0.25, 3, 15)])
 def test_cv2_dnn_runs_any_width_and_number_of_classes(
-        tmp_path: Path, photo: np.ndarray, width: float, classes: int, anchors: int) -> None:
+    tmp_path: Path, photo: np.ndarray, width: float, classes: int, anchors: int
+) -> None:
     config = NetworkConfig(
-        width=width, num_classes=classes, anchor_ratios=(0.5, 1.0, 2.0),
-        anchor_sizes=tuple(32.0 * 2 ** k for k in range(anchors // 3)))
-    write_model(config, random_arrays(config, class_bias={classes: 6.0}),
-                tmp_path / 'model.pb', tmp_path / 'model.pbtxt')
+        width=width,
+        num_classes=classes,
+        anchor_ratios=(0.5, 1.0, 2.0),
+        anchor_sizes=tuple(32.0 * 2**k for k in range(anchors // 3)),
+    )
+    write_model(
+        config,
+        random_arrays(config, class_bias={classes: 6.0}),
+        tmp_path / 'model.pb',
+        tmp_path / 'model.pbtxt',
+    )
     rows, masks = forward_whole_graph(load_whole_graph(tmp_path), photo)
     assert masks.shape == (100, classes, 15, 15)
     found = rows[rows[:, 2] > 0.5]
@@ -64,6 +75,7 @@ def test_cv2_dnn_runs_any_width_and_number_of_classes(
 def test_single_numbers_are_stored_where_cv2_dnn_reads_them() -> None:
     # As raw bytes they crash the process at load: this test must not load them.
     from tensorboard.compat.proto import graph_pb2
+
     graph = graph_pb2.GraphDef()
     graph.ParseFromString(frozen_graph(SMALL, random_arrays(SMALL)))
     axes = [n for n in graph.node if n.name.endswith('/axis')]
@@ -87,10 +99,14 @@ def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
         read_arrays(NetworkConfig(width=0.25, num_classes=2), tmp_path / 'a.pb')
 
 
-@pytest.mark.parametrize('change, message', [
-    (lambda arrays: arrays.pop('Conv/biases'), 'no array for Conv/biases'),
-    (lambda arrays: arrays.update({'Conv/biases': np.zeros(3, np.float32)}), 'has the shape'),
-    (lambda arrays: arrays['Conv/biases'].fill(np.nan), 'training diverged')])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda arrays: arrays.pop('Conv/biases'), 'no array for Conv/biases'),
+        (lambda arrays: arrays.update({'Conv/biases': np.zeros(3, np.float32)}), 'has the shape'),
+        (lambda arrays: arrays['Conv/biases'].fill(np.nan), 'training diverged'),
+    ],
+)
 def test_bad_arrays_are_refused(change, message: str) -> None:
     arrays = random_arrays(SMALL)
     change(arrays)
@@ -98,8 +114,9 @@ def test_bad_arrays_are_refused(change, message: str) -> None:
         frozen_graph(SMALL, arrays)
 
 
-@pytest.mark.parametrize('values', [
-    {'width': 0.0}, {'num_classes': 0}, {'anchor_sizes': ()}, {'anchor_ratios': (-1.0,)}])
+@pytest.mark.parametrize(
+    'values', [{'width': 0.0}, {'num_classes': 0}, {'anchor_sizes': ()}, {'anchor_ratios': (-1.0,)}]
+)
 def test_impossible_networks_are_refused(values: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         NetworkConfig(**values)
@@ -110,14 +127,21 @@ def test_a_full_disk_leaves_the_old_model(tmp_path: Path) -> None:
     paths = tmp_path / 'model.pb', tmp_path / 'model.pbtxt'
     write_model(SMALL, random_arrays(SMALL, seed=1), *paths)
     before = [p.read_bytes() for p in paths]
-    code = ('from training.graph import write_random_model; '
-            f'write_random_model({str(tmp_path)!r}, 0.125, 2)')
+    code = (
+        'from training.graph import write_random_model; '
+        f'write_random_model({str(tmp_path)!r}, 0.125, 2)'
+    )
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    result = subprocess.run([sys.executable, '-c', code], cwd=REPOSITORY, preexec_fn=limit,
-                            capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=REPOSITORY,
+        preexec_fn=limit,
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode != 0
     assert 'cannot write' in result.stderr and 'model.pb' in result.stderr
     assert [p.read_bytes() for p in paths] == before

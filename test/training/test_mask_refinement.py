@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The benchmark of masks after refining, on a small data set."""
+
 import json
 import subprocess
 import sys
@@ -16,18 +17,45 @@ tiny = pytest.importorskip('tiny_refiners')
 
 def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, str(REPOSITORY / 'benchmarks' / 'mask_refinement.py'),
-         '--repeats', '0', '--hold-out', '1:0', *map(str, arguments)],
-        cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+        [
+            sys.executable,
+            str(REPOSITORY / 'benchmarks' / 'mask_refinement.py'),
+            '--repeats',
+            '0',
+            '--hold-out',
+            '1:0',
+            *map(str, arguments),
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
 
 
 def test_the_table_tells_a_good_refiner_from_a_bad_one(tmp_path: Path) -> None:
     data = write_toy_data(tmp_path)  # bright red rectangles in front of noise
     figures = {}
-    for name, model in (('good', tiny.red_things(tmp_path / 'red.onnx')),
-                        ('bad', tiny.counting(tmp_path / 'all.onnx', 1.0))):
-        done = run(tmp_path, '--data', data.annotations, data.images, '--model', model,
-                   '--families', 'soft', 'superpixels', '--most', '4', '--output', tmp_path / name)
+    for name, model in (
+        ('good', tiny.red_things(tmp_path / 'red.onnx')),
+        ('bad', tiny.counting(tmp_path / 'all.onnx', 1.0)),
+    ):
+        done = run(
+            tmp_path,
+            '--data',
+            data.annotations,
+            data.images,
+            '--model',
+            model,
+            '--families',
+            'soft',
+            'superpixels',
+            '--most',
+            '4',
+            '--output',
+            tmp_path / name,
+        )
         assert done.returncode == 0, done.stderr
         results = json.loads((tmp_path / name / 'results.json').read_text())
         figures[name] = results['seen']['refiner gan, 128']
@@ -44,12 +72,27 @@ def test_the_table_tells_a_good_refiner_from_a_bad_one(tmp_path: Path) -> None:
 
 def test_masks_of_a_real_detector_are_measured_where_they_lie_on_an_object(tmp_path: Path) -> None:
     data = write_toy_data(tmp_path)
-    found = [{'file_name': f'{i}.png', 'bbox': bbox, 'coarse_mask': np.ones((15, 15)).tolist()}
-             for i, bbox in enumerate(([20, 25, 40, 50], [21, 25, 40, 25 + 6], [60, 60, 30, 30]))]
+    found = [
+        {'file_name': f'{i}.png', 'bbox': bbox, 'coarse_mask': np.ones((15, 15)).tolist()}
+        for i, bbox in enumerate(([20, 25, 40, 50], [21, 25, 40, 25 + 6], [60, 60, 30, 30]))
+    ]
     (tmp_path / 'coarse.json').write_text(json.dumps(found))
-    done = run(tmp_path, '--data', data.annotations, data.images, '--families', 'soft',
-               '--most', '1', '--coarse', 'coarse.json', '--output', 'result',
-               '--model', tiny.unchanged(tmp_path / 'unchanged.onnx'))
+    done = run(
+        tmp_path,
+        '--data',
+        data.annotations,
+        data.images,
+        '--families',
+        'soft',
+        '--most',
+        '1',
+        '--coarse',
+        'coarse.json',
+        '--output',
+        'result',
+        '--model',
+        tiny.unchanged(tmp_path / 'unchanged.onnx'),
+    )
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / 'result' / 'results.json').read_text())
     plain = results['families']['real detector']['bilinear']

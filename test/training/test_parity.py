@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """PyTorch and cv2.dnn compute the same from the same weights."""
+
 from pathlib import Path
 
 import cv2
@@ -17,8 +18,14 @@ from training.graph.tensorflow_files import read_arrays  # noqa: E402
 from training.graph.torch_module import MaskRcnnModule  # noqa: E402
 
 SHIPPED = NetworkConfig(
-    width=0.25, num_classes=1, anchor_sizes=(24.0, 48.0, 96.0, 192.0, 352.0),
-    anchor_ratios=(0.4, 0.8, 1.5), proposals=40, rpn_candidates=1000, score_threshold=0.01)
+    width=0.25,
+    num_classes=1,
+    anchor_sizes=(24.0, 48.0, 96.0, 192.0, 352.0),
+    anchor_ratios=(0.4, 0.8, 1.5),
+    proposals=40,
+    rpn_candidates=1000,
+    score_threshold=0.01,
+)
 FULL = NetworkConfig()
 
 
@@ -34,8 +41,9 @@ def full_size_arrays() -> dict[str, np.ndarray]:
     return arrays
 
 
-@pytest.mark.parametrize('name, size', [
-    ('shipped', (320, 320)), ('shipped', (333, 415)), ('full', (240, 320))])
+@pytest.mark.parametrize(
+    'name, size', [('shipped', (320, 320)), ('shipped', (333, 415)), ('full', (240, 320))]
+)
 def test_same_numbers(tmp_path: Path, photo: np.ndarray, name: str, size: tuple[int, int]) -> None:
     config = SHIPPED if name == 'shipped' else FULL
     weights = REPOSITORY / 'models' / 'person_mask_rcnn.pb'

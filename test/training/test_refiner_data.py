@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What the refiner learns from and is judged by: simulated coarse masks, crops, metrics."""
+
 import json
 from dataclasses import astuple
 from pathlib import Path
@@ -33,18 +34,20 @@ def image(photo: np.ndarray) -> np.ndarray:
 def pasted(box: np.ndarray, coarse: np.ndarray) -> np.ndarray:
     full = np.zeros((HEIGHT, WIDTH), np.uint8)
     x, y, w, h = clip_rois(box[None], HEIGHT, WIDTH)[0].tolist()
-    full[y:y + h, x:x + w] = paste(coarse, box, (x, y), (1, 1), (h, w), outside=True) >= 0.5
+    full[y : y + h, x : x + w] = paste(coarse, box, (x, y), (1, 1), (h, w), outside=True) >= 0.5
     return full
 
 
 class TestSimulator:
     @pytest.mark.parametrize('family', ALL_FAMILIES)
     def test_a_coarse_mask_is_like_the_true_one_but_not_it(
-            self, family: str, image: np.ndarray, mask: np.ndarray) -> None:
+        self, family: str, image: np.ndarray, mask: np.ndarray
+    ) -> None:
         scores = []
         for seed in range(10):
             box, coarse = simulate(
-                family, image, mask, np.zeros_like(mask), np.random.default_rng(seed))
+                family, image, mask, np.zeros_like(mask), np.random.default_rng(seed)
+            )
             assert box.shape == (4,) and box.dtype == np.float32
             assert coarse.shape == (15, 15) and coarse.dtype == np.float32
             assert 0 <= coarse.min() and coarse.max() <= 1
@@ -53,10 +56,12 @@ class TestSimulator:
 
     @pytest.mark.parametrize('family', ALL_FAMILIES)
     def test_the_same_generator_gives_the_same_mask(
-            self, family: str, image: np.ndarray, mask: np.ndarray) -> None:
+        self, family: str, image: np.ndarray, mask: np.ndarray
+    ) -> None:
         others = np.roll(mask, 100, 1) & ~mask
-        one, other = (simulate(family, image, mask, others, np.random.default_rng(5))
-                      for _ in range(2))
+        one, other = (
+            simulate(family, image, mask, others, np.random.default_rng(5)) for _ in range(2)
+        )
         for left, right in zip(one, other, strict=True):
             np.testing.assert_array_equal(left, right)
 
@@ -64,11 +69,15 @@ class TestSimulator:
     @pytest.mark.parametrize('place', ['a corner', 'a pixel', 'the whole image'])
     def test_masks_at_the_limits(self, family: str, place: str, image: np.ndarray) -> None:
         mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-        mask[{'a corner': np.s_[-30:, -20:], 'a pixel': np.s_[7, 9],
-              'the whole image': np.s_[:]}[place]] = 1
+        mask[
+            {'a corner': np.s_[-30:, -20:], 'a pixel': np.s_[7, 9], 'the whole image': np.s_[:]}[
+                place
+            ]
+        ] = 1
         for seed in range(3):
             _, coarse = simulate(
-                family, image, mask, np.zeros_like(mask), np.random.default_rng(seed))
+                family, image, mask, np.zeros_like(mask), np.random.default_rng(seed)
+            )
             assert np.isfinite(coarse).all()
 
     def test_merged_neighbours_take_in_the_other_object(self, image: np.ndarray) -> None:
@@ -79,8 +88,12 @@ class TestSimulator:
         for seed in range(20):
             box, coarse = simulate('neighbours', image, mask, others, np.random.default_rng(seed))
             taken.append(pasted(box, coarse)[60:140, 151:].sum())
-        alone = [pasted(*simulate('box', image, mask, others, np.random.default_rng(seed)))[
-            60:140, 151:].sum() for seed in range(20)]
+        alone = [
+            pasted(*simulate('box', image, mask, others, np.random.default_rng(seed)))[
+                60:140, 151:
+            ].sum()
+            for seed in range(20)
+        ]
         assert np.mean(taken) > 2 * np.mean(alone)
 
     def test_a_family_is_kept_out_of_training(self) -> None:
@@ -112,8 +125,9 @@ class TestMetrics:
         def band(m: np.ndarray) -> np.ndarray:
             inner = np.zeros_like(m)
             y, x = np.nonzero(m)
-            inner[y.min() + 2:y.max() - 1, x.min() + 2:x.max() - 1] = 1
+            inner[y.min() + 2 : y.max() - 1, x.min() + 2 : x.max() - 1] = 1
             return m - inner
+
         a, b = band(mask), band(truth)
         assert a.sum() == b.sum() == 304
         assert scores.boundary_iou == pytest.approx((a & b).sum() / (a | b).sum())
@@ -151,10 +165,17 @@ class TestCrops:
 
     def test_coarse_masks_of_a_real_detector(self, toy_data: ToyData, tmp_path: Path) -> None:
         rows = [
-            {'file_name': 'folder/0.png', 'bbox': [22, 27, 40, 50],
-             'coarse_mask': np.full((15, 15), 0.7).tolist()},
-            {'file_name': '0.png', 'bbox': [0, 0, 10, 10],
-             'coarse_mask': np.zeros((15, 15)).tolist()}]
+            {
+                'file_name': 'folder/0.png',
+                'bbox': [22, 27, 40, 50],
+                'coarse_mask': np.full((15, 15), 0.7).tolist(),
+            },
+            {
+                'file_name': '0.png',
+                'bbox': [0, 0, 10, 10],
+                'coarse_mask': np.zeros((15, 15)).tolist(),
+            },
+        ]
         found = tmp_path / 'found.json'
         found.write_text(json.dumps(rows))
         crops = cut_out(load_all_classes(toy_data.annotations, toy_data.images), coarse=found)
@@ -166,7 +187,8 @@ class TestCrops:
 
     @pytest.mark.parametrize('content', ['', '[{"bbox": [1, 2, 3, 4]}]', '[1]'])
     def test_another_file_instead_of_coarse_masks(
-            self, toy_data: ToyData, tmp_path: Path, content: str) -> None:
+        self, toy_data: ToyData, tmp_path: Path, content: str
+    ) -> None:
         found = tmp_path / 'found.json'
         found.write_text(content)
         with pytest.raises(DatasetError, match='has no coarse masks'):

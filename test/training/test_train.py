@@ -1,5 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Training runs on toy data: they learn, resume exactly, and refuse what does not fit."""
+
 import csv
 import os
 import signal
@@ -18,10 +19,35 @@ pytest.importorskip('torch', reason='the trainer needs PyTorch')
 
 
 def command(data: ToyData, output: Path, *more: str) -> list[str]:
-    return [sys.executable, '-m', 'training.detector', 'train', '--data', str(data.annotations),
-            str(data.images), '--classes', 'box', '--hold-out', '0:0', '--output', str(output),
-            '--width', '0.1', '--batch-size', '2', '--sizes', '1:96', '--anchor-sizes', '32', '64',
-            '--workers', '0', '--threads', '1', *more]
+    return [
+        sys.executable,
+        '-m',
+        'training.detector',
+        'train',
+        '--data',
+        str(data.annotations),
+        str(data.images),
+        '--classes',
+        'box',
+        '--hold-out',
+        '0:0',
+        '--output',
+        str(output),
+        '--width',
+        '0.1',
+        '--batch-size',
+        '2',
+        '--sizes',
+        '1:96',
+        '--anchor-sizes',
+        '32',
+        '64',
+        '--workers',
+        '0',
+        '--threads',
+        '1',
+        *more,
+    ]
 
 
 def run(arguments: list[str]) -> subprocess.CompletedProcess:
@@ -34,10 +60,12 @@ def weights(folder: Path) -> bytes:
 
 @pytest.mark.parametrize('optimizer', ['muon', 'adamw'])
 def test_a_model_that_the_segmenter_takes(
-        toy_data: ToyData, tmp_path: Path, optimizer: str) -> None:
+    toy_data: ToyData, tmp_path: Path, optimizer: str
+) -> None:
     result = run(command(toy_data, tmp_path / 'run', '--steps', '51', '--optimizer', optimizer))
     assert result.returncode == 0, result.stderr
     from instance_seg_ros import Segmenter
+
     segmenter = Segmenter(model=str(tmp_path / 'run' / 'model.yaml'), refiner='none')
     assert segmenter.class_names == {0: 'box'}
     with (tmp_path / 'run' / 'curve.csv').open() as file:
@@ -50,7 +78,11 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(toy_data: ToyData, tmp_path:
     assert whole.returncode == 0, whole.stderr
     process = subprocess.Popen(
         command(toy_data, tmp_path / 'parts', '--steps', '40', '--checkpoint-minutes', '0'),
-        cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     checkpoint = tmp_path / 'parts' / 'checkpoint.pt'
     deadline = time.monotonic() + 300
     while not checkpoint.exists() and time.monotonic() < deadline and process.poll() is None:
@@ -59,8 +91,9 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(toy_data: ToyData, tmp_path:
     _, errors = process.communicate()
     assert process.returncode == 130 and 'the same command resumes' in errors
     assert not (tmp_path / 'parts' / 'model.pb').exists()
-    resumed = run(command(toy_data, tmp_path / 'parts', '--steps', '40',
-                          '--checkpoint-minutes', '0'))
+    resumed = run(
+        command(toy_data, tmp_path / 'parts', '--steps', '40', '--checkpoint-minutes', '0')
+    )
     assert resumed.returncode == 0, resumed.stderr
     assert 'resumed' in resumed.stderr
     assert weights(tmp_path / 'parts') == weights(tmp_path / 'whole')
@@ -85,20 +118,51 @@ def test_a_broken_checkpoint_is_refused(toy_data: ToyData, tmp_path: Path) -> No
 def test_a_shipped_model_is_a_start(toy_data: ToyData, tmp_path: Path) -> None:
     first = run(command(toy_data, tmp_path / 'first', '--steps', '2'))
     assert first.returncode == 0, first.stderr
-    second = run(command(toy_data, tmp_path / 'second', '--steps', '2', '--init',
-                         str(tmp_path / 'first' / 'model.pb')))
+    second = run(
+        command(
+            toy_data,
+            tmp_path / 'second',
+            '--steps',
+            '2',
+            '--init',
+            str(tmp_path / 'first' / 'model.pb'),
+        )
+    )
     assert second.returncode == 0, second.stderr
-    wrong = run(command(toy_data, tmp_path / 'third', '--steps', '2', '--init',
-                        str(REPOSITORY / 'models' / 'person_mask_rcnn.pb')))
+    wrong = run(
+        command(
+            toy_data,
+            tmp_path / 'third',
+            '--steps',
+            '2',
+            '--init',
+            str(REPOSITORY / 'models' / 'person_mask_rcnn.pb'),
+        )
+    )
     assert wrong.returncode == 2 and 'is of another network' in wrong.stderr
 
 
 def test_export_from_a_checkpoint(toy_data: ToyData, tmp_path: Path) -> None:
     assert run(command(toy_data, tmp_path / 'run', '--steps', '2')).returncode == 0
-    result = run([sys.executable, '-m', 'training.detector', 'export', '--run',
-                  str(tmp_path / 'run'), '--output', str(tmp_path / 'out' / 'mine'),
-                  '--data', str(toy_data.annotations), str(toy_data.images),
-                  '--classes', 'box', '--hold-out', '0:0'])
+    result = run(
+        [
+            sys.executable,
+            '-m',
+            'training.detector',
+            'export',
+            '--run',
+            str(tmp_path / 'run'),
+            '--output',
+            str(tmp_path / 'out' / 'mine'),
+            '--data',
+            str(toy_data.annotations),
+            str(toy_data.images),
+            '--classes',
+            'box',
+            '--hold-out',
+            '0:0',
+        ]
+    )
     assert result.returncode == 0, result.stderr
     assert (tmp_path / 'out' / 'mine.pb').read_bytes() == weights(tmp_path / 'run')
 
@@ -107,6 +171,7 @@ def test_samples_follow_the_objects(toy_data: ToyData) -> None:
     """Whatever is done to a photo, box and mask stay on the bright rectangle."""
     from training.detector.augment import Augmentation, Sampler
     from training.detector.dataset import load_photos
+
     photos = load_photos(toy_data.annotations, toy_data.images, ['box'])
     plain = Augmentation(colour=0.0, gray=0.0, blur=0.0, erase=0.0, paste=0.0)
     sampler = Sampler(photos, plain)
@@ -116,7 +181,7 @@ def test_samples_follow_the_objects(toy_data: ToyData) -> None:
         bright = (sample.image[..., 0] > 200) & (sample.image[..., 2] < 90)
         for box, mask in zip(sample.boxes, sample.masks, strict=True):
             x1, y1, x2, y2 = box.round().astype(int)
-            inside = bright[y1 + 3:y2 - 3, x1 + 3:x2 - 3]
+            inside = bright[y1 + 3 : y2 - 3, x1 + 3 : x2 - 3]
             assert inside.mean() > 0.95
             around = cv2.dilate(bright.astype(np.uint8), np.ones((3, 3)))  # masks are half as fine
             assert around[::2, ::2][mask > 200].mean() > 0.95

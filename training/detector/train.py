@@ -147,9 +147,7 @@ class Trainer:
             for step in range(_TEACHER_BATCHES)
         ]
         shape = images[0].shape
-        return Teacher(
-            self.settings.teacher, torch.cat([i for i in images if i.shape == shape])
-        )
+        return Teacher(self.settings.teacher, torch.cat([i for i in images if i.shape == shape]))
 
     # ---- the loop
     def run(self) -> None:

@@ -267,14 +267,7 @@ def _with_ellipse(
     axes = size * rng.uniform(4, 14, 2)
     drawn = mask.copy()
     cv2.ellipse(
-        drawn,
-        centre,
-        (int(axes[0]), int(axes[1])),
-        rng.uniform(0, 180),
-        0,
-        360,
-        value,
-        cv2.FILLED,
+        drawn, centre, (int(axes[0]), int(axes[1])), rng.uniform(0, 180), 0, 360, value, cv2.FILLED
     )
     return drawn
 

@@ -26,12 +26,7 @@ from training.interrupt import noted_interrupt
 from training.optimizer import Muon, takes_muon
 from training.refiner.crops import Crop
 from training.refiner.loader import Batch, BatchMaker, batches
-from training.refiner.losses import (
-    LossSettings,
-    discriminator_loss,
-    generator_loss,
-    mask_loss,
-)
+from training.refiner.losses import LossSettings, discriminator_loss, generator_loss, mask_loss
 from training.refiner.network import MULTIPLE, WIDTHS, Discriminator, Generator
 
 LOG = logging.getLogger(__name__)
