@@ -1,14 +1,14 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Identities of instances across the frames of one camera.
 
-norfair does it (BSD-3-Clause): a Kalman filter for each object and a distance of our own between
-objects and instances. docs/tracking.md compares it with other libraries.
+norfair (BSD-3-Clause) keeps a Kalman filter for each object; the distance between objects and
+instances is ours. docs/tracking.md compares it with other libraries, and says why masks are not
+compared.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,35 +16,21 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.errors import TrackingError
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.tracking.similarity import Box, box_iou, diou_distance, mask_iou
+from instance_seg_ros.tracking.boxes import Box, diou_distance
 
-# 1 - DIoU: beyond it two boxes are never one object. 1.3 lets a person of a 2 Hz camera go on by
-# about its own width between two frames.
+# 1 - DIoU: beyond it two boxes are never one object. 1.3 lets an object go on by about its own
+# width between two frames of a 2 Hz camera.
 MAX_DISTANCE = 1.3
-# Boxes that overlap by less are told apart by their boxes alone.
-CROSSING_IOU = 0.2
-MAX_MISSED_STEPS = 50  # more empty steps of the filter change nothing but its uncertainty
-# Frames that an object may be missing for: its time is limited by max_age instead.
-_UNLIMITED = 1_000_000
-
-
-@dataclass
-class _Seen:
-    """What is remembered of an object: its id, when it was seen, its last mask and where it lay."""
-
-    track_id: int
-    time: float
-    box: Box
-    mask: NDArray[np.uint8] | None
-    origin: tuple[int, int]
+MAX_MISSED_STEPS = 50  # further predictions of an object that is not seen say nothing
+# norfair counts frames; here an object's time is limited by max_age.
+_UNLIMITED_FRAMES = 1_000_000
 
 
 class InstanceTracker:
     """Gives every instance an id that it keeps from frame to frame; for one camera.
 
     Args:
-        max_age: an object that was not seen for this long loses its id, seconds.
-        use_masks: where boxes of a class cross, compare masks as well as boxes.
+        max_age: an object that is not seen for longer than this loses its id, seconds.
 
     Raises:
         TrackingError: norfair is not installed.
@@ -58,11 +44,11 @@ class InstanceTracker:
 
     """
 
-    def __init__(self, max_age: float = 2.0, use_masks: bool = True) -> None:
+    def __init__(self, max_age: float = 2.0) -> None:
         if not 0 < max_age < math.inf:
             raise ValueError(f'max_age is {max_age!r}: expected seconds above 0')
         self._norfair = _import_norfair()
-        self._max_age, self._use_masks = max_age, use_masks
+        self.max_age = max_age
         self.reset()
 
     def reset(self) -> None:
@@ -70,24 +56,13 @@ class InstanceTracker:
         self._next_id = 1
         self._forget_all()
 
-    def _forget_all(self) -> None:
-        self._tracker = self._norfair.Tracker(
-            self._distance, MAX_DISTANCE, hit_counter_max=_UNLIMITED, initialization_delay=0
-        )
-        self._seen: dict[int, _Seen] = {}
-        self._predicted: dict[int, Box] = {}
-        self._instances: Instances | None = None
-        self._boxes: list[Box] = []
-        self._last_time: float | None = None
-        self._interval = 0.0  # seconds between two frames, a running mean
-
     def update(self, instances: Instances, time: float) -> NDArray[np.int64]:
-        """Match the instances of the next frame.
+        """Match the instances of the next frame with the objects so far.
 
         Args:
-            instances: of one frame, in pixels of an image of the camera's size.
+            instances: of one frame; the boxes count.
             time: of the frame, seconds. A time before that of the last frame, such as of a bag
-                that starts again, makes the tracker forget all objects.
+                that starts again, ends all objects; new ones get new ids.
 
         Returns:
             int64 (N,): an id from 1 on for each instance, in the same order.
@@ -95,87 +70,63 @@ class InstanceTracker:
         """
         if self._last_time is not None and time < self._last_time:
             self._forget_all()
-        steps = self._steps(time)
-        self._forget(time)
-        for _ in range(steps - 1):  # the filter predicts one step at a time
+        missed = self._count_missed_frames(time)
+        self._forget_old(time)
+        for _ in range(missed):  # the filter predicts one frame at a time
             self._tracker.update()
-        self._prepare(instances)
+        self._predicted.clear()
         detections = [
-            self._norfair.Detection(
-                points=np.array([box[:2], box[2:]]), data=row, label=int(instances.class_ids[row])
-            )
-            for row, box in enumerate(self._boxes)
+            self._norfair.Detection(points=box.reshape(2, 2), data=tuple(box.tolist()), label=label)
+            for box, label in zip(instances.boxes, instances.class_ids.tolist(), strict=True)
         ]
-        found = self._tracker.update(detections)
-        return self._result(found, detections, time)
+        objects = self._tracker.update(detections)
+        keys = {id(each.last_detection): each.global_id for each in objects}
+        return np.array([self._see(keys[id(each)], time) for each in detections], np.int64)
 
-    def _steps(self, time: float) -> int:
+    def _forget_all(self) -> None:
+        self._tracker = self._norfair.Tracker(
+            self._distance, MAX_DISTANCE, hit_counter_max=_UNLIMITED_FRAMES, initialization_delay=0
+        )
+        self._track_ids: dict[int, int] = {}  # norfair's id of an object to ours
+        self._seen: dict[int, float] = {}  # norfair's id to the time of the last frame with it
+        self._predicted: dict[int, Box] = {}
+        self._last_time: float | None = None
+        self._interval = 0.0  # seconds between two frames, a running mean
+
+    def _count_missed_frames(self, time: float) -> int:
         last, self._last_time = self._last_time, time
         if last is None or time == last:
-            return 1
+            return 0
         elapsed = time - last
         if self._interval == 0:
             self._interval = elapsed
-            return 1
-        steps = max(1, round(elapsed / self._interval))
-        if steps < 3:  # a gap says nothing about the rate
+        missed = round(elapsed / self._interval) - 1
+        if missed < 2:  # a longer gap says nothing about the rate
             self._interval += 0.2 * (elapsed - self._interval)
-        return min(steps, MAX_MISSED_STEPS)
+        return min(max(missed, 0), MAX_MISSED_STEPS)
 
-    def _forget(self, time: float) -> None:
-        self._seen = {
-            key: seen for key, seen in self._seen.items() if time - seen.time <= self._max_age
-        }
+    def _forget_old(self, time: float) -> None:
+        kept = {key for key, seen in self._seen.items() if time - seen <= self.max_age}
+        self._seen = {key: self._seen[key] for key in kept}
+        self._track_ids = {key: self._track_ids[key] for key in kept}
         self._tracker.tracked_objects = [
-            tracked
-            for tracked in self._tracker.tracked_objects
-            if tracked.global_id in self._seen
+            each for each in self._tracker.tracked_objects if each.global_id in kept
         ]
 
-    def _prepare(self, instances: Instances) -> None:
-        self._instances, self._predicted = instances, {}
-        self._boxes = [tuple(box) for box in instances.boxes.tolist()]
-
     def _distance(self, detection: Any, tracked: Any) -> float:
+        # norfair calls this for every pair; an object's estimate is the same in all of them.
         key = tracked.global_id
-        predicted = self._predicted.get(key)
-        if predicted is None:
-            predicted = self._predicted[key] = tuple(tracked.estimate.ravel().tolist())
-        box = self._boxes[detection.data]
-        distance = diou_distance(box, predicted)
-        if not self._use_masks or box_iou(box, predicted) < CROSSING_IOU:
-            return distance
-        return distance + self._mask_penalty(detection.data, self._seen[key], predicted)
+        if key not in self._predicted:
+            x1, y1, x2, y2 = tracked.estimate.ravel().tolist()
+            self._predicted[key] = (x1, y1, x2, y2)
+        return diou_distance(detection.data, self._predicted[key])
 
-    def _mask_penalty(self, row: int, seen: _Seen, predicted: Box) -> float:
-        """Return how much less the masks overlap than their boxes do, at least 0."""
-        instances = self._instances
-        if instances is None or instances.masks is None or seen.mask is None:
-            return 0.0
-        moved = (
-            seen.origin[0] + (predicted[0] + predicted[2] - seen.box[0] - seen.box[2]) / 2,
-            seen.origin[1] + (predicted[1] + predicted[3] - seen.box[1] - seen.box[3]) / 2,
-        )
-        x, y = int(instances.rois[row][0]), int(instances.rois[row][1])
-        overlap = mask_iou(instances.masks[row], (x, y), seen.mask, moved)
-        return max(0.0, box_iou(self._boxes[row], predicted) - overlap)
-
-    def _result(self, found: Any, detections: list[Any], time: float) -> NDArray[np.int64]:
-        instances = self._instances
-        assert instances is not None
-        keys = {id(tracked.last_detection): tracked.global_id for tracked in found}
-        ids = np.zeros(len(detections), np.int64)
-        for row, detection in enumerate(detections):
-            key = keys[id(detection)]
-            ids[row] = self._seen[key].track_id if key in self._seen else self._new_id()
-            x, y = (int(value) for value in instances.rois[row][:2])
-            mask = None if instances.masks is None else instances.masks[row]
-            self._seen[key] = _Seen(int(ids[row]), time, self._boxes[row], mask, (x, y))
-        return ids
-
-    def _new_id(self) -> int:
-        self._next_id += 1
-        return self._next_id - 1
+    def _see(self, key: int, time: float) -> int:
+        if key not in self._track_ids:
+            self._track_ids[key] = self._next_id
+            self._next_id += 1
+        self._seen[key] = time
+        return self._track_ids[key]
 
 
 def _import_norfair() -> Any:
@@ -183,7 +134,7 @@ def _import_norfair() -> Any:
         import norfair
     except ImportError as error:
         raise TrackingError(
-            'tracking needs the package norfair, which is not installed: pip install norfair, or '
-            f'switch tracking off ({error})'
+            'tracking needs the package norfair: pip install "norfair>=2.2,<3", or switch tracking '
+            f'off ({error})'
         ) from error
     return norfair
