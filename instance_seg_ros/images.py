@@ -27,7 +27,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         content = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise ImageError(f'{path}: {error.strerror}. Expected an image file') from None
-    # Not by cv2.imread, which tells on stderr, and in a return value of None, what went wrong.
+    # Not by cv2.imread: it prints the reason to stderr and returns None.
     try:
         image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     except cv2.error as error:  # such as more pixels than OpenCV allows

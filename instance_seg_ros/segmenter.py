@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.class_names import class_ids_of, read_class_names
 from instance_seg_ros.configuration import Configuration, PendingInstances
 from instance_seg_ros.detection import Detections, MaskRcnn
 from instance_seg_ros.detection.frozen_graph import read_weights
 from instance_seg_ros.images import check_image
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.labels import ids_of, read_labels
 from instance_seg_ros.models import SHIPPED_MODEL, find_model
 from instance_seg_ros.refinement.interface import Refiner
 from instance_seg_ros.refinement.loader import load_refiner
@@ -89,7 +89,7 @@ class Segmenter(SettingProperties):
             chosen.low_memory,
         )
         self._chosen = chosen
-        self._names = read_labels(self.manifest.labels, self._detector.num_classes)
+        self._names = read_class_names(self.manifest.labels, self._detector.num_classes)
         self._configuration = self._configure(live, self._load_refiner(live.refiner))
         _log_model(str(chosen.model), self.manifest.name, self.refiner)
 
@@ -331,7 +331,8 @@ class Segmenter(SettingProperties):
         return max(round(pixels / multiple), math.ceil(MIN_IMAGE_SIDE / multiple)) * multiple
 
     def _configure(self, settings: Settings, refiner: Refiner) -> Configuration:
-        class_ids = ids_of(settings.classes, self._names) or frozenset(self._names)
+        wanted = settings.classes or self._names.values()
+        class_ids = class_ids_of(wanted, self._names)
         return Configuration(settings, class_ids, refiner)
 
     def _load_refiner(self, name: str) -> Refiner:

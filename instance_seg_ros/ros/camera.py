@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""One camera: its subscription, the outputs beside it, and what has become of its frames."""
+"""One camera: its subscription, its outputs and the statistics of its frames."""
 
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
