@@ -65,7 +65,6 @@ def draw_instances(
     Raises:
         ImageError: the frame is not such an image, or not of the size that was segmented.
         ValueError: alpha is out of range.
-
     """
     check_image(frame, 'frame')
     if not 0 <= alpha <= 1:

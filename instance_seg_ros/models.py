@@ -80,7 +80,6 @@ class ModelManifest:
 
         Raises:
             ValueError: no such preset.
-
         """
         if preset == EXACT:
             return self
@@ -101,7 +100,6 @@ class ModelManifest:
 
         Raises:
             ModelError: a file differs: cv2.dnn would load it and run with wrong weights.
-
         """
         for role, (algorithm, expected) in self.digests.items():
             path: Path = getattr(self, role)
@@ -138,7 +136,6 @@ def find_model(
 
     Raises:
         ModelError: there is no such model, or one of its files is missing.
-
     """
     weights = str(model_path) or (str(model) if Path(model).suffix == '.pb' else '')
     graph = Path(weights).expanduser()
@@ -167,7 +164,6 @@ def check_recorded_digest(path: Path) -> None:
 
     Raises:
         ModelError: the file differs, or the record cannot be read.
-
     """
     record = path.with_name(f'{path.name}.sha256')
     if not record.is_file():
@@ -212,7 +208,6 @@ def read_manifest(path: Path) -> ModelManifest:
 
     Raises:
         ModelError: the file is missing, is no YAML mapping, or lacks or does not know a key.
-
     """
     import yaml  # only those who load a model need it
 

@@ -38,7 +38,6 @@ class Nets:
         load: returns a net for a text graph.
         graph: the text graphs.
         parallel: number of images that can be in :meth:`detect` at a time, each in nets of its own.
-
     """
 
     def __init__(self, load: Callable[[str], Any], graph: SplitGraph, parallel: int = 1) -> None:
@@ -155,7 +154,6 @@ class _Pool:
     Args:
         make: returns a new net.
         count: number of nets.
-
     """
 
     def __init__(self, make: Callable[[], Any], count: int = 1) -> None:

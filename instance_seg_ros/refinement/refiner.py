@@ -58,7 +58,6 @@ class MaskRefiner:
     Examples:
         >>> refiner = MaskRefiner('models/mask_refiner.onnx', num_threads=2)
         >>> rois, alphas = refiner(image, instances.boxes, instances.coarse)
-
     """
 
     def __init__(
@@ -88,7 +87,6 @@ class MaskRefiner:
         Returns:
             Rois int32 (N, 4), x, y, width, height (they outgrow the boxes), and N probability
             maps float32 of their sizes, one at a time.
-
         """
         refined = self.refine(image_bgr, boxes, coarse)
         return refined.rois, refined.alphas
@@ -124,7 +122,6 @@ class MaskRefiner:
             ImageError: not such an image.
             ValueError: boxes or coarse masks of another shape, boxes that are not finite,
                 coarse masks that are not from 0 to 1, or a number below 0.
-
         """
         deadline = time.perf_counter() + 1e-3 * budget_ms if budget_ms else float('inf')
         if passes < 0 or not budget_ms >= 0:

@@ -53,7 +53,6 @@ def open_refiner(
     Raises:
         ModelError: the file or onnxruntime cannot be used.
         ValueError: the providers are no list of names.
-
     """
     try:
         payload = path.read_bytes()
