@@ -137,6 +137,18 @@ class Settings:
     classes: tuple[str, ...] = setting(
         (), 'Names of the classes to keep; empty: all', Group.RESULTS
     )
+    class_thresholds: tuple[str, ...] = setting(
+        (),
+        'Thresholds of single classes in place of confidence_threshold, such as person:0.6',
+        Group.RESULTS,
+    )
+    min_area: int = setting(
+        0,
+        'Instances with a smaller box are dropped',
+        Group.RESULTS,
+        unit='square pixels',
+        limits=(0, 100_000_000),
+    )
     max_instances: int = setting(
         100,
         'Instances per image at most, those with the best scores',
@@ -150,6 +162,12 @@ class Settings:
         unit='pixels',
         limits=(MIN_IMAGE_SIDE, 16_384),
         zero="the model's own",
+    )
+    tiles: str = setting(
+        '1x1',
+        'For small objects: also segment the image in overlapping tiles, columns x rows such as '
+        '2x2, each for the time of an image',
+        Group.SPEED,
     )
 
     def __post_init__(self) -> None:

@@ -92,7 +92,9 @@ def merge_tiles(whole: Instances, tiles: Sequence[tuple[Tile, Instances]]) -> In
     found.sort(key=lambda each: (each.cut, -float(each.instance.scores[0])))
     merged: list[_Found] = []
     for each in found:
-        same = next((other for other in merged if _same_object(each.instance, other.instance)), None)
+        same = next(
+            (other for other in merged if _same_object(each.instance, other.instance)), None
+        )
         if same is None:
             merged.append(each)
         elif same.cut and each.cut:
@@ -153,7 +155,9 @@ def _same_object(a: Instances, b: Instances) -> bool:
 
 
 def _union(a: Instances, b: Instances) -> Instances:
-    boxes = np.concatenate([np.minimum(a.boxes, b.boxes)[:, :2], np.maximum(a.boxes, b.boxes)[:, 2:]], 1)
+    boxes = np.concatenate(
+        [np.minimum(a.boxes, b.boxes)[:, :2], np.maximum(a.boxes, b.boxes)[:, 2:]], 1
+    )
     start = np.minimum(a.rois[0, :2], b.rois[0, :2])
     end = np.maximum(a.rois[0, :2] + a.rois[0, 2:], b.rois[0, :2] + b.rois[0, 2:])
     rois = np.concatenate([start, end - start])[None].astype(np.int32)
@@ -166,8 +170,13 @@ def _union(a: Instances, b: Instances) -> Instances:
         masks = [mask]
     # The probabilities of the mask head are those of one box: there are none for two.
     return replace(
-        a, boxes=boxes, scores=np.maximum(a.scores, b.scores), rois=rois, masks=masks,
-        refined=a.refined & b.refined, coarse=None,
+        a,
+        boxes=boxes,
+        scores=np.maximum(a.scores, b.scores),
+        rois=rois,
+        masks=masks,
+        refined=a.refined & b.refined,
+        coarse=None,
     )
 
 

@@ -24,11 +24,14 @@ class LiveArguments(TypedDict, total=False):
     nms_threshold: float
     mask_threshold: float
     classes: Sequence[str]
+    class_thresholds: Sequence[str]
+    min_area: int
     max_instances: int
     refiner: str
     refine_passes: int
     refine_budget_ms: float
     input_max_side: int
+    tiles: str
 
 
 class SegmenterArguments(LiveArguments, total=False):
@@ -107,6 +110,30 @@ class SettingProperties(ABC):
         self.update(classes=value)
 
     @property
+    def class_thresholds(self) -> tuple[str, ...]:
+        """The setting ``class_thresholds``, which applies from the next frame.
+
+        Thresholds of single classes in place of confidence_threshold, such as person:0.6.
+        """
+        return self.settings.class_thresholds
+
+    @class_thresholds.setter
+    def class_thresholds(self, value: Sequence[str]) -> None:
+        self.update(class_thresholds=value)
+
+    @property
+    def min_area(self) -> int:
+        """The setting ``min_area``, which applies from the next frame.
+
+        Instances with a smaller box are dropped; in square pixels.
+        """
+        return self.settings.min_area
+
+    @min_area.setter
+    def min_area(self, value: int) -> None:
+        self.update(min_area=value)
+
+    @property
     def max_instances(self) -> int:
         """The setting ``max_instances``, which applies from the next frame.
 
@@ -171,3 +198,16 @@ class SettingProperties(ABC):
     @input_max_side.setter
     def input_max_side(self, value: int) -> None:
         self.update(input_max_side=value)
+
+    @property
+    def tiles(self) -> str:
+        """The setting ``tiles``, which applies from the next frame.
+
+        For small objects: also segment the image in overlapping tiles, columns x rows such as 2x2,
+        each for the time of an image.
+        """
+        return self.settings.tiles
+
+    @tiles.setter
+    def tiles(self, value: str) -> None:
+        self.update(tiles=value)
