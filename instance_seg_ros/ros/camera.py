@@ -24,14 +24,8 @@ from instance_seg_ros.ros.frames import (
     Frame,
 )
 from instance_seg_ros.ros.parameters import names_in
-from instance_seg_ros.ros.qos import (
-    IMAGE_TYPES,
-    LATCHED_QOS,
-    Silence,
-    explain_silence,
-    overridden,
-    profile,
-)
+from instance_seg_ros.ros.qos import LATCHED_QOS, overridden, profile
+from instance_seg_ros.ros.silence import IMAGE_TYPES, Machine, Silence, explain_silence
 from instance_seg_ros.ros.statistics import StreamStatistics
 
 OUTPUT_TYPES = {
@@ -121,6 +115,7 @@ class Camera:
         self._type = Image if values['image_transport'] == 'raw' else CompressedImage
         self._qos = profile(values['input_reliability'], values['input_depth'])
         self._images: Any = None
+        self._machine = Machine()
         qos = profile(values['output_reliability'], values['output_depth'])
         self._outputs = {
             name: self._publisher(message_type, f'{place.outputs}/{name}', qos)
@@ -186,7 +181,7 @@ class Camera:
         type_name = IMAGE_TYPES[0] if self._type is Image else IMAGE_TYPES[1]
         # The subscription's own profile has the overrides.
         qos = self._images.qos_profile if self._images is not None else self._qos
-        return explain_silence(self._node, self.topic, type_name, qos)
+        return explain_silence(self._node, self.topic, type_name, qos, self._machine)
 
     def _count(self, frame: Frame) -> None:
         self.statistics.count('processed')

@@ -36,7 +36,7 @@ from instance_seg_ros.ros.parameters import (
     read_parameters,
     watch_parameters,
 )
-from instance_seg_ros.ros.qos import Silence
+from instance_seg_ros.ros.silence import Silence
 from instance_seg_ros.srv import Segment
 
 NODE_NAME = 'instance_seg'
