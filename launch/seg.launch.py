@@ -6,11 +6,16 @@ The node activates itself. With `autostart:=false` a lifecycle manager does that
 system: its ChangeState events find the node by its name.
 """
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import launch.logging
+import yaml
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch.conditions import IfCondition
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -20,8 +25,10 @@ from launch import LaunchContext, LaunchDescription
 # This file is installed as share/instance_seg_ros/launch/seg.launch.py.
 SHARE = Path(__file__).parent.parent
 LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal']
-BOOLS = ['true', 'false']
-TRANSPORTS = ['large_data', 'shared_memory', 'default']
+BOOLS = {'true': True, 'yes': True, 'on': True, '1': True}
+BOOLS |= {'false': False, 'no': False, 'off': False, '0': False}
+START_PERIOD = 30.0  # seconds; a node that breaks down within them has not started at all
+TRANSPORTS = ['shared_memory', 'large_data', 'default']
 # Where one of these is set, the user has chosen how Fast DDS sends.
 TRANSPORT_VARIABLES = (
     'FASTDDS_BUILTIN_TRANSPORTS',
@@ -64,7 +71,7 @@ PARAMETERS: list[tuple[str, Any, str, list[str]]] = [
     ('speed_preset', str, 'exact, balanced or fast', []),
     ('num_threads', int, 'Threads for inference; 0: all cores', []),
     ('parallel_nets', int, 'Images in the box network at a time', []),
-    ('low_memory', bool, 'No Winograd convolutions: less memory, slower', BOOLS),
+    ('low_memory', bool, 'No Winograd convolutions: less memory, slower', []),
     ('mask_encoding', str, 'How instance_masks carries masks', ['mono8', 'rle']),
     (
         'image_topics',
@@ -76,8 +83,8 @@ PARAMETERS: list[tuple[str, Any, str, list[str]]] = [
     ('image_transport', str, 'Of the camera images', ['raw', 'compressed']),
     ('input_reliability', str, 'Of the subscription to images', ['best_effort', 'reliable']),
     ('output_reliability', str, 'Of all outputs of a frame', ['reliable', 'best_effort']),
-    ('autostart', bool, 'Configure and activate the node at start', BOOLS),
-    ('use_sim_time', bool, 'Take the time from /clock, as in a simulation or with a bag', BOOLS),
+    ('autostart', bool, 'Configure and activate the node at start', []),
+    ('use_sim_time', bool, 'Take the time from /clock, as in a simulation or with a bag', []),
 ]
 
 
@@ -89,7 +96,7 @@ def generate_launch_description() -> LaunchDescription:
             *_parameter_arguments(),
             OpaqueFunction(function=_transports),
             OpaqueFunction(function=_node),
-            _rviz(),
+            OpaqueFunction(function=_rviz),
         ]
     )
 
@@ -129,14 +136,10 @@ def _arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             'respawn',
             default_value='false',
-            choices=BOOLS,
             description='Start the node again where its process has died',
         ),
         DeclareLaunchArgument(
-            'rviz',
-            default_value='false',
-            choices=BOOLS,
-            description='Open RViz with the debug image',
+            'rviz', default_value='false', description='Open RViz with the debug image'
         ),
     ]
 
@@ -157,10 +160,10 @@ def _transports(context: LaunchContext) -> list[SetEnvironmentVariable]:
     """
     Let Fast DDS deliver large images, for all that is launched from here on; others ignore it.
 
-    With its defaults, most images of 640 x 480 are lost between two processes. large_data, Fast
-    DDS's own remedy, also serves images between machines, by TCP; but it and the defaults do not
-    find each other, so every process needs it: the camera, RViz and the terminal with `ros2 topic`.
-    shared_memory gives the defaults more of that, and finds everybody.
+    With its defaults, most images of 640 x 480 are lost between two processes. shared_memory gives
+    the defaults more memory, and finds everybody. large_data, Fast DDS's own remedy, also serves
+    images between machines, by TCP; but it and the defaults do not find each other, so every
+    process needs it: the camera, RViz and the terminal with `ros2 topic`.
     """
     if any(name in context.environment for name in TRANSPORT_VARIABLES):
         return []  # the user's own choice
@@ -180,9 +183,13 @@ def _transports(context: LaunchContext) -> list[SetEnvironmentVariable]:
 
 
 def _node(context: LaunchContext) -> list[LifecycleNode]:
+    params_file = LaunchConfiguration('params_file').perform(context)
+    if not Path(params_file).is_file():
+        raise RuntimeError(f"params_file is '{params_file}': there is no such file")
+    respawn = _bool(context, 'respawn')
     # An argument has the last word, but only where it is given.
     given = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=value_type)
+        name: _parameter(context, name, value_type)
         for name, value_type, _, _ in PARAMETERS
         if LaunchConfiguration(name).perform(context)
     }
@@ -192,28 +199,96 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
             executable='instance_seg_node',
             name=LaunchConfiguration('node_name'),
             namespace=LaunchConfiguration('namespace'),
-            parameters=[LaunchConfiguration('params_file'), *([given] if given else [])],
+            parameters=[params_file, *([given] if given else [])],
             remappings=[('image', LaunchConfiguration('image_topic'))],
             arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
-            respawn=LaunchConfiguration('respawn'),
+            respawn=respawn,
             respawn_delay=2.0,
+            on_exit=None if respawn else _fail_at_start(),
             output='screen',
         )
     ]
 
 
-def _rviz() -> Node:
+def _fail_at_start() -> Callable[[ProcessExited, LaunchContext], None]:
+    """Return what ends the launch, with an exit code other than 0, for a node that cannot start."""
+    started = time.monotonic()
+
+    def on_exit(event: ProcessExited, context: LaunchContext) -> None:
+        running = time.monotonic() - started
+        # Later it is one of many on a robot, and the others go on.
+        if event.returncode != 0 and not context.is_shutdown and running < START_PERIOD:
+            raise RuntimeError(
+                f'{event.process_name} ended after {running:.1f} s with exit code '
+                f'{event.returncode}: its last lines above say why'
+            )
+
+    return on_exit
+
+
+def _rviz(context: LaunchContext) -> list[Node]:
+    if not _bool(context, 'rviz'):
+        return []
+    try:
+        get_package_prefix('rviz2')
+    except PackageNotFoundError:
+        # launch would stop in the middle of its start, and leave the node behind.
+        launch.logging.get_logger('seg.launch').warning(
+            'RViz is left out: rviz2 is not installed (apt install ros-$ROS_DISTRO-rviz2)'
+        )
+        return []
     name = LaunchConfiguration('node_name')
-    return Node(
-        package='rviz2',
-        executable='rviz2',
-        namespace=LaunchConfiguration('namespace'),
-        condition=IfCondition(LaunchConfiguration('rviz')),
-        arguments=['-d', str(SHARE / 'config' / 'seg.rviz')],
-        # The configuration names the topics without a namespace, and with the usual name.
-        remappings=[
-            (f'/instance_seg/{topic}', [name, f'/{topic}'])
-            for topic in ('debug_image', 'label_image')
-        ],
-        output='screen',
-    )
+    return [
+        Node(
+            package='rviz2',
+            executable='rviz2',
+            namespace=LaunchConfiguration('namespace'),
+            arguments=['-d', str(SHARE / 'config' / 'seg.rviz')],
+            # The configuration names the topics without a namespace, and with the usual name.
+            remappings=[
+                (f'/instance_seg/{topic}', [name, f'/{topic}'])
+                for topic in ('debug_image', 'label_image')
+            ],
+            output='screen',
+        )
+    ]
+
+
+# --- what the arguments say
+
+
+def _bool(context: LaunchContext, name: str) -> bool:
+    text = LaunchConfiguration(name).perform(context)
+    value = BOOLS.get(text.lower())
+    if value is None:
+        raise RuntimeError(f"{name} is '{text}': expected true or false")
+    return value
+
+
+def _parameter(context: LaunchContext, name: str, value_type: Any) -> ParameterValue:
+    text = LaunchConfiguration(name).perform(context)
+    if value_type is bool:
+        return ParameterValue(_bool(context, name), value_type=bool)
+    if value_type in (int, float):
+        try:
+            return ParameterValue(value_type(text), value_type=value_type)
+        except ValueError:
+            expected = 'a whole number' if value_type is int else 'a number'
+            raise RuntimeError(f"{name} is '{text}': expected {expected}") from None
+    if value_type == list[str]:
+        # Without an empty text: an empty list has no type.
+        return ParameterValue(_texts(name, text) or [''], value_type=list[str])
+    return ParameterValue(text, value_type=str)
+
+
+def _texts(name: str, text: str) -> list[str]:
+    """Read a list as in YAML, or without brackets: ['person', 'dog'], [person, dog], person."""
+    if not text.lstrip().startswith('['):
+        return [part.strip() for part in text.split(',') if part.strip()]
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError:
+        values = None
+    if not isinstance(values, list) or any(isinstance(value, (list, dict)) for value in values):
+        raise RuntimeError(f"{name} is '{text}': expected a list, such as ['person', 'dog']")
+    return [str(value) for value in values]
