@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ImageError
+from instance_seg_ros.images import check_image
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.label_layout import Rectangle, place_labels
 
@@ -66,7 +67,7 @@ def draw_instances(
         ValueError: alpha is out of range.
 
     """
-    _check_frame(frame)
+    check_image(frame, 'frame')
     if not 0 <= alpha <= 1:
         raise ValueError(f'alpha is {alpha!r}: expected a number from 0 to 1')
     canvas = frame.copy()
@@ -127,18 +128,6 @@ class _Style:
         if side < _SMALL_IMAGE:
             return cls(1, _SMALLEST_TEXT)
         return cls(max(2, round(side / 450)), max(_USUAL_TEXT, side / 85))
-
-
-def _check_frame(frame: Any) -> None:
-    if not isinstance(frame, np.ndarray):
-        raise ImageError(
-            f'frame is a {type(frame).__name__}: expected a numpy array uint8 (H, W, 3), BGR'
-        )
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
-        raise ImageError(
-            f'frame has the shape {frame.shape} and the type {frame.dtype}: expected '
-            'uint8 (H, W, 3), BGR'
-        )
 
 
 # ---- what to draw

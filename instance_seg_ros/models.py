@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from instance_seg_ros.detection.text_graph import read_text_graph, split
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.settings import EXACT
 
 COCO_MODEL = 'mask_rcnn_inception_v2_coco'
 SHIPPED_MODEL = 'person_mask_rcnn'
@@ -18,8 +20,7 @@ SHIPPED_REFINER = 'mask_refiner.onnx'
 SEARCH_PATH_VARIABLE = 'INSTANCE_SEG_ROS_MODELS'
 DEFAULT_INPUT_MAX_SIDE = 1365  # of the published pipeline config
 
-EXACT = 'exact'
-
+_COCO_CLASSES = 90
 _FILES = ('weights', 'text_graph', 'labels')
 _NUMBERS = ('input_max_side', 'proposals')
 _LARGEST_UPSCALE = 4.0
@@ -126,56 +127,44 @@ class ModelManifest:
                 )
 
 
-def find_model(name: str = 'auto') -> ModelManifest:
-    """Find a model.
+def find_model(
+    model: str | Path = 'auto',
+    *,
+    model_path: str | Path = '',
+    text_graph_path: str | Path = '',
+    labels_path: str | Path = '',
+) -> ModelManifest:
+    """Find the files of a model. Every way to name a model ends here, so all follow one rule.
+
+    1. ``model_path``, or a ``model`` that ends in .pb, is a frozen graph. The manifest that names
+       it describes it, if there is one beside it or among the installed models. Without one, the
+       text graph is the .pbtxt of the same name and the label file the ``_labels.txt`` of the same
+       name; where that is missing, a model of 90 classes has COCO's.
+    2. Otherwise ``model`` is a name, the path of a manifest, or ``auto``.
+    3. ``text_graph_path`` and ``labels_path`` replace the files that were found so.
 
     Args:
-        name: ``auto`` (the COCO model where its files are installed, else the shipped one), a
-            model's name, or the path of a manifest (.yaml).
+        model: ``auto`` (the COCO model where its files are installed, else the shipped one), a
+            model's name, the path of a manifest (.yaml), or the path of a frozen graph (.pb).
+        model_path: a frozen graph; goes before ``model``. Empty: as ``model`` says.
+        text_graph_path, labels_path: files in place of those of the model. Empty: its own.
 
     Raises:
         ModelError: there is no such model, or one of its files is missing.
 
     """
-    if name == 'auto':
-        return _auto()
-    path = Path(name).expanduser()
-    if path.suffix in ('.yaml', '.yml'):
-        return _complete(read_manifest(path))
-    for folder in model_folders():
-        if (folder / f'{name}.yaml').is_file():
-            return _complete(read_manifest(folder / f'{name}.yaml'))
-    known = sorted({p.stem for folder in model_folders() for p in folder.glob('*.yaml')})
-    raise ModelError(
-        f'model {name!r}: not found. Known are auto, {", ".join(known) or "none"}; or give the '
-        f'path of a manifest (.yaml), or add a folder to {SEARCH_PATH_VARIABLE}'
-    )
-
-
-def from_files(weights: str, text_graph: str, labels: str, model: str = 'auto') -> ModelManifest:
-    """Return the manifest of a plain trio of files; a path left empty is taken from ``model``.
-
-    Raises:
-        ModelError: the labels or the text graph of other weights cannot be guessed.
-
-    """
-    if weights and not (text_graph and labels):
-        stem = Path(weights).expanduser()
-        text_graph = text_graph or str(stem.with_suffix('.pbtxt'))
-        labels = labels or str(stem.with_name(f'{stem.stem}_labels.txt'))
-    if weights:
-        paths = [Path(path).expanduser() for path in (weights, text_graph, labels)]
-        given = ModelManifest(paths[0].stem, paths[0], paths[1], paths[2])
-    else:
-        base = find_model(model)
-        changed = {
-            key: Path(value).expanduser()
-            for key, value in (('text_graph', text_graph), ('labels', labels))
-            if value
-        }
-        digests = {role: d for role, d in base.digests.items() if role not in changed}
-        given = replace(base, digests=digests, **changed)  # type: ignore[arg-type]
-    return _complete(given)
+    weights = str(model_path) or (str(model) if Path(model).suffix == '.pb' else '')
+    found = _of_weights(Path(weights).expanduser()) if weights else _of_name(str(model))
+    given = {
+        role: Path(path).expanduser()
+        for role, path in (('text_graph', text_graph_path), ('labels', labels_path))
+        if str(path)
+    }
+    digests = {role: digest for role, digest in found.digests.items() if role not in given}
+    found = replace(found, digests=digests, **given)  # type: ignore[arg-type]
+    if not found.labels.is_file() and 'labels' not in given:
+        found = replace(found, labels=_coco_labels_for(found) or found.labels)
+    return _complete(found)
 
 
 def find_refiner() -> Path | None:
@@ -336,6 +325,48 @@ def _folders_of_the_user() -> list[Path]:
     return [Path(entry).expanduser() for entry in entries if entry]
 
 
+def _of_weights(weights: Path) -> ModelManifest:
+    """Return the manifest that names a frozen graph, or one of the files beside it."""
+    for folder in (weights.parent, *model_folders()):
+        for path in sorted(folder.glob('*.yaml')):
+            try:
+                manifest = read_manifest(path)
+            except ModelError:  # another program's file that lies there by chance
+                continue
+            if manifest.weights.resolve() == weights.resolve():
+                return manifest
+    labels = weights.with_name(f'{weights.stem}_labels.txt')
+    return ModelManifest(weights.stem, weights, weights.with_suffix('.pbtxt'), labels)
+
+
+def _of_name(name: str) -> ModelManifest:
+    if name == 'auto':
+        return _auto()
+    path = Path(name).expanduser()
+    if path.suffix in ('.yaml', '.yml'):
+        return read_manifest(path)
+    for folder in model_folders():
+        if (folder / f'{name}.yaml').is_file():
+            return read_manifest(folder / f'{name}.yaml')
+    known = sorted({p.stem for folder in model_folders() for p in folder.glob('*.yaml')})
+    raise ModelError(
+        f'model {name!r}: not found. Known are auto, {", ".join(known) or "none"}; or give the '
+        f'path of a manifest (.yaml) or of a frozen graph (.pb), or add a folder to '
+        f'{SEARCH_PATH_VARIABLE}'
+    )
+
+
+def _coco_labels_for(manifest: ModelManifest) -> Path | None:
+    """Return COCO's label file for a model of its 90 classes, None for others."""
+    if not manifest.text_graph.is_file():
+        return None
+    graph = split(read_text_graph(manifest.text_graph), manifest.text_graph)
+    if graph.num_classes != _COCO_CLASSES:
+        return None
+    manifests = (folder / f'{COCO_MODEL}.yaml' for folder in model_folders())
+    return next((read_manifest(path).labels for path in manifests if path.is_file()), None)
+
+
 def _auto() -> ModelManifest:
     shipped = None
     for folder in model_folders():
@@ -350,15 +381,20 @@ def _auto() -> ModelManifest:
             f'{", ".join(map(str, model_folders())) or "any known folder"}. Install the package '
             f'again, or add the folder of its models to {SEARCH_PATH_VARIABLE}'
         )
-    return _complete(read_manifest(shipped))
+    return read_manifest(shipped)
 
 
 def _complete(manifest: ModelManifest) -> ModelManifest:
-    missing = manifest.missing_files()
+    missing = [
+        f'{role.replace("_", " ")} {path}'
+        for role in _FILES
+        if not (path := getattr(manifest, role)).is_file()
+    ]
     if missing:
         raise ModelError(
-            f'model {manifest.name!r}: {", ".join(map(str, missing))} '
+            f'model {manifest.name!r}: {", ".join(missing)} '
             f'{"is" if len(missing) == 1 else "are"} missing. See docs/models.md for where to get '
-            f'the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names'
+            f'the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names, or give '
+            'their paths as model_path, text_graph_path and labels_path'
         )
     return manifest

@@ -12,22 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import launch.logging
-import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
-from launch_ros.parameter_descriptions import ParameterValue
 
+from instance_seg_ros.ros.settings import all_settings
+from instance_seg_ros.schema import Group, Setting
 from launch import LaunchContext, LaunchDescription
 
 # This file is installed as share/instance_seg_ros/launch/seg.launch.py.
 SHARE = Path(__file__).parent.parent
 LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal']
-BOOLS = {'true': True, 'yes': True, 'on': True, '1': True}
-BOOLS |= {'false': False, 'no': False, 'off': False, '0': False}
-START_PERIOD = 30.0  # seconds; a node that breaks down within them has not started at all
 TRANSPORTS = ['shared_memory', 'large_data', 'default']
 # Where one of these is set, the user has chosen how Fast DDS sends.
 TRANSPORT_VARIABLES = (
@@ -35,56 +32,19 @@ TRANSPORT_VARIABLES = (
     'FASTDDS_DEFAULT_PROFILES_FILE',
     'FASTRTPS_DEFAULT_PROFILES_FILE',
 )
-# The arguments that set a parameter of the node: name, type, description and choices. None has a
-# default here, so that there is but one default, in params_file. A test compares names, types and
-# choices with the node's own. The node is not imported: it may need a virtual environment that
-# `ros2 launch` runs outside of.
-PARAMETERS: list[tuple[str, Any, str, list[str]]] = [
-    ('model', str, 'Name of a model, path of its manifest, or auto', []),
-    ('model_path', str, 'Frozen graph (.pb), in place of the one that the model names', []),
-    ('text_graph_path', str, 'Text graph (.pbtxt), in place of the one that the model names', []),
-    ('labels_path', str, 'Label file, in place of the one that the model names', []),
-    ('refiner', str, 'What sharpens the masks: auto, none, smooth, gan or the path of a model', []),
-    ('refine_passes', int, 'At most so many passes of a learned refiner', []),
-    (
-        'refine_budget_ms',
-        float,
-        'Time of a learned refiner for all instances of a frame, in milliseconds; 0: no limit',
-        [],
+START_PERIOD = 30.0  # seconds; a node that breaks down within them has not started at all
+# The arguments that set a parameter of the node. None has a default here, so that there is but one
+# default, in params_file. The settings need neither rclpy nor OpenCV, which may be in a virtual
+# environment that `ros2 launch` runs outside of.
+PARAMETERS = [
+    *all_settings(),
+    Setting(
+        'use_sim_time',
+        False,
+        'bool',
+        'Take the time from /clock, as in a simulation or with a bag',
+        Group.LIFECYCLE,
     ),
-    ('confidence_threshold', float, 'Instances with a lower score are dropped, 0 to 1', []),
-    (
-        'nms_threshold',
-        float,
-        'Of two boxes of a class that overlap more than this, one is dropped, 0 to 1',
-        [],
-    ),
-    (
-        'mask_threshold',
-        float,
-        'Pixels with at least this probability belong to the instance, 0 to 1',
-        [],
-    ),
-    ('classes', list[str], "Names of the classes to keep: classes:=\"['person', 'dog']\"", []),
-    ('max_instances', int, 'At most this many instances per image', []),
-    ('input_max_side', int, 'Larger images are scaled down to this side, in pixels', []),
-    ('speed_preset', str, 'exact, balanced or fast', []),
-    ('num_threads', int, 'Threads for inference; 0: all cores', []),
-    ('parallel_nets', int, 'Images in the box network at a time', []),
-    ('low_memory', bool, 'No Winograd convolutions: less memory, slower', []),
-    ('mask_encoding', str, 'How instance_masks carries masks', ['mono8', 'rle']),
-    (
-        'image_topics',
-        list[str],
-        'Several cameras, in place of image_topic: '
-        "image_topics:=\"['/front/image', '/rear/image']\"",
-        [],
-    ),
-    ('image_transport', str, 'Of the camera images', ['raw', 'compressed']),
-    ('input_reliability', str, 'Of the subscription to images', ['best_effort', 'reliable']),
-    ('output_reliability', str, 'Of all outputs of a frame', ['reliable', 'best_effort']),
-    ('autostart', bool, 'Configure and activate the node at start', []),
-    ('use_sim_time', bool, 'Take the time from /clock, as in a simulation or with a bag', []),
 ]
 
 
@@ -147,12 +107,12 @@ def _arguments() -> list[DeclareLaunchArgument]:
 def _parameter_arguments() -> list[DeclareLaunchArgument]:
     return [
         DeclareLaunchArgument(
-            name,
+            setting.name,
             default_value='',
-            description=f'{description}; empty: as params_file says',
-            **({'choices': ['', *choices]} if choices else {}),
+            description=f'{setting.help}; empty: as params_file says',
+            **({'choices': ['', *setting.choices]} if setting.choices else {}),
         )
-        for name, _, description, choices in PARAMETERS
+        for setting in PARAMETERS
     ]
 
 
@@ -188,11 +148,7 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
         raise RuntimeError(f"params_file is '{params_file}': there is no such file")
     respawn = _bool(context, 'respawn')
     # An argument has the last word, but only where it is given.
-    given = {
-        name: _parameter(context, name, value_type)
-        for name, value_type, _, _ in PARAMETERS
-        if LaunchConfiguration(name).perform(context)
-    }
+    given = _parameters(context)
     return [
         LifecycleNode(
             package='instance_seg_ros',
@@ -258,37 +214,17 @@ def _rviz(context: LaunchContext) -> list[Node]:
 
 
 def _bool(context: LaunchContext, name: str) -> bool:
-    text = LaunchConfiguration(name).perform(context)
-    value = BOOLS.get(text.lower())
-    if value is None:
-        raise RuntimeError(f"{name} is '{text}': expected true or false")
-    return value
+    setting = Setting(name, False, 'bool', '', Group.LIFECYCLE)
+    return bool(setting.convert(LaunchConfiguration(name).perform(context)))
 
 
-def _parameter(context: LaunchContext, name: str, value_type: Any) -> ParameterValue:
-    text = LaunchConfiguration(name).perform(context)
-    if value_type is bool:
-        return ParameterValue(_bool(context, name), value_type=bool)
-    if value_type in (int, float):
-        try:
-            return ParameterValue(value_type(text), value_type=value_type)
-        except ValueError:
-            expected = 'a whole number' if value_type is int else 'a number'
-            raise RuntimeError(f"{name} is '{text}': expected {expected}") from None
-    if value_type == list[str]:
-        # Without an empty text: an empty list has no type.
-        return ParameterValue(_texts(name, text) or [''], value_type=list[str])
-    return ParameterValue(text, value_type=str)
-
-
-def _texts(name: str, text: str) -> list[str]:
-    """Read a list as in YAML, or without brackets: ['person', 'dog'], [person, dog], person."""
-    if not text.lstrip().startswith('['):
-        return [part.strip() for part in text.split(',') if part.strip()]
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError:
-        values = None
-    if not isinstance(values, list) or any(isinstance(value, (list, dict)) for value in values):
-        raise RuntimeError(f"{name} is '{text}': expected a list, such as ['person', 'dog']")
-    return [str(value) for value in values]
+def _parameters(context: LaunchContext) -> dict[str, Any]:
+    """Return the parameters that arguments give, in their types."""
+    values = {}
+    for setting in PARAMETERS:
+        text = LaunchConfiguration(setting.name).perform(context)
+        if text:
+            value = setting.convert(text)
+            # A parameter cannot be an empty list: [''] stands for it.
+            values[setting.name] = list(value or ('',)) if isinstance(value, tuple) else value
+    return values

@@ -16,7 +16,6 @@ from instance_seg_ros.refinement.smoother import CONTEXT
 if TYPE_CHECKING:
     import onnxruntime
 
-CPU = 'CPUExecutionProvider'
 PASSES = (128, 256)  # pixels a side: the second pass refines the result of the first
 MULTIPLE = 16  # of the sides of what the network takes
 
