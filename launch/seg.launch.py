@@ -20,7 +20,7 @@ from launch_ros.actions import LifecycleNode, Node
 
 from instance_seg_ros.ros.settings import all_settings
 from instance_seg_ros.schema import Group, Setting
-from launch import LaunchContext, LaunchDescription
+from launch import Action, LaunchContext, LaunchDescription
 
 # This file is installed as share/instance_seg_ros/launch/seg.launch.py.
 SHARE = Path(__file__).parent.parent
@@ -51,13 +51,7 @@ PARAMETERS = [
 def generate_launch_description() -> LaunchDescription:
     """Describe the arguments, the node, and RViz where it is asked for."""
     return LaunchDescription(
-        [
-            *_arguments(),
-            *_parameter_arguments(),
-            OpaqueFunction(function=_transports),
-            OpaqueFunction(function=_node),
-            OpaqueFunction(function=_rviz),
-        ]
+        [*_arguments(), *_parameter_arguments(), OpaqueFunction(function=_start)]
     )
 
 
@@ -114,6 +108,11 @@ def _parameter_arguments() -> list[DeclareLaunchArgument]:
         )
         for setting in PARAMETERS
     ]
+
+
+def _start(context: LaunchContext) -> list[Action]:
+    """Return all that is to be started, once every argument is found to be usable."""
+    return [*_transports(context), *_node(context), *_rviz(context)]
 
 
 def _transports(context: LaunchContext) -> list[SetEnvironmentVariable]:

@@ -39,6 +39,7 @@ from instance_seg_ros.ros.parameters import (
 )
 from instance_seg_ros.ros.settings import COMPRESSED
 from instance_seg_ros.ros.silence import Silence
+from instance_seg_ros.ros.what_runs import what_runs
 from instance_seg_ros.srv import Segment
 
 NODE_NAME = 'instance_seg'
@@ -114,7 +115,10 @@ class InstanceSegNode(LifecycleNode):
             self._fail('configure', error)
             return FAILURE
         self._problem, self._lifecycle = '', 'inactive'
-        self.get_logger().info(f'configured in {time.monotonic() - started:.1f} s')
+        seconds = time.monotonic() - started
+        self.get_logger().info(
+            f'configured in {seconds:.1f} s: {what_runs(self._loaded_engine().segmenter)}'
+        )
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -130,10 +134,8 @@ class InstanceSegNode(LifecycleNode):
             return FAILURE
         self._problem, self._lifecycle = '', 'active'
         self._publish_info()
-        segmenter = self._loaded_engine().segmenter
         self.get_logger().info(
-            f'ready: model {segmenter.model_name}, refiner {segmenter.refiner}, images from '
-            f'{", ".join(camera.topic for camera in self._cameras)}'
+            f'ready: images from {", ".join(camera.topic for camera in self._cameras)}'
         )
         return result
 
