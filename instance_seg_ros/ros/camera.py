@@ -25,8 +25,9 @@ from instance_seg_ros.ros.frames import (
 )
 from instance_seg_ros.ros.qos import LATCHED_QOS, overridden, profile
 from instance_seg_ros.ros.settings import COMPRESSED, NodeSettings
-from instance_seg_ros.ros.silence import IMAGE_TYPES, Machine, Silence, explain_silence
+from instance_seg_ros.ros.silence import IMAGE_TYPES, Silence, explain_silence
 from instance_seg_ros.ros.statistics import StreamStatistics
+from instance_seg_ros.ros.surroundings import Machine
 
 OUTPUT_TYPES = {
     DETECTIONS: Detection2DArray,

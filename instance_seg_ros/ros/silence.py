@@ -8,23 +8,21 @@ speaks for, the evidence and what to do.
 
 import difflib
 import os
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rclpy import get_rmw_implementation_identifier
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
 from instance_seg_ros.ros import dds_processes
 from instance_seg_ros.ros.dds_processes import Participant
+from instance_seg_ros.ros.surroundings import Machine, Surroundings
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 PAGE = 'docs/no-image-arrives.md'
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE to this package's config/fastdds.xml"
 MOST_SUGGESTIONS = 5
-LOOK_PERIOD = 10.0  # seconds between two looks at the processes, which take tens of milliseconds
 # With less shared memory, Fast DDS sends an image of 1920 x 1080 in pieces that are lost.
 LARGE_IMAGE = 6 << 20
 PROFILE_MEMORY = 28 << 20  # what a process takes with config/fastdds.xml
@@ -45,21 +43,6 @@ class Silence:
     can_match: bool
 
 
-class Machine:
-    """The DDS participants of this machine, looked at now and then."""
-
-    def __init__(self) -> None:
-        self._looked_at = -LOOK_PERIOD
-        self._participants: list[Participant] = []
-
-    def participants(self) -> list[Participant]:
-        """Return them as they were at most LOOK_PERIOD ago."""
-        if time.monotonic() - self._looked_at > LOOK_PERIOD:
-            self._participants = dds_processes.participants()
-            self._looked_at = time.monotonic()
-        return self._participants
-
-
 def explain_silence(
     node: Node, topic: str, type_name: str, qos: QoSProfile, machine: Machine
 ) -> Silence:
@@ -77,7 +60,7 @@ def explain_silence(
         What is wrong, as far as can be seen from here. Publishers are named with their QoS.
     """
     publishers = node.get_publishers_info_by_topic(topic)
-    around = _Surroundings(node, topic, machine)
+    around = Surroundings(node, topic, machine)
     if not publishers:
         return Silence(f'nobody publishes {topic}{_why_unpublished(around, type_name)}', False)
     problems = [_problem(publisher, type_name, qos) for publisher in publishers]
@@ -87,63 +70,6 @@ def explain_silence(
         publisher for publisher, problem in zip(publishers, problems, strict=True) if not problem
     ]
     return Silence(_why_undelivered(around, matching), True)
-
-
-class _Surroundings:
-    """What this node can see of others."""
-
-    def __init__(self, node: Node, topic: str, machine: Machine) -> None:
-        self.node, self.topic, self._machine = node, topic, machine
-        self.domain = node.context.get_domain_id()
-        self.middleware = get_rmw_implementation_identifier()
-        self.fast_dds = 'fastrtps' in self.middleware
-
-    @property
-    def own(self) -> Participant | None:
-        """This process in its domain; None where it cannot be seen."""
-        return next((p for p in self._here(self.domain) if p.pid == os.getpid()), None)
-
-    @property
-    def others(self) -> list[Participant]:
-        """Those of the same domain, without the command line's."""
-        return [p for p in self._here(self.domain) if p.pid != os.getpid() and not p.is_tool]
-
-    @property
-    def elsewhere(self) -> list[Participant]:
-        """Those of other domains, without the command line's."""
-        return [
-            p for p in self._machine.participants() if p.domain != self.domain and not p.is_tool
-        ]
-
-    def strangers(self) -> list[Participant]:
-        """Those of the same domain that other users run."""
-        user = dds_processes.user_name(os.getuid())
-        return [p for p in self.others if p.user != user]
-
-    def process_of(self, publisher: Any) -> Participant | None:
-        """Return the publisher's process; None where it cannot be seen from here."""
-        # Fast DDS writes the machine and the process into what names a participant.
-        if not self.fast_dds:
-            return None
-        low = int.from_bytes(bytes(publisher.endpoint_gid[4:6]), 'little')
-        found = (p for p in self.others if p.pid is not None and p.pid & 0xFFFF == low)
-        return next(found, None)
-
-    def is_here(self, publisher: Any) -> bool:
-        """Whether the publisher is on this machine, containers included."""
-        own = next(
-            (
-                info
-                for info in self.node.get_subscriptions_info_by_topic(self.topic)
-                if info.node_name == self.node.get_name()
-                and info.node_namespace == self.node.get_namespace()
-            ),
-            None,
-        )
-        return own is not None and publisher.endpoint_gid[:4] == own.endpoint_gid[:4]
-
-    def _here(self, domain: int) -> list[Participant]:
-        return [p for p in self._machine.participants() if p.domain == domain]
 
 
 # --- somebody publishes, but it does not match
@@ -172,7 +98,7 @@ def _problem(publisher: Any, type_name: str, qos: QoSProfile) -> str:
 # --- somebody publishes and matches, but nothing arrives
 
 
-def _why_undelivered(around: _Surroundings, publishers: list[Any]) -> str:
+def _why_undelivered(around: Surroundings, publishers: list[Any]) -> str:
     for publisher in publishers:
         reason = _fast_dds_problem(around, publisher) if around.fast_dds else ''
         if reason:
@@ -183,7 +109,7 @@ def _why_undelivered(around: _Surroundings, publishers: list[Any]) -> str:
     )
 
 
-def _fast_dds_problem(around: _Surroundings, publisher: Any) -> str:
+def _fast_dds_problem(around: Surroundings, publisher: Any) -> str:
     if not around.is_here(publisher):
         return _other_machine(around, publisher)
     process = around.process_of(publisher)
@@ -206,7 +132,7 @@ def _fast_dds_problem(around: _Surroundings, publisher: Any) -> str:
     return missing or _little_memory(process)
 
 
-def _other_machine(around: _Surroundings, publisher: Any) -> str:
+def _other_machine(around: Surroundings, publisher: Any) -> str:
     if _is_nameless(publisher):
         return (
             'it is on another machine, which is heard but does not hear this one. A firewall may '
@@ -218,7 +144,7 @@ def _other_machine(around: _Surroundings, publisher: Any) -> str:
     )
 
 
-def _no_memory(around: _Surroundings, process: Participant | None) -> str:
+def _no_memory(around: Surroundings, process: Participant | None) -> str:
     """Return why one of the two shares no memory; empty where both do, or do by TCP."""
     without = [p for p in (process, around.own) if p is not None and p.memory == 0]
     space = dds_processes.free_shared_memory()
@@ -230,7 +156,7 @@ def _no_memory(around: _Surroundings, process: Participant | None) -> str:
         return (
             f'{names} got no shared memory: /dev/shm has {size} MiB, {free} MiB of them free, and '
             f'each process needs {PROFILE_MEMORY // MIB} MiB. In Docker take --shm-size=1g or '
-            f'--ipc=host {_see("dev-shm-is-too-small")}'
+            f'--ipc=host {_see("shared-memory-is-too-small")}'
         )
     return (
         f'{names} shares no memory, so that images go by UDP, and large ones are lost. Unset '
@@ -255,7 +181,7 @@ def _little_memory(process: Participant | None) -> str:
 # --- nobody publishes, as far as this node knows
 
 
-def _why_unpublished(around: _Surroundings, type_name: str) -> str:
+def _why_unpublished(around: Surroundings, type_name: str) -> str:
     topics = dict(around.node.get_topic_names_and_types())
     compressed = f'{around.topic}/compressed'
     if type_name == IMAGE_TYPES[0] and IMAGE_TYPES[1] in topics.get(compressed, []):
@@ -270,7 +196,7 @@ def _why_unpublished(around: _Surroundings, type_name: str) -> str:
     return unseen or (f', and there is no other topic of type {type_name}{_perhaps_unseen(around)}')
 
 
-def _other_images(around: _Surroundings, topics: dict[str, Any], type_name: str) -> list[str]:
+def _other_images(around: Surroundings, topics: dict[str, Any], type_name: str) -> list[str]:
     """Return the topics of that type, the most similar first."""
     node = around.node
     # Our own subscription makes the topic known, and our own images are no input.
@@ -286,7 +212,7 @@ def _other_images(around: _Surroundings, topics: dict[str, Any], type_name: str)
     return difflib.get_close_matches(around.topic, images, MOST_SUGGESTIONS, cutoff=0.0)
 
 
-def _certainly_unseen(around: _Surroundings) -> str:
+def _certainly_unseen(around: Surroundings) -> str:
     """Return who is there and cannot be found by this node, and why; empty where there is none."""
     own = around.own
     if os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE', '').upper() == 'OFF':
@@ -308,7 +234,7 @@ def _certainly_unseen(around: _Surroundings) -> str:
     )
 
 
-def _perhaps_unseen(around: _Surroundings) -> str:
+def _perhaps_unseen(around: Surroundings) -> str:
     """Return what may hide the camera, with the evidence that there is."""
     restricted = [p for p in around.others if p.restricted]
     if around.strangers():
