@@ -206,6 +206,74 @@ def test_a_wrong_choice_is_refused_before_anything_starts(launch) -> None:
     assert 'process started' not in process.output
 
 
+@pytest.mark.parametrize(
+    ('argument', 'expected'),
+    [
+        ('confidence_threshold:=high', 'a number from 0 to 1'),
+        ('max_instances:=2.5', 'a whole number'),
+        ('autostart:=perhaps', 'True or False'),
+        ('use_sim_time:=2', 'True or False'),
+        ('rviz:=maybe', 'True or False'),
+        ('respawn:=sometimes', 'True or False'),
+        ('params_file:=/no/such/file.yaml', 'there is no such file'),
+    ],
+)
+def test_what_is_not_understood_is_named_before_anything_starts(
+    launch, argument: str, expected: str
+) -> None:
+    process = launch('instance_seg_ros', LAUNCH_FILE.name, argument)
+    assert process.wait() == 1
+    name, _, value = argument.partition(':=')
+    assert f"{name} is '{value}': " in process.output and expected in process.output
+    assert 'process started' not in process.output
+
+
+def test_arguments_are_understood_as_people_write_them(launch) -> None:
+    process = launch(
+        'instance_seg_ros',
+        LAUNCH_FILE.name,
+        'namespace:=understood',
+        'classes:=person',
+        'use_sim_time:=True',
+        'autostart:=1',
+        'low_memory:=yes',
+        'confidence_threshold:=1',
+    )
+    camera = Camera('understood', process)
+    expected = {
+        'classes': ['person'],
+        'use_sim_time': True,
+        'autostart': True,
+        'low_memory': True,
+        'confidence_threshold': 1.0,
+    }
+    assert camera.parameters(*expected) == expected
+    camera.close()
+
+
+def test_a_node_that_dies_at_start_ends_the_launch_with_an_error(launch, tmp_path) -> None:
+    params_file = tmp_path / 'params.yaml'
+    params_file.write_text('/**:\n  ros__parameters:\n    confidence_treshold: 0.3\n')
+    process = launch('instance_seg_ros', DEMO_FILE.name, f'params_file:={params_file}')
+    camera = process.wait_for(r'\[sample_camera-\d+\]: process started with pid \[(\d+)\]')
+    assert process.wait() == 1
+    assert 'Did you mean confidence_threshold?' in process.output
+    assert not Path('/proc', camera).exists()
+
+
+@pytest.mark.skipif(shutil.which('rviz2') is not None, reason='RViz is installed')
+@pytest.mark.parametrize(
+    'arguments', [(LAUNCH_FILE.name, 'rviz:=true'), (DEMO_FILE.name,)], ids=['seg', 'demo']
+)
+def test_without_rviz_all_else_runs(launch, arguments: tuple[str, ...]) -> None:
+    process = launch('instance_seg_ros', *arguments)
+    node = process.wait_for(r'\[instance_seg_node-\d+\]: process started with pid \[(\d+)\]')
+    process.wait_for('(ready): images from')
+    assert 'RViz is left out: rviz2 is not installed' in process.output
+    assert process.stop(signal.SIGINT) == 0
+    assert not Path('/proc', node).exists()
+
+
 def test_namespaces_and_remappings_of_an_including_file_work(launch, tmp_path, photo) -> None:
     file = tmp_path / 'robot.launch.py'
     file.write_text(INCLUDING_FILE.format(launch_file=str(LAUNCH_FILE)))
