@@ -40,6 +40,10 @@ class TestResults:
         assert (found.rois[:, :2] + found.rois[:, 2:] <= (320, 240)).all()
         assert not found.refined.any()
         for mask, (_, _, w, h) in zip(found.masks, found.rois, strict=True):
+            # The roi is as large as the mask, whatever the refiner looked at.
+            assert not mask.any() or all(
+                edge.any() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])
+            )
             assert mask.shape == (h, w) and mask.dtype == np.uint8 and mask.max() <= 1
         assert any(mask.any() and not mask.all() for mask in found.masks)
 
