@@ -41,7 +41,7 @@ class SpeedPreset:
     proposals: int
 
 
-# Of models that name none of their own: for the published graph, 100 proposals at 1365 pixels.
+# For models without presets of their own. The published graph has 100 proposals at 1365 pixels.
 DEFAULT_PRESETS = {'balanced': SpeedPreset(800, 40), 'fast': SpeedPreset(576, 20)}
 
 
@@ -131,7 +131,7 @@ def find_model(
     Args:
         model: ``auto`` (the COCO model where its files are installed, else the shipped one), a
             model's name, the path of a manifest (.yaml), or the path of a frozen graph (.pb).
-        model_path: a frozen graph; goes before ``model``. Empty: as ``model`` says.
+        model_path: a frozen graph, in place of ``model``. Empty: as ``model`` says.
         text_graph_path, labels_path: files in place of those of the model. Empty: its own.
 
     Raises:

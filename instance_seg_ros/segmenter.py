@@ -77,7 +77,7 @@ class Segmenter(SettingProperties):
             labels_path=chosen.labels_path,
         )
         self.manifest = manifest.at_speed(chosen.speed_preset)
-        # Before the digests: a web page or a git-LFS pointer has a clearer name than wrong digest.
+        # Before the digests: "is a web page" says more than "has another digest".
         read_weights(self.manifest.weights)
         self.manifest.check_digests()
         self._detector = MaskRcnn(
@@ -156,7 +156,7 @@ class Segmenter(SettingProperties):
 
     def apply(self, configuration: Configuration) -> None:
         """Use what :meth:`prepare` returned, from the next frame on."""
-        # One reference: a frame sees all of it or nothing.
+        # One reference is replaced: a frame sees all of the change or nothing.
         self._configuration = configuration
 
     def __call__(self, image_bgr: NDArray[np.uint8], *, masks: bool = True) -> Instances:

@@ -43,7 +43,7 @@ OUTPUT_TYPES = {
 }
 LABEL_INFO = 'label_info'
 VISION_INFO = 'vision_info'
-# Beyond it a stamp is of another clock, such as that of a bag that is played without its time.
+# An older stamp is of another clock, as in a bag that is played without its time.
 BELIEVABLE_AGE = 3600.0  # seconds
 
 

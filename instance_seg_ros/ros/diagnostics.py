@@ -96,7 +96,7 @@ def _problems(camera: Camera, silence: Silence | None, levels: dict[str, Any]) -
             problems.append(
                 (level, f'{count} {event} frames in {WINDOW:g} s: {statistics.last_error}')
             )
-    # Where nobody subscribes nothing is processed, and that is as it should be.
+    # Without subscribers nothing is processed, which is no problem.
     if camera.wanted() and silence is None:
         problems += _too_slow(statistics.rate('processed'), levels)
         problems += _too_old(statistics.mean('age'), levels)
