@@ -54,7 +54,8 @@ class InstanceSegNode(LifecycleNode):
     unsubscribes, cleanup frees the memory. `~/segment` works as long as a model is loaded.
 
     Raises:
-        rclpy.exceptions.ParameterException: for a parameter of the wrong type or out of range.
+        ValueError: for a parameter of the wrong type.
+        rclpy.exceptions.ParameterException: for a number out of range.
     """
 
     def __init__(self, **kwargs: Any) -> None:
