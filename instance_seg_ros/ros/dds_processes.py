@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-Which DDS participants run on this machine, seen from outside: Linux only, and read-only.
+"""Which DDS participants run on this machine, seen from outside: Linux only, and read-only.
 
 The ports of a domain are those of the RTPS standard, the same for Fast DDS and Cyclone DDS. Of the
 processes of other users only the ports and the user are to be seen.
@@ -27,8 +26,7 @@ TOOLS = ('ros2', 'ros2-daemon', '_ros2_daemon')
 
 @dataclass(frozen=True)
 class Participant:
-    """
-    A process that takes part in a domain; of other users' processes, all that a user has there.
+    """A process that takes part in a domain; of other users' processes, all that a user has there.
 
     Attributes:
         domain: ROS_DOMAIN_ID.
@@ -78,8 +76,7 @@ class _Socket:
 
 
 def participants(proc: Path = PROC) -> list[Participant]:
-    """
-    Return the DDS participants of this machine, as far as they can be seen from here.
+    """Return the DDS participants of this machine, as far as they can be seen from here.
 
     A container with a network of its own sees its own only. Nothing where there is no /proc.
 

@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-What parameter files and the command line give: rclpy is silent about all that no node declares.
+"""What parameter files and the command line give: rclpy is silent about all that no node declares.
 
 Without this a misspelt parameter, or a file for a node of another name, starts with the defaults.
 """
@@ -31,8 +30,7 @@ _Loader.add_multi_constructor('tag:yaml.org,2002:python/', lambda *_: None)
 
 
 def check_given_parameters(node: Node, arguments: Sequence[str] | None) -> None:
-    """
-    Compare what is given with what the node has declared.
+    """Compare what is given with what the node has declared.
 
     A name that is close to one of the node's is misspelt. Any other is only warned of: a file with
     `/**` may be shared with other nodes.

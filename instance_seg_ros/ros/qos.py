@@ -22,8 +22,7 @@ OVERRIDABLE = (
 
 
 def profile(reliability: str, depth: int) -> QoSProfile:
-    """
-    Return a profile that keeps the last messages, volatile.
+    """Return a profile that keeps the last messages, volatile.
 
     The defaults of the parameters give those that REP 2003 asks for. Input: best effort, which a
     camera of either reliability matches; an image that is missed is not sent again, and only the
@@ -37,8 +36,7 @@ def profile(reliability: str, depth: int) -> QoSProfile:
 
 
 def overridden(node: Node, topic: str, endpoint: str) -> QoSOverridingOptions:
-    """
-    Return the options that let the user's `qos_overrides.<topic>...` parameters change a profile.
+    """Return the options that let the user's `qos_overrides.<topic>...` change a profile.
 
     Only of those that are given: rclpy would declare all, with the values of the profile. At the
     next configure these would go before a profile that the node's own parameters have changed.

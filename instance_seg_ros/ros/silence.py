@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-Why no image arrives: looks at who publishes, then at the processes of this machine.
+"""Why no image arrives: looks at who publishes, then at the processes of this machine.
 
 docs/no-image-arrives.md has a section for each cause. A message names the cause that the evidence
 speaks for, the evidence and what to do.
@@ -31,8 +30,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Silence:
-    """
-    Why a subscription gets nothing.
+    """Why a subscription gets nothing.
 
     Attributes:
         text: one line, with what to do.
@@ -46,8 +44,7 @@ class Silence:
 def explain_silence(
     node: Node, topic: str, type_name: str, qos: QoSProfile, machine: Machine
 ) -> Silence:
-    """
-    Find out why no message arrives.
+    """Find out why no message arrives.
 
     Args:
         node: that subscribes.

@@ -30,8 +30,7 @@ class Machine:
 
 
 class Surroundings:
-    """
-    What a node can see of others.
+    """What a node can see of others.
 
     Args:
         node: that subscribes.

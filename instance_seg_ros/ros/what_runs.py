@@ -17,8 +17,7 @@ TRANSPORT_VARIABLES = (
 
 
 def what_runs(segmenter: Segmenter) -> str:
-    """
-    Describe the model and what it runs on.
+    """Describe the model and what it runs on.
 
     Args:
         segmenter: with a loaded model.
