@@ -25,6 +25,7 @@ from instance_seg_ros.labels import ids_of, read_labels
 from instance_seg_ros.models import SHIPPED_MODEL, find_model
 from instance_seg_ros.refinement.interface import Refiner
 from instance_seg_ros.refinement.loader import load_refiner
+from instance_seg_ros.refinement.parts import without_crumbs
 from instance_seg_ros.refinement.pasting import clip_rois
 from instance_seg_ros.schema import check_names, settings_of
 from instance_seg_ros.settings import MIN_IMAGE_SIDE, ModelSettings, Settings
@@ -257,7 +258,10 @@ class Segmenter(SettingProperties):
             passes=settings.refine_passes,
             budget_ms=settings.refine_budget_ms,
         )
-        masks = [(alpha >= settings.mask_threshold).astype(np.uint8) for alpha in alphas]
+        masks = [
+            without_crumbs((alpha >= settings.mask_threshold).astype(np.uint8), settings.min_part)
+            for alpha in alphas
+        ]
         timings = {
             'detect': pending.milliseconds,
             'masks': 1e3 * (coarse_done - started),
