@@ -20,14 +20,13 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
     Raises:
         ImageError: the file is missing, cannot be read, or is no image; the message names it.
-
     """
     path = Path(path).expanduser()
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise ImageError(f'{path}: {error.strerror}. Expected an image file') from None
-    # Not by cv2.imread, which tells on stderr, and in a return value of None, what went wrong.
+    # Not by cv2.imread: it prints the reason to stderr and returns None.
     try:
         image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
     except cv2.error as error:  # such as more pixels than OpenCV allows
@@ -48,7 +47,6 @@ def check_image(image: Any, name: str = 'image', min_side: int = 1) -> None:
 
     Raises:
         ImageError: it is not; the message says what it is, what was expected and what to do.
-
     """
     if not isinstance(image, np.ndarray):
         raise ImageError(

@@ -24,17 +24,8 @@ _COCO_CLASSES = 90
 _FILES = ('weights', 'text_graph', 'labels')
 _NUMBERS = ('input_max_side', 'proposals')
 _LARGEST_UPSCALE = 4.0
-_OPTIONAL = (
-    *_NUMBERS,
-    'max_upscale',
-    'size_multiple',
-    'presets',
-    'sha256',
-    'sha1',
-    'licence',
-    'card',
-    'description',
-)
+_FOR_PEOPLE = ('description', 'licence', 'card')
+_OPTIONAL = (*_NUMBERS, 'max_upscale', 'size_multiple', 'presets', 'sha256', 'sha1', *_FOR_PEOPLE)
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,7 @@ DEFAULT_PRESETS = {'balanced': SpeedPreset(800, 40), 'fast': SpeedPreset(576, 20
 
 @dataclass(frozen=True)
 class ModelManifest:
-    """A model and the files that it is made of.
+    """The files of a model, and how to run it.
 
     Attributes:
         name: as users give it.
@@ -64,10 +55,9 @@ class ModelManifest:
         digests: file role to (algorithm, hexadecimal digest) on record.
         input_max_side: longest side in pixels that images are scaled down to.
         max_upscale: smaller images are scaled up towards that side, by this factor at most.
-        size_multiple: both sides are scaled to the nearest multiple of so many pixels.
+        size_multiple: both sides are scaled to the nearest multiple of this number of pixels.
         proposals: regions that the first stage hands on, None for the text graph's own number.
         presets: by name, what to run it with where speed counts more.
-        description, licence, card: for people.
     """
 
     name: str
@@ -80,9 +70,6 @@ class ModelManifest:
     size_multiple: int = 1
     proposals: int | None = None
     presets: dict[str, SpeedPreset] = field(default_factory=lambda: dict(DEFAULT_PRESETS))
-    description: str = ''
-    licence: str = ''
-    card: str = ''
 
     def missing_files(self) -> list[Path]:
         """Return the files that are not there."""
@@ -93,7 +80,6 @@ class ModelManifest:
 
         Raises:
             ValueError: no such preset.
-
         """
         if preset == EXACT:
             return self
@@ -114,7 +100,6 @@ class ModelManifest:
 
         Raises:
             ModelError: a file differs: cv2.dnn would load it and run with wrong weights.
-
         """
         for role, (algorithm, expected) in self.digests.items():
             path: Path = getattr(self, role)
@@ -151,10 +136,11 @@ def find_model(
 
     Raises:
         ModelError: there is no such model, or one of its files is missing.
-
     """
     weights = str(model_path) or (str(model) if Path(model).suffix == '.pb' else '')
-    found = _of_weights(Path(weights).expanduser()) if weights else _of_name(str(model))
+    graph = Path(weights).expanduser()
+    described = _manifest_naming(graph) if weights else _of_name(str(model))
+    found = described or _files_beside(graph)
     given = {
         role: Path(path).expanduser()
         for role, path in (('text_graph', text_graph_path), ('labels', labels_path))
@@ -162,7 +148,7 @@ def find_model(
     }
     digests = {role: digest for role, digest in found.digests.items() if role not in given}
     found = replace(found, digests=digests, **given)  # type: ignore[arg-type]
-    if not found.labels.is_file() and 'labels' not in given:
+    if described is None and 'labels' not in given and not found.labels.is_file():
         found = replace(found, labels=_coco_labels_for(found) or found.labels)
     return _complete(found)
 
@@ -178,7 +164,6 @@ def check_recorded_digest(path: Path) -> None:
 
     Raises:
         ModelError: the file differs, or the record cannot be read.
-
     """
     record = path.with_name(f'{path.name}.sha256')
     if not record.is_file():
@@ -223,7 +208,6 @@ def read_manifest(path: Path) -> ModelManifest:
 
     Raises:
         ModelError: the file is missing, is no YAML mapping, or lacks or does not know a key.
-
     """
     import yaml  # only those who load a model need it
 
@@ -257,11 +241,8 @@ def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
         options['max_upscale'] = _upscale(path, content['max_upscale'])
     if 'presets' in content:
         options['presets'] = _presets(path, content['presets'])
-    texts: dict[str, Any] = {
-        key: str(content.get(key, '')) for key in ('description', 'licence', 'card')
-    }
     files = [_find_file(path.parent, content[key]) for key in _FILES]
-    return ModelManifest(content['name'], files[0], files[1], files[2], digests, **options, **texts)
+    return ModelManifest(content['name'], files[0], files[1], files[2], digests, **options)
 
 
 def _numbers(
@@ -325,8 +306,8 @@ def _folders_of_the_user() -> list[Path]:
     return [Path(entry).expanduser() for entry in entries if entry]
 
 
-def _of_weights(weights: Path) -> ModelManifest:
-    """Return the manifest that names a frozen graph, or one of the files beside it."""
+def _manifest_naming(weights: Path) -> ModelManifest | None:
+    """Return the manifest that names a frozen graph, None if there is none."""
     for folder in (weights.parent, *model_folders()):
         for path in sorted(folder.glob('*.yaml')):
             try:
@@ -335,6 +316,10 @@ def _of_weights(weights: Path) -> ModelManifest:
                 continue
             if manifest.weights.resolve() == weights.resolve():
                 return manifest
+    return None
+
+
+def _files_beside(weights: Path) -> ModelManifest:
     labels = weights.with_name(f'{weights.stem}_labels.txt')
     return ModelManifest(weights.stem, weights, weights.with_suffix('.pbtxt'), labels)
 

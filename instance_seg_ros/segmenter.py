@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.class_names import class_ids_of, read_class_names
 from instance_seg_ros.configuration import Configuration, PendingInstances
 from instance_seg_ros.detection import Detections, MaskRcnn
 from instance_seg_ros.detection.frozen_graph import read_weights
 from instance_seg_ros.images import check_image
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.labels import ids_of, read_labels
 from instance_seg_ros.models import SHIPPED_MODEL, find_model
 from instance_seg_ros.refinement.interface import Refiner
 from instance_seg_ros.refinement.loader import load_refiner
@@ -62,7 +62,6 @@ class Segmenter(SettingProperties):
         >>> segmenter = Segmenter(confidence_threshold=0.6)
         >>> instances = segmenter(cv2.imread('street.jpg'))
         >>> print(instances.class_names, instances.boxes)
-
     """
 
     def __init__(self, **settings: Unpack[SegmenterArguments]) -> None:
@@ -90,7 +89,7 @@ class Segmenter(SettingProperties):
             chosen.low_memory,
         )
         self._chosen = chosen
-        self._names = read_labels(self.manifest.labels, self._detector.num_classes)
+        self._names = read_class_names(self.manifest.labels, self._detector.num_classes)
         self._configuration = self._configure(live, self._load_refiner(live.refiner))
         _log_model(str(chosen.model), self.manifest.name, self.refiner)
 
@@ -134,7 +133,6 @@ class Segmenter(SettingProperties):
         Raises:
             ValueError: an unknown setting, a value out of range, or an unknown class.
             ModelError: the refiner cannot be loaded.
-
         """
         self.apply(self.prepare(**settings))
 
@@ -147,7 +145,6 @@ class Segmenter(SettingProperties):
         Raises:
             ValueError: an unknown setting, a value out of range, or an unknown class.
             ModelError: the refiner cannot be loaded.
-
         """
         given: dict[str, Any] = dict(settings)
         check_names(list(given), _LIVE)
@@ -175,7 +172,6 @@ class Segmenter(SettingProperties):
 
         Raises:
             ImageError: not such an image.
-
         """
         return self.finish(self.detect(image_bgr, masks=masks))
 
@@ -202,7 +198,6 @@ class Segmenter(SettingProperties):
             ImageError: not such an image.
             ModelError: the model's weights, read again for an image of some other sizes than the
                 ones before, are gone or have changed.
-
         """
         check_image(image_bgr, min_side=MIN_IMAGE_SIDE)
         configuration = configuration or self._configuration
@@ -220,7 +215,6 @@ class Segmenter(SettingProperties):
 
         Returns:
             The instances, in pixels of the image, without masks; their ROIs are those of the boxes.
-
         """
         boxes = pending.boxes[pending.keep]
         class_ids = pending.detections.class_ids[pending.keep]
@@ -242,7 +236,6 @@ class Segmenter(SettingProperties):
 
         Returns:
             The instances, in pixels of the image, with the milliseconds of each stage.
-
         """
         instances = self.without_masks(pending)
         if not pending.masks:
@@ -276,7 +269,6 @@ class Segmenter(SettingProperties):
 
         Returns:
             Milliseconds in the network's stages ``proposals``, ``boxes`` and ``masks``, by layer.
-
         """
         with self._detector.layer_times() as times:
             self(image_bgr)
@@ -300,7 +292,6 @@ class Segmenter(SettingProperties):
 
         Raises:
             ImageError: not such an image.
-
         """
         under_way: deque[tuple[NDArray[np.uint8], Future[PendingInstances]]] = deque()
         with ThreadPoolExecutor(self._chosen.parallel_nets, 'detect') as threads:
@@ -335,7 +326,8 @@ class Segmenter(SettingProperties):
         return max(round(pixels / multiple), math.ceil(MIN_IMAGE_SIDE / multiple)) * multiple
 
     def _configure(self, settings: Settings, refiner: Refiner) -> Configuration:
-        class_ids = ids_of(settings.classes, self._names) or frozenset(self._names)
+        wanted = settings.classes or self._names.values()
+        class_ids = class_ids_of(wanted, self._names)
         return Configuration(settings, class_ids, refiner)
 
     def _load_refiner(self, name: str) -> Refiner:

@@ -26,7 +26,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code; see ``instance-seg --help``.
-
     """
     parser = make_parser()
     options = parser.parse_args(arguments)

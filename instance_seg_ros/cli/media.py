@@ -30,7 +30,6 @@ class VideoSource:
 
     Raises:
         ImageError: it cannot be opened.
-
     """
 
     def __init__(self, source: str | int, name: str) -> None:
@@ -81,7 +80,6 @@ class VideoSink:
     Args:
         path: of the file; it is made with the first frame.
         fps: frames per second.
-
     """
 
     def __init__(self, path: Path, fps: float) -> None:
@@ -113,7 +111,6 @@ class VideoSink:
 
         Raises:
             OSError: the file cannot be written.
-
         """
         if self._writer is None:
             self._writer = self._open(frame.shape[1], frame.shape[0])
@@ -146,7 +143,6 @@ class Window:
 
         Returns:
             False once the user wants to end: by q, Escape, or closing the window.
-
         """
         if not self._sized:
             self._make(image.shape[1], image.shape[0])

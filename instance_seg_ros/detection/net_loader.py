@@ -29,7 +29,6 @@ class NetLoader:
 
     Raises:
         ModelError: a file is missing or broken, or this OpenCV reads no TensorFlow graphs.
-
     """
 
     def __init__(self, weights: Path, text_graph: Path, winograd: bool = True) -> None:
@@ -45,7 +44,6 @@ class NetLoader:
 
         Raises:
             ModelError: the text graph is not one of these weights, or their file has changed.
-
         """
         options: dict[str, Any] = {}
         if hasattr(cv2.dnn, 'ENGINE_CLASSIC'):
@@ -90,7 +88,7 @@ class NetLoader:
 
 
 def _version(file: Path) -> tuple[int, int] | None:
-    """Return what tells whether a file has changed, None where there is none."""
+    """Return the time and size of a file, by which a change is noticed; None if it is missing."""
     try:
         state = file.stat()
     except OSError:

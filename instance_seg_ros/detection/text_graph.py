@@ -62,7 +62,7 @@ class SplitGraph:
 
     Attributes:
         proposals: text graph from the image to its features and the proposals.
-        regions: text graph from features and regions to what boxes and masks are made of.
+        regions: text graph from features and regions to the features of boxes and masks.
         boxes: text graph from the proposals and their box features to the detections.
         masks: text graph from the mask features of detections to the masks.
         features, proposal_output, box_features, mask_features, detections, mask_output: names of
@@ -88,7 +88,6 @@ def read_text_graph(path: Path) -> list[GraphNode]:
 
     Raises:
         ModelError: the file is missing or is no text graph.
-
     """
     try:
         text = path.read_text(encoding='utf-8')
@@ -127,7 +126,6 @@ def split(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> S
 
     Raises:
         ModelError: the graph is not that of a Mask R-CNN.
-
     """
     stages = _stages(nodes, path, proposals)
     features, proposal_output = stages.boxes[0].inputs[:2]

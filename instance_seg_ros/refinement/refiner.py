@@ -28,7 +28,7 @@ from instance_seg_ros.settings import CPU_PROVIDER
 _WORTH_A_FINER_PASS = 0.75
 _SMOOTHER_MS = 2.0  # put by for every instance that may be left to the smoother
 _TOLERANCE = 1e-3  # of a probability
-_FARTHEST = 2.0**24  # pixels from the image; float32 tells no pixels apart beyond
+_FARTHEST = 2.0**24  # pixels from the image; beyond it float32 cannot distinguish two pixels
 
 
 class MaskRefiner:
@@ -40,7 +40,7 @@ class MaskRefiner:
         path: of the ONNX file. Inputs ``image`` float32 (n, 3, h, w), RGB, 0 to 1, and ``coarse``
             float32 (n, 1, h, w); output ``alpha`` float32 (n, 1, h, w), the last two
             probabilities; n, h and w free. See :class:`RefinerTraits` for its metadata.
-        passes: at most so many where a call does not say; 0 for all that the model has.
+        passes: largest number of passes if a call gives none; 0 for all that the model has.
         num_threads: of onnxruntime, 0 for all cores.
         providers: onnxruntime's execution providers, the preferred one first.
         name: what it is called in results and logs; the path by default.
@@ -58,7 +58,6 @@ class MaskRefiner:
     Examples:
         >>> refiner = MaskRefiner('models/mask_refiner.onnx', num_threads=2)
         >>> rois, alphas = refiner(image, instances.boxes, instances.coarse)
-
     """
 
     def __init__(
@@ -88,7 +87,6 @@ class MaskRefiner:
         Returns:
             Rois int32 (N, 4), x, y, width, height (they outgrow the boxes), and N probability
             maps float32 of their sizes, one at a time.
-
         """
         refined = self.refine(image_bgr, boxes, coarse)
         return refined.rois, refined.alphas
@@ -109,8 +107,8 @@ class MaskRefiner:
             boxes: float32 (N, 4), x1, y1, x2, y2 in pixels, best first. They may lie partly or all
                 outside the image.
             coarse: float32 (N, S, S), probabilities over each box; any S.
-            passes: at most so many; 0 is the constructor's. The finer ones are only for boxes that
-                are large enough.
+            passes: largest number of passes; 0 is the constructor's. The finer ones are only for
+                boxes that are large enough.
             budget_ms: time for all instances together; 0 is without end. Every instance gets the
                 first pass before one gets the second; what there is no time for is left to the
                 smoother.
@@ -124,7 +122,6 @@ class MaskRefiner:
             ImageError: not such an image.
             ValueError: boxes or coarse masks of another shape, boxes that are not finite,
                 coarse masks that are not from 0 to 1, or a number below 0.
-
         """
         deadline = time.perf_counter() + 1e-3 * budget_ms if budget_ms else float('inf')
         if passes < 0 or not budget_ms >= 0:

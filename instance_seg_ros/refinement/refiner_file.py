@@ -53,7 +53,6 @@ def open_refiner(
     Raises:
         ModelError: the file or onnxruntime cannot be used.
         ValueError: the providers are no list of names.
-
     """
     try:
         payload = path.read_bytes()
@@ -70,7 +69,7 @@ def open_refiner(
     options = onnxruntime.SessionOptions()
     # With 0, onnxruntime binds its threads to cores, and complains in containers that lend some.
     options.intra_op_num_threads = num_threads or cv2.getNumberOfCPUs()
-    options.log_severity_level = 3  # errors: they are told by exceptions
+    options.log_severity_level = 3  # errors; exceptions carry them
     # Threads that wait busily for the next pass would take the cores from OpenCV.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     try:

@@ -28,7 +28,6 @@ class MaskSmoother:
 
     Raises:
         RuntimeError: OpenCV lacks its contributed modules.
-
     """
 
     name = 'smooth'
@@ -53,7 +52,6 @@ class MaskSmoother:
         Returns:
             Rois int32 (N, 4), x, y, width, height (they outgrow the boxes), and N probability
             maps float32 of their sizes, one at a time: those of a large photo fill the memory.
-
         """
         refined = self.refine(image_bgr, boxes, coarse)
         return refined.rois, refined.alphas
@@ -88,7 +86,6 @@ def context_rois(
 
     Returns:
         int32 (N, 4), x, y, width, height, at least 1 x 1.
-
     """
     margins = context * (boxes[:, 2:] - boxes[:, :2])
     low = np.floor(boxes[:, :2] - margins).clip(0, (width - 1, height - 1))
@@ -112,7 +109,6 @@ def smooth(
 
     Returns:
         float32 (height, width) of the roi, probabilities.
-
     """
     x, y, w, h = (int(v) for v in roi)
     scale = min(1.0, CROP_SIDE / max(w, h))

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""One camera: its subscription, the outputs beside it, and what has become of its frames."""
+"""One camera: its subscription, its outputs and the statistics of its frames."""
 
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
@@ -49,8 +49,7 @@ BELIEVABLE_AGE = 3600.0  # seconds
 
 @dataclass(frozen=True)
 class CameraTopics:
-    """
-    Topics of a camera and its outputs.
+    """Topics of a camera and its outputs.
 
     Attributes:
         image: full name of the topic of images.
@@ -64,8 +63,7 @@ class CameraTopics:
 def camera_topics(
     node: LifecycleNode, topics: Sequence[str], compressed: bool
 ) -> list[CameraTopics]:
-    """
-    Resolve the topics of all cameras.
+    """Resolve the topics of all cameras.
 
     Args:
         node: its namespace and remappings count.
@@ -102,8 +100,7 @@ def _input_topic(node: LifecycleNode, topic: str, compressed: bool) -> str:
 
 
 class Camera:
-    """
-    Subscribes to a camera and publishes what was found in its frames: a Source of images.
+    """Subscribes to a camera and publishes what was found in its frames: a Source of images.
 
     Args:
         node: that has the publishers.

@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-A frame's way from the image message to the output messages: decode, detect, output_messages.
+"""A frame's way from the image message to the output messages: decode, detect, output_messages.
 
 Each stage takes a Frame, so that one can be decoded and detected in one thread while the messages
 of the one before are built in another.
@@ -39,8 +38,7 @@ STAGES = ('convert', 'detect', 'masks', 'refine', 'draw', 'publish')
 
 @dataclass(frozen=True)
 class NodeConfiguration(Configuration):
-    """
-    The Segmenter's configuration and the node's own settings. A frame uses one from start to end.
+    """The Segmenter's configuration and the node's settings. A frame uses one from start to end.
 
     Attributes:
         node: the settings of the node.
@@ -51,8 +49,7 @@ class NodeConfiguration(Configuration):
 
 @dataclass
 class Frame:
-    """
-    One image on its way.
+    """One image on its way.
 
     Attributes:
         message: as it came.
@@ -87,8 +84,7 @@ class Frame:
 
 
 def decode(frame: Frame) -> None:
-    """
-    First stage: the message's pixels.
+    """First stage: the message's pixels.
 
     Raises:
         ImageError: if the message is malformed.
@@ -99,8 +95,7 @@ def decode(frame: Frame) -> None:
 
 
 def detect(frame: Frame, segmenter: Segmenter) -> None:
-    """
-    Second stage: the box network.
+    """Second stage: the box network.
 
     Raises:
         ImageError: if the image is too small.
@@ -112,8 +107,7 @@ def detect(frame: Frame, segmenter: Segmenter) -> None:
 
 
 def output_messages(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, Any]]:
-    """
-    Last stage, for one thread alone: the masks, and the wanted messages.
+    """Last stage, for one thread alone: the masks, and the wanted messages.
 
     Each message is yielded, so that it can be sent, before the next is built: the boxes before
     their masks are computed and refined.

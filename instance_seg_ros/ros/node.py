@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-The node `instance_seg`: camera images in; detections, masks and a debug image out.
+"""The node `instance_seg`: camera images in; detections, masks and a debug image out.
 
 It is thin: it has the states of its lifecycle and passes on what comes in. Inference runs in the
 engine's thread on the newest image, so that parameters and services never wait for it. What nobody
@@ -49,8 +48,7 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 
 
 class InstanceSegNode(LifecycleNode):
-    """
-    See docs/ros-interface.md for topics, parameters, services and diagnostics.
+    """See docs/ros-interface.md for topics, parameters, services and diagnostics.
 
     configure loads the model and makes the outputs, activate subscribes to the cameras, deactivate
     unsubscribes, cleanup frees the memory. `~/segment` works as long as a model is loaded.
@@ -87,8 +85,7 @@ class InstanceSegNode(LifecycleNode):
             self._autostart = self.create_timer(1e-3, self._start, clock=clock)
 
     def stop(self, timeout: float) -> bool:
-        """
-        Prepare to be destroyed: let go of all callbacks and end the inference thread.
+        """Prepare to be destroyed: let go of all callbacks and end the inference thread.
 
         Args:
             timeout: seconds that the frame in hand has.

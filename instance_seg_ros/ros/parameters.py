@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-The node's parameters: declared, read, checked and watched.
+"""The node's parameters: declared, read, checked and watched.
 
 What they are stands in instance_seg_ros/settings.py and instance_seg_ros/ros/settings.py.
 """
@@ -29,8 +28,7 @@ _BY_NAME = {setting.name: setting for setting in all_settings()}
 
 @dataclass(frozen=True)
 class ParameterValues:
-    """
-    The checked values of all parameters.
+    """The checked values of all parameters.
 
     Attributes:
         model: for the Segmenter, when a model is loaded.
@@ -44,8 +42,7 @@ class ParameterValues:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> 'ParameterValues':
-        """
-        Take the values of all parameters by name.
+        """Take the values of all parameters by name.
 
         Raises:
             ValueError: for a value of another type or out of range.
@@ -95,8 +92,7 @@ def descriptor_of(setting: Setting) -> ParameterDescriptor:
 
 
 def declare_parameters(node: Node) -> None:
-    """
-    Declare all parameters on the node.
+    """Declare all parameters on the node.
 
     Raises:
         ValueError: for a value of the wrong type or out of range.
@@ -110,8 +106,7 @@ def declare_parameters(node: Node) -> None:
 
 
 def read_parameters(node: Node) -> ParameterValues:
-    """
-    Return the values of all parameters.
+    """Return the values of all parameters.
 
     Raises:
         ValueError: for a value that cannot be used.
@@ -120,8 +115,7 @@ def read_parameters(node: Node) -> ParameterValues:
 
 
 def changed_parameters(node: Node, changes: list[Parameter], active: bool) -> ParameterValues:
-    """
-    Return the values of all parameters as they will be after some changes.
+    """Return the values of all parameters as they will be after some changes.
 
     Args:
         node: has the values so far.
@@ -162,8 +156,7 @@ def needs_configure(changes: list[Parameter]) -> list[str]:
 def watch_parameters(
     node: Node, check: Callable[[list[Parameter]], None], apply: Callable[[list[Parameter]], None]
 ) -> None:
-    """
-    Check and apply changes of parameters, whole sets or nothing.
+    """Check and apply changes of parameters, whole sets or nothing.
 
     Args:
         node: whose parameters they are.

@@ -145,8 +145,7 @@ class NodeProcess:
 
 
 class Camera:
-    """
-    A ROS node that publishes images and collects what the node under test answers.
+    """A ROS node that publishes images and collects what the node under test answers.
 
     Args:
         namespace: of the node under test, and of this one.
@@ -369,10 +368,6 @@ class Camera:
         """Process messages until the condition holds; fail where it never does."""
         if not self._spin(condition, TIMEOUT):
             raise AssertionError(f'waited in vain: {what}; the node says:\n{self.process.output}')
-
-    def spin_for(self, seconds: float) -> None:
-        """Process messages for some time: as the pace of a stream, not to wait for anything."""
-        self._spin(lambda: False, seconds)
 
     def _spin(self, condition: Callable[[], bool], timeout: float) -> bool:
         deadline = time.monotonic() + timeout
