@@ -21,7 +21,7 @@ def test_a_speck_is_dropped_and_a_pinhole_filled() -> None:
         '###.####..',
         '########..',
         '########..',
-    )
+    )  # fmt: skip
     expected = drawn(*['########..'] * 5)
     np.testing.assert_array_equal(without_crumbs(mask, 0.05), expected)
 
