@@ -21,7 +21,8 @@ BUILD_MACHINE_PYTHON = re.compile(r'/opt/python/cp[^/;"]+/include/python3\.\d+t?
 
 
 def make_virtualenv(folder: Path) -> str:
-    """Make the environment, or leave it as it is where nothing has changed.
+    """
+    Make the environment, or leave it as it is where nothing has changed.
 
     Args:
         folder: where it is, or will be.
