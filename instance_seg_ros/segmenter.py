@@ -25,6 +25,7 @@ from instance_seg_ros.instances import Instances
 from instance_seg_ros.models import SHIPPED_MODEL, find_model
 from instance_seg_ros.refinement.interface import Refiner
 from instance_seg_ros.refinement.loader import load_refiner
+from instance_seg_ros.refinement.parts import without_crumbs
 from instance_seg_ros.refinement.pasting import clip_rois, trim_to_masks
 from instance_seg_ros.schema import check_names, settings_of
 from instance_seg_ros.settings import MIN_IMAGE_SIDE, ModelSettings, Settings
@@ -250,9 +251,11 @@ class Segmenter(SettingProperties):
             passes=settings.refine_passes,
             budget_ms=settings.refine_budget_ms,
         )
-        rois, masks = trim_to_masks(
-            rois, [(alpha >= settings.mask_threshold).astype(np.uint8) for alpha in alphas]
-        )
+        masks = [
+            without_crumbs((alpha >= settings.mask_threshold).astype(np.uint8), settings.min_part)
+            for alpha in alphas
+        ]
+        rois, masks = trim_to_masks(rois, masks)
         timings = {
             'detect': pending.milliseconds,
             'masks': 1e3 * (coarse_done - started),
