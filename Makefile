@@ -13,7 +13,7 @@ export WORKSPACE := $(abspath $(or $(WORKSPACE),.ros))
 help:
 	@echo 'make demo    sample photos through the ROS 2 node; the results are in demo_output/'
 	@echo 'make test    all tests; TESTS=test/library for some of them'
-	@echo 'make lint    ruff and mypy'
+	@echo 'make lint    ruff, mypy and the linters of colcon test'
 	@echo 'make generate  what follows from the settings: config/seg.yaml, tables, types'
 	@echo 'make bench   the library and the node beside the naive script; BENCH="--repeats 3" for less'
 	@echo 'make clean   remove all that was made here'
@@ -32,6 +32,7 @@ lint:
 	@$(PYTHON) tools/prepare.py --venv $(VENV)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/python tools/ament_lint.py
 	@$(VENV)/bin/mypy
 
 generate:

@@ -200,8 +200,9 @@ def _position_of_crop(nodes: list[GraphNode], regions: str) -> int | None:
 
 
 def _twins(masks: list[GraphNode], boxes: list[GraphNode]) -> dict[str, str]:
-    """Names of nodes of the mask stage that do to its crop what a node of the box stage does to
-    the other, and the names of those.
+    """Map nodes of the mask stage to the nodes of the box stage that do the same to the other crop.
+
+    Both are given by name.
     """
     operations = {node.name: node.op for node in boxes}
     twins = {masks[0].name: boxes[0].name}

@@ -1,0 +1,41 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Runs ament_flake8 and ament_pep257 with the arguments that CMakeLists.txt gives to `colcon test`."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = 'instance_seg_ros'
+LINTERS = ('flake8', 'pep257')
+
+
+def arguments_of(linter: str) -> list[str]:
+    """Return the arguments of ament_<linter>(...) in CMakeLists.txt."""
+    cmake = (ROOT / 'CMakeLists.txt').read_text('utf-8')
+    call = re.search(rf'^ *ament_{linter}\((.*?)\)$', cmake, re.DOTALL | re.MULTILINE)
+    if call is None:
+        raise SystemExit(f'error: CMakeLists.txt has no call of ament_{linter}')
+    text = call[1].replace('${PROJECT_NAME}', PACKAGE)
+    text = text.replace('${CMAKE_CURRENT_SOURCE_DIR}', '.')
+    # CMake's name of an argument; the program has an option.
+    return text.replace('CONFIG_FILE', '--config').split()
+
+
+def main() -> int:
+    """Print what a linter finds, and nothing where it finds nothing."""
+    code = 0
+    for linter in LINTERS:
+        program = Path(sys.executable).with_name(f'ament_{linter}')
+        found = subprocess.run(
+            [str(program), *arguments_of(linter)], cwd=ROOT, capture_output=True, text=True
+        )
+        if found.returncode != 0:
+            print(f'ament_{linter}:', found.stderr or found.stdout, sep='\n')
+            code = 1
+    return code
+
+
+if __name__ == '__main__':
+    sys.exit(main())
