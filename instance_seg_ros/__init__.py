@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 from typing import Any
+
 # Imported when first used: neither ROS's message code nor --help needs OpenCV.
 _EXPORTS = {
     'ImageError': 'errors',

@@ -48,12 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
     """
     _silence_opencv()
-    commands = {
-        'demo': _run_demo,
-        'image': _run_images,
-        'video': _run_video,
-        'camera': _run_camera,
-    }
+    commands = {'demo': _run_demo, 'image': _run_images, 'video': _run_video, 'camera': _run_camera}
     try:
         _check_options(options)
         return commands[options.command](options)

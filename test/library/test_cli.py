@@ -24,6 +24,7 @@ from instance_seg_ros.settings import ModelSettings, Settings
 
 PHOTOS = Path(__file__).parents[2] / 'demo' / 'photos'
 SIZE = 320, 240  # of the videos
+LIMIT = 600  # seconds; only ever reached by a failure, also on a loaded machine
 LOW = ['--confidence-threshold', '0.1']  # the shipped model finds something in these photos
 
 
@@ -31,7 +32,7 @@ def run(folder: Path, *arguments: object, **options: object) -> subprocess.Compl
     """Run the command line in a folder, where no sources shadow the installed package."""
     command = [sys.executable, '-m', 'instance_seg_ros', *map(str, arguments)]
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False, **options
+        command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False, **options
     )
 
 
@@ -287,13 +288,15 @@ def test_an_interrupted_video_can_be_played(tmp_path: Path, number: signal.Signa
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE
     )
-    deadline = time.monotonic() + 60
-    while not output.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1)
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130
+    try:
+        # The first frames are in the file: its header alone is smaller.
+        while process.poll() is None and not (output.exists() and output.stat().st_size > 1000):
+            time.sleep(0.05)
+        process.send_signal(number)
+        stdout, stderr = process.communicate(timeout=LIMIT)
+    finally:
+        process.kill()
+    assert process.returncode == 130, stderr
     assert 'Traceback' not in stderr
     frames = read_video(output)[1]
     assert 0 < len(frames) < 1500
@@ -378,7 +381,7 @@ def test_a_bad_command_line_shows_the_usage(tmp_path: Path, arguments: list[str]
 def test_a_reader_that_goes_away_is_no_error(photos: Path) -> None:
     command = f'"{sys.executable}" -m instance_seg_ros image . | head -n 1'
     done = subprocess.run(
-        command, shell=True, cwd=photos, capture_output=True, text=True, timeout=120, check=False
+        command, shell=True, cwd=photos, capture_output=True, text=True, timeout=LIMIT, check=False
     )
     assert 'Traceback' not in done.stderr and 'Exception' not in done.stderr
 
