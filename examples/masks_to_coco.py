@@ -27,7 +27,7 @@ def main() -> None:
             annotation['iscrowd'] = 0
             annotation['area'] = int(coco_mask.area(annotation['segmentation']))
             annotations.append(annotation)
-    categories = [{'id': id, 'name': name} for id, name in segmenter.class_names.items()]
+    categories = [{'id': i, 'name': name} for i, name in segmenter.class_names.items()]
     content = {'images': images, 'annotations': annotations, 'categories': categories}
     target.write_text(json.dumps(content))
     print(f'{len(annotations)} instances in {len(images)} images: {target}')

@@ -38,7 +38,10 @@ def main() -> int:
             [program, *arguments_of(linter)], cwd=ROOT, capture_output=True, text=True
         )
         if found.returncode != 0:
-            print(f'ament_{linter}:', found.stderr or found.stdout, sep='\n')
+            # Without the list of all files that were looked at.
+            lines = (found.stdout + found.stderr).splitlines()
+            told = [line for line in lines if line and not line.startswith(('* ', 'checking '))]
+            print(f'ament_{linter}:', *told, sep='\n')
             code = 1
     return code
 
