@@ -26,7 +26,7 @@ def main() -> None:
         sys.exit(f'{source}: cannot be read as a video')
     size = (int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
     writer = cv2.VideoWriter(
-        target, cv2.VideoWriter_fourcc(*'mp4v'), video.get(cv2.CAP_PROP_FPS), size
+        target, cv2.VideoWriter.fourcc(*'mp4v'), video.get(cv2.CAP_PROP_FPS), size
     )
     segmenter = Segmenter(confidence_threshold=0.6)
     # stream() reads the next frame while the masks of this one are finished.
