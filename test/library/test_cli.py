@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from instance_seg_ros import __version__
+from instance_seg_ros.cli import main
 from instance_seg_ros.schema import settings_of
 from instance_seg_ros.settings import ModelSettings, Settings
 
@@ -34,6 +36,26 @@ def run(folder: Path, *arguments: object, **options: object) -> subprocess.Compl
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False, **options
     )
+
+
+@pytest.fixture
+def run_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., subprocess.CompletedProcess]]:
+    """Like run(tmp_path, ...), in this process: a start takes longer than most of bad input."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess:
+        capsys.readouterr()
+        try:
+            code = main(arguments)
+        except SystemExit as end:  # of argparse
+            code = end.code
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
+    yield call
+    signal.signal(signal.SIGTERM, handler)
 
 
 @pytest.fixture
@@ -344,7 +366,11 @@ def test_the_video_of_a_camera_plays_as_fast_as_things_happened(video: Path) -> 
     ],
 )
 def test_bad_input_is_told_in_one_line(
-    tmp_path: Path, arguments: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    arguments: list[str],
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    run_here: Callable[..., subprocess.CompletedProcess],
 ) -> None:
     monkeypatch.delenv('DISPLAY', raising=False)
     monkeypatch.delenv('WAYLAND_DISPLAY', raising=False)
@@ -353,7 +379,7 @@ def test_bad_input_is_told_in_one_line(
     (tmp_path / 'text.mp4').write_text('this is no video')
     cv2.imwrite(str(tmp_path / 'dot.png'), np.zeros((1, 1, 3), np.uint8))
     cv2.imwrite(str(tmp_path / 'photo.png'), np.zeros((64, 64, 3), np.uint8))
-    done = run(tmp_path, *arguments)
+    done = run_here(*arguments)
     assert done.returncode == 2
     errors = [line for line in done.stderr.splitlines() if 'error' in line]
     assert len(errors) == 1 and errors[0] == done.stderr.splitlines()[-1]
@@ -372,8 +398,10 @@ def test_bad_input_is_told_in_one_line(
         ['sing'],
     ],
 )
-def test_a_bad_command_line_shows_the_usage(tmp_path: Path, arguments: list[str]) -> None:
-    done = run(tmp_path, *arguments)
+def test_a_bad_command_line_shows_the_usage(
+    arguments: list[str], run_here: Callable[..., subprocess.CompletedProcess]
+) -> None:
+    done = run_here(*arguments)
     assert done.returncode == 2
     assert 'usage: instance-seg' in done.stderr and 'error:' in done.stderr
 
