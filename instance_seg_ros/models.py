@@ -390,7 +390,7 @@ def _complete(manifest: ModelManifest) -> ModelManifest:
         raise ModelError(
             f'model {manifest.name!r}: {", ".join(missing)} '
             f'{"is" if len(missing) == 1 else "are"} missing. See {DOCS}/models.md for where to '
-            f'get the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names, or give '
-            'their paths as model_path, text_graph_path and labels_path'
+            f'get the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names, or '
+            'give their paths as model_path, text_graph_path and labels_path'
         )
     return manifest

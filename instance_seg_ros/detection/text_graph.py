@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.installed import DOCS
 
 # Rows below this score are not reported by the network. The published graphs say 0.3; lower, so
 # that a user's threshold below that means something. Rows above are the same bits either way,
@@ -95,7 +96,7 @@ def read_text_graph(path: Path) -> list[GraphNode]:
     except FileNotFoundError:
         raise ModelError(
             f'text graph {path}: no such file. cv2.dnn needs the OpenCV text graph (.pbtxt) of the '
-            'model beside its frozen graph (.pb); see docs/models.md'
+            f'model beside its frozen graph (.pb); see {DOCS}/models.md'
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f'text graph {path}: cannot be read as text ({error})') from None
