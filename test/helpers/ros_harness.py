@@ -284,11 +284,11 @@ class Camera:
 
     def call(self, service_type: Any, name: str, request: Any) -> Any:
         """Call a service of the node under test and return the response."""
-        for _ in range(3):
+        for _ in range(10):
             # A server that does not know a new client yet drops its response: rmw_fastrtps tells
             # clients only half of when a service is ready.
             future = self.call_async(service_type, name, request)
-            if self._spin(future.done, TIMEOUT / 3):
+            if self._spin(future.done, TIMEOUT / 10):
                 return future.result()
         raise AssertionError(f'no response of {name}; the node says:\n{self.process.output}')
 
