@@ -419,7 +419,7 @@ def test_version(tmp_path: Path) -> None:
     assert run(tmp_path, '--version').stdout == f'instance-seg {__version__}\n'
 
 
-@pytest.mark.parametrize('command', ['image', 'video', 'camera'])
+@pytest.mark.parametrize('command', ['demo', 'image', 'video', 'camera'])
 def test_help_describes_every_setting_with_its_default(tmp_path: Path, command: str) -> None:
     text = ' '.join(run(tmp_path, command, '--help').stdout.split('options:')[1].split())
     for setting in settings_of(ModelSettings, Settings):

@@ -11,6 +11,12 @@ import yaml
 from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# What `make test` installs, pinned: a file for each distribution.
+PINS = [
+    str(path.relative_to(REPOSITORY))
+    for path in sorted((REPOSITORY / 'tools').glob('requirements*.txt'))
+    if path.name != 'requirements-ros2.txt'
+]
 # The same library, with windows and without.
 OPENCV = {'opencv-contrib-python', 'opencv-contrib-python-headless'}
 
@@ -28,8 +34,9 @@ def pip_requirements() -> dict[str, Requirement]:
 
 
 @pytest.mark.parametrize('name', ['opencv', 'onnxruntime', 'pycocotools'])
-def test_what_is_tested_is_what_users_get(name: str) -> None:
-    tested = str(requirements('tools/requirements.txt')[name].specifier).removeprefix('==')
+@pytest.mark.parametrize('pins', PINS)
+def test_what_is_tested_is_what_users_get(name: str, pins: str) -> None:
+    tested = str(requirements(pins)[name].specifier).removeprefix('==')
     for allowed in (requirements('requirements-ros.txt')[name], pip_requirements()[name]):
         assert allowed.specifier.contains(tested), f'{allowed} excludes the tested {tested}'
 
