@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """
-Instances to messages and masks from messages: pure functions.
+Instances to messages: pure functions.
 
 Messages are built through their constructors, and byte fields from array.array: assigned later or
 from a list, rclpy checks them element by element.
@@ -122,8 +122,7 @@ def rle_counts(mask: np.ndarray) -> 'array.array[int]':
 
 
 def mask_from_message(mask: InstanceMask, image_size: tuple[int, int] | None = None) -> np.ndarray:
-    """
-    Rebuild the mask of a message, of either encoding.
+    """Rebuild the mask of a message, of either encoding.
 
     Args:
         mask: one of an InstanceMaskArray.
@@ -136,6 +135,7 @@ def mask_from_message(mask: InstanceMask, image_size: tuple[int, int] | None = N
     Raises:
         ValueError: the content does not fit the region of interest, the region lies outside of the
             image, or the encoding is none of InstanceMask.
+
     """
     cropped = _cropped_mask(mask)
     if image_size is None:
@@ -152,8 +152,7 @@ def mask_from_message(mask: InstanceMask, image_size: tuple[int, int] | None = N
 
 
 def mask_from_rle_counts(counts: Sequence[int], height: int, width: int) -> np.ndarray:
-    """
-    Decode what rle_counts returns.
+    """Decode what rle_counts returns.
 
     Args:
         counts: lengths of the runs, column by column, zeros first.
@@ -164,6 +163,7 @@ def mask_from_rle_counts(counts: Sequence[int], height: int, width: int) -> np.n
 
     Raises:
         ValueError: the runs do not add up to height * width.
+
     """
     runs = np.asarray(counts, np.int64)
     if runs.sum() != height * width:
