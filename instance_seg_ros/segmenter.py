@@ -21,6 +21,7 @@ from instance_seg_ros.configuration import Configuration, PendingInstances
 from instance_seg_ros.detection import Detections, MaskRcnn
 from instance_seg_ros.detection.frozen_graph import read_weights
 from instance_seg_ros.images import check_image
+from instance_seg_ros.installed import DOCS
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.models import SHIPPED_MODEL, find_model
 from instance_seg_ros.refinement.interface import Refiner
@@ -366,5 +367,6 @@ def _log_model(asked: str, name: str, refiner: str) -> None:
     if asked == 'auto' and name == SHIPPED_MODEL:
         LOG.info(
             'the COCO model is not installed: the shipped small model finds people only '
-            '(docs/models.md says how to install the other)'
+            '(%s says how to install the other)',
+            f'{DOCS}/models.md',
         )
