@@ -112,8 +112,7 @@ class NodeProcess:
         return self.stop_timed(number)[0]
 
     def stop_timed(self, number: int = signal.SIGINT) -> tuple[int, float]:
-        """
-        Send the signal; return the exit code and the seconds until the process had ended.
+        """Send the signal; return the exit code and the seconds until the process had ended.
 
         Seconds of a machine that does nothing else: see slowness().
         """
