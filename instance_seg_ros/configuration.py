@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.detection import Detections
 from instance_seg_ros.refinement.interface import Refiner
+from instance_seg_ros.regions import Region
 from instance_seg_ros.settings import Settings
-from instance_seg_ros.tiling import Tile
 
 
 @dataclass(frozen=True)
@@ -58,4 +58,4 @@ class PendingInstances:
     masks: bool
     configuration: Configuration
     milliseconds: float
-    tiles: tuple[tuple[Tile, PendingInstances], ...] = ()
+    tiles: tuple[tuple[Region, PendingInstances], ...] = ()

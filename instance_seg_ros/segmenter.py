@@ -28,9 +28,10 @@ from instance_seg_ros.refinement.interface import Refiner
 from instance_seg_ros.refinement.loader import load_refiner
 from instance_seg_ros.refinement.parts import without_crumbs
 from instance_seg_ros.refinement.pasting import clip_rois, trim_to_masks
+from instance_seg_ros.regions import Region
 from instance_seg_ros.schema import check_names, settings_of
 from instance_seg_ros.settings import MIN_IMAGE_SIDE, ModelSettings, Settings
-from instance_seg_ros.tiling import Tile, make_tiles, merge_tiles, parse_grid
+from instance_seg_ros.tiling import make_tiles, merge_tiles, parse_grid
 from instance_seg_ros.typed_settings import SettingProperties
 
 if TYPE_CHECKING:
@@ -402,7 +403,7 @@ def _select(
     return np.sort(candidates[np.asarray(kept, np.intp)])[: settings.max_instances]
 
 
-def _merged(whole: Instances, tiles: list[tuple[Tile, Instances]]) -> Instances:
+def _merged(whole: Instances, tiles: list[tuple[Region, Instances]]) -> Instances:
     if not tiles:
         return whole
     merged = merge_tiles(whole, tiles)

@@ -15,25 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.instances import Instances
+from instance_seg_ros.regions import Region
 
 OVERLAP = 0.2  # of a tile's side
 SAME_OBJECT = 0.5  # intersection over the smaller of two masks
 MAX_TILES = 8  # a side
 _GRID = re.compile(r'([1-9])x([1-9])')
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A part of an image: x, y, width, height in pixels."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-
-    def view(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the pixels; nothing is copied."""
-        return image[self.y : self.y + self.height, self.x : self.x + self.width]
 
 
 def parse_grid(text: str) -> tuple[int, int]:
@@ -52,7 +39,7 @@ def parse_grid(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def make_tiles(grid: tuple[int, int], image_size: tuple[int, int], min_side: int) -> list[Tile]:
+def make_tiles(grid: tuple[int, int], image_size: tuple[int, int], min_side: int) -> list[Region]:
     """Cut an image into overlapping tiles.
 
     Args:
@@ -68,10 +55,10 @@ def make_tiles(grid: tuple[int, int], image_size: tuple[int, int], min_side: int
     columns, rows = _spans(width, grid[0], min_side), _spans(height, grid[1], min_side)
     if len(columns) == len(rows) == 1:
         return []
-    return [Tile(x, y, w, h) for y, h in rows for x, w in columns]
+    return [Region(x, y, w, h) for y, h in rows for x, w in columns]
 
 
-def merge_tiles(whole: Instances, tiles: Sequence[tuple[Tile, Instances]]) -> Instances:
+def merge_tiles(whole: Instances, tiles: Sequence[tuple[Region, Instances]]) -> Instances:
     """Put the instances of an image and of its tiles together, each object once.
 
     Args:
@@ -83,11 +70,11 @@ def merge_tiles(whole: Instances, tiles: Sequence[tuple[Tile, Instances]]) -> In
         its masks and the best of its scores.
 
     """
-    found = [_Found(each, False) for each in whole]
+    found = [_Found(one, False) for one in whole]
     for tile, instances in tiles:
-        for each in instances:
-            cut = _touches_seam(each.boxes[0], tile, whole.image_size)
-            found.append(_Found(_moved(each, tile, whole.image_size), cut))
+        for one in instances:
+            cut = _touches_seam(one.boxes[0], tile, whole.image_size)
+            found.append(_Found(tile.moved(one, whole.image_size), cut))
     # Whole objects come first: what a seam has cut is a part of one of them, or of another part.
     found.sort(key=lambda each: (each.cut, -float(each.instance.scores[0])))
     merged: list[_Found] = []
@@ -118,7 +105,7 @@ def _spans(length: int, count: int, min_side: int) -> list[tuple[int, int]]:
     return [(int(start), side) for start in starts]
 
 
-def _touches_seam(box: NDArray[np.float32], tile: Tile, image_size: tuple[int, int]) -> bool:
+def _touches_seam(box: NDArray[np.float32], tile: Region, image_size: tuple[int, int]) -> bool:
     x1, y1, x2, y2 = box.tolist()
     margin_x, margin_y = max(2.0, 0.02 * tile.width), max(2.0, 0.02 * tile.height)
     height, width = image_size
@@ -128,12 +115,6 @@ def _touches_seam(box: NDArray[np.float32], tile: Tile, image_size: tuple[int, i
         or (tile.x + tile.width < width and x2 >= tile.width - margin_x)
         or (tile.y + tile.height < height and y2 >= tile.height - margin_y)
     )
-
-
-def _moved(instance: Instances, tile: Tile, image_size: tuple[int, int]) -> Instances:
-    boxes = instance.boxes + np.array([tile.x, tile.y] * 2, np.float32)
-    rois = instance.rois + np.array([tile.x, tile.y, 0, 0], np.int32)
-    return replace(instance, boxes=boxes, rois=rois, image_size=image_size)
 
 
 def _same_object(a: Instances, b: Instances) -> bool:

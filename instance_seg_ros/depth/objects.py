@@ -34,7 +34,7 @@ class Object3D:
         size: float64 (3,): the extent along these axes, metres.
         points: float32 (N, 3), of the surface, metres.
         pixels: int32 (N, 2), column and row of each point in the depth image.
-
+        depth_size: height and width of the depth image.
     """
 
     index: int
@@ -42,6 +42,7 @@ class Object3D:
     size: NDArray[np.float64]
     points: NDArray[np.float32]
     pixels: NDArray[np.int32]
+    depth_size: tuple[int, int]
 
 
 def locate(
@@ -95,7 +96,9 @@ def _object(
     ).astype(np.float32)
     low, high = np.percentile(points, (LOWEST, HIGHEST), axis=0).astype(np.float64)
     pixels = np.stack([columns, rows], 1).astype(np.int32)
-    return Object3D(index, (low + high) / 2, high - low, points, pixels)
+    return Object3D(
+        index, (low + high) / 2, high - low, points, pixels, (depth.shape[0], depth.shape[1])
+    )
 
 
 def _in_depth_image(

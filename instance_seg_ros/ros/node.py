@@ -19,7 +19,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_msgs.msg import Header
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import LabelInfo, VisionClass, VisionInfo
 
 from instance_seg_ros.memory import return_freed_memory, reuse_freed_memory
@@ -36,6 +36,7 @@ from instance_seg_ros.ros.parameters import (
     read_parameters,
     watch_parameters,
 )
+from instance_seg_ros.ros.scene import make_scenes
 from instance_seg_ros.ros.settings import COMPRESSED
 from instance_seg_ros.ros.silence import Silence
 from instance_seg_ros.ros.what_runs import what_runs
@@ -177,7 +178,9 @@ class InstanceSegNode(LifecycleNode):
         self._engine = self._load(values)
         return_freed_memory()
         reuse_freed_memory()
-        for topics in cameras:
+        images = [topics.image for topics in cameras]
+        scenes = make_scenes(self, images, values.node, self._image_group)
+        for topics, scene in zip(cameras, scenes, strict=True):
             self._cameras.append(
                 Camera(
                     self,
@@ -186,6 +189,8 @@ class InstanceSegNode(LifecycleNode):
                     self._image_group,
                     self._on_malformed,
                     self._on_failure,
+                    scene,
+                    self._on_depth_problem,
                 )
             )
         self._configurations += 1
@@ -270,8 +275,13 @@ class InstanceSegNode(LifecycleNode):
 
     def _on_image(self, camera: Camera, message: Any) -> None:
         camera.statistics.count('received')
-        if self._enabled and camera.wanted() and self._engine is not None:
-            self._engine.submit(camera, message)
+        engine = self._engine
+        if not self._enabled or engine is None or not camera.wanted():
+            return
+        if camera.is_due(engine.configuration.node.max_rate):
+            engine.submit(camera, message)
+        else:
+            camera.drop()
 
     def _on_malformed(self, camera: Camera, problem: str) -> None:
         camera.statistics.count_error('malformed', problem)
@@ -287,6 +297,12 @@ class InstanceSegNode(LifecycleNode):
             f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD
         )
 
+    def _on_depth_problem(self, camera: Camera, problem: str) -> None:
+        camera.statistics.count_error('without_depth', problem)
+        self.get_logger().warning(
+            f'{camera.topic}: no places in space: {problem}', throttle_duration_sec=WARNING_PERIOD
+        )
+
     # --- services
 
     def _make_services(self) -> None:
@@ -294,6 +310,12 @@ class InstanceSegNode(LifecycleNode):
             SetBool,
             '~/set_enabled',
             self._on_set_enabled,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
+        self.create_service(
+            Trigger,
+            '~/reset_tracking',
+            self._on_reset_tracking,
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
         # A group of its own: the answer takes as long as a frame.
@@ -310,6 +332,15 @@ class InstanceSegNode(LifecycleNode):
         response.success = True
         response.message = 'inference is running' if request.data else 'inference is paused'
         self.get_logger().info(response.message)
+        return response
+
+    def _on_reset_tracking(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        for camera in self._cameras:
+            camera.scene.reset_tracking()
+        response.success = True
+        response.message = 'all objects are forgotten: ids begin at 1 again'
         return response
 
     def _on_segment(self, request: Segment.Request, response: Segment.Response) -> Segment.Response:

@@ -100,7 +100,9 @@ def test_points_lie_on_the_surface_and_know_their_pixels() -> None:
 def test_no_depth_gives_no_object() -> None:
     mask, depth = board((0, 0, 2), (0.5, 0.5), 0.0, 4)
     for nothing in (0, np.nan, np.inf, -1):
-        assert locate(instances_of(mask), depth_in_metres(np.full_like(depth, nothing)), CAMERA) == []
+        assert (
+            locate(instances_of(mask), depth_in_metres(np.full_like(depth, nothing)), CAMERA) == []
+        )
 
 
 @pytest.mark.parametrize('depth', [np.zeros((4, 4, 3), np.uint16), np.zeros((4, 4), np.uint8)])

@@ -33,7 +33,9 @@ def test_a_class_has_a_threshold_of_its_own(segmenter: Segmenter, photo: np.ndar
     segmenter.update(class_thresholds=[], confidence_threshold=0.5)
 
 
-@pytest.mark.parametrize('text', ['person', 'person:', 'person:2', 'person:-1', ':0.5', 'person:nan'])
+@pytest.mark.parametrize(
+    'text', ['person', 'person:', 'person:2', 'person:-1', ':0.5', 'person:nan']
+)
 def test_a_wrong_class_threshold_is_named(segmenter: Segmenter, text: str) -> None:
     with pytest.raises(ValueError, match='class_thresholds has .*expected a class name, a colon'):
         segmenter.update(class_thresholds=[text])

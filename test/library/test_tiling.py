@@ -9,7 +9,8 @@ import pytest
 
 from instance_seg_ros import Segmenter
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.tiling import Tile, make_tiles, merge_tiles, parse_grid
+from instance_seg_ros.regions import Region
+from instance_seg_ros.tiling import make_tiles, merge_tiles, parse_grid
 
 PHOTOS = Path(__file__).resolve().parents[2] / 'demo' / 'photos'
 
@@ -54,7 +55,7 @@ def test_tiles_cover_the_image_and_overlap(grid: tuple[int, int], size: tuple[in
 
 def test_an_object_in_two_tiles_is_one() -> None:
     size = (100, 200)
-    left, right = Tile(0, 0, 120, 100), Tile(80, 0, 120, 100)
+    left, right = Region(0, 0, 120, 100), Region(80, 0, 120, 100)
     merged = merge_tiles(
         found(size),
         [
@@ -68,7 +69,7 @@ def test_an_object_in_two_tiles_is_one() -> None:
 
 def test_the_parts_of_an_object_on_a_seam_become_one_mask() -> None:
     size = (100, 200)
-    left, right = Tile(0, 0, 120, 100), Tile(80, 0, 120, 100)
+    left, right = Region(0, 0, 120, 100), Region(80, 0, 120, 100)
     merged = merge_tiles(
         found(size),
         [
@@ -84,14 +85,14 @@ def test_the_whole_object_goes_before_its_parts() -> None:
     size = (100, 200)
     merged = merge_tiles(
         found(size, ((60, 10, 80, 20), 0.6)),
-        [(Tile(0, 0, 120, 100), found((100, 120), ((60, 10, 60, 20), 0.9)))],
+        [(Region(0, 0, 120, 100), found((100, 120), ((60, 10, 60, 20), 0.9)))],
     )
     assert merged.boxes.tolist() == [[60, 10, 140, 30]]
 
 
 def test_neighbours_and_other_classes_stay_apart() -> None:
     size = (100, 200)
-    tile = Tile(0, 0, 120, 100)
+    tile = Region(0, 0, 120, 100)
     whole = found(size, ((10, 10, 20, 20), 0.9))
     neighbour = found((100, 120), ((31, 10, 20, 20), 0.8))
     other = found((100, 120), ((10, 10, 20, 20), 0.7), class_id=1)
@@ -100,7 +101,7 @@ def test_neighbours_and_other_classes_stay_apart() -> None:
 
 
 def test_nothing_in_nothing_is_nothing() -> None:
-    assert len(merge_tiles(found((50, 50)), [(Tile(0, 0, 50, 50), found((50, 50)))])) == 0
+    assert len(merge_tiles(found((50, 50)), [(Region(0, 0, 50, 50), found((50, 50)))])) == 0
 
 
 @pytest.fixture(scope='module')
