@@ -136,8 +136,9 @@ def _other_machine(around: Surroundings, publisher: Any) -> str:
             f'block UDP ports {dds_processes.ports(around.domain)} {_see("another-machine")}'
         )
     return (
-        'it is on another machine, and large images are lost on the way. Take image_transport: '
-        f'compressed, or transports:=large_data on both {_see("another-machine")}'
+        f'it is on another machine. Either it sends none (ros2 topic hz {around.topic}, there), or '
+        'they are too large for the network: take image_transport: compressed, or '
+        f'transports:=large_data on both {_see("another-machine")}'
     )
 
 
@@ -245,11 +246,11 @@ def _perhaps_unseen(around: Surroundings) -> str:
             f'. {_names(restricted)} listens to no announcements: if it is the camera, unset its '
             f'ROS_AUTOMATIC_DISCOVERY_RANGE {_see("another-discovery-range")}'
         )
-    if not around.others and around.elsewhere:
+    if around.elsewhere:
         domains = _list(f'{p.domain} ({p.describe()})' for p in _first(around.elsewhere))
         return (
-            f'. This node is in ROS_DOMAIN_ID {around.domain}, where no other process of this '
-            f'machine is; there are some in {domains} {_see("another-domain")}'
+            f'. This node is in ROS_DOMAIN_ID {around.domain}; on this machine there are also '
+            f'processes in {domains}. Is the camera one of them? {_see("another-domain")}'
         )
     if not around.others:
         return _nobody_here()
