@@ -246,9 +246,9 @@ class TestLargeImages:
         image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
         image = cv2.resize(image, (8000, 6000))
         segmenter.update(input_max_side=320, max_instances=5)
-        started = time.perf_counter()
+        started = time.process_time()  # of all threads, whatever else the machine does
         found = segmenter(image)
-        assert time.perf_counter() - started < 20
+        assert time.process_time() - started < 40
         assert found.image_size == (6000, 8000)
         assert len(found) == 5
         assert found.boxes[:, 2].max() > 4000
@@ -445,7 +445,7 @@ def run_python(code: str, *arguments: str) -> str:
         [sys.executable, '-c', code, *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         cwd=Path(__file__).parent,
     )  # not where the sources would shadow the installed package
     assert done.returncode == 0, f'exit code {done.returncode}: {done.stderr[-2000:]}'
