@@ -107,6 +107,8 @@ def _why_undelivered(around: Surroundings, publishers: list[Any]) -> str:
 
 
 def _fast_dds_problem(around: Surroundings, publisher: Any) -> str:
+    if not around.is_like_us(publisher):
+        return ''  # another middleware, of which nothing is known
     if not around.is_here(publisher):
         return _other_machine(around, publisher)
     process = around.process_of(publisher)
@@ -126,13 +128,14 @@ def _fast_dds_problem(around: Surroundings, publisher: Any) -> str:
             'it is on this machine but has a /dev/shm of its own, as a container has. Start the '
             f'container with --ipc=host {_see("a-container")}'
         )
-    return missing or _little_memory(process)
+    return missing or _little_memory(around, process)
 
 
 def _other_machine(around: Surroundings, publisher: Any) -> str:
     if _is_nameless(publisher):
         return (
-            'it is on another machine, which is heard but does not hear this one. A firewall may '
+            'it is on another machine, or in a container with a network of its own, and does not '
+            'hear this one. A firewall may '
             f'block UDP ports {dds_processes.ports(around.domain)} {_see("another-machine")}'
         )
     return (
@@ -162,7 +165,7 @@ def _no_memory(around: Surroundings, process: Participant | None) -> str:
     )
 
 
-def _little_memory(process: Participant | None) -> str:
+def _little_memory(around: Surroundings, process: Participant | None) -> str:
     if process is None or process.memory is None or process.memory >= LARGE_IMAGE:
         return ''
     cause, remedy = 'it has no profile', 'set'
@@ -170,9 +173,9 @@ def _little_memory(process: Participant | None) -> str:
         cause = 'with ROS_AUTOMATIC_DISCOVERY_RANGE it takes no profile'
         remedy = 'unset that, and set'
     return (
-        f'{process.describe()} shares {process.memory / MIB:.1f} MiB of memory, and Fast DDS loses '
-        f'larger images: {cause}. For the camera, {remedy} {PROFILE} '
-        f'{_see("large-images-are-lost")}'
+        f'either it sends none (ros2 topic hz {around.topic}), or they are lost because '
+        f'{process.describe()} shares {process.memory / MIB:.1f} MiB of memory, less than a large '
+        f'image: {cause}. For the camera, {remedy} {PROFILE} {_see("large-images-are-lost")}'
     )
 
 
