@@ -12,6 +12,7 @@ from typing import Any
 
 from instance_seg_ros.detection.text_graph import read_text_graph, split
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.installed import DOCS, share_folders
 from instance_seg_ros.settings import EXACT
 
 COCO_MODEL = 'mask_rcnn_inception_v2_coco'
@@ -41,7 +42,7 @@ class SpeedPreset:
     proposals: int
 
 
-# Of models that name none of their own: for the published graph, 100 proposals at 1365 pixels.
+# For models without presets of their own. The published graph has 100 proposals at 1365 pixels.
 DEFAULT_PRESETS = {'balanced': SpeedPreset(800, 40), 'fast': SpeedPreset(576, 20)}
 
 
@@ -131,7 +132,7 @@ def find_model(
     Args:
         model: ``auto`` (the COCO model where its files are installed, else the shipped one), a
             model's name, the path of a manifest (.yaml), or the path of a frozen graph (.pb).
-        model_path: a frozen graph; goes before ``model``. Empty: as ``model`` says.
+        model_path: a frozen graph, in place of ``model``. Empty: as ``model`` says.
         text_graph_path, labels_path: files in place of those of the model. Empty: its own.
 
     Raises:
@@ -190,14 +191,9 @@ def model_folders() -> Iterator[Path]:
     a ROS workspace, a virtual environment or a source checkout alike.
     """
     yield from _folders_of_the_user()
-    package = Path(__file__).resolve().parent
-    for parent in package.parents:
-        shared = parent / 'share' / package.name / 'models'
-        if shared.is_dir():
-            yield shared
-    checkout = package.parent / 'models'
-    if checkout.is_dir():
-        yield checkout
+    for folder in share_folders():
+        if (folder / 'models').is_dir():
+            yield folder / 'models'
 
 
 def read_manifest(path: Path) -> ModelManifest:
@@ -378,8 +374,8 @@ def _complete(manifest: ModelManifest) -> ModelManifest:
     if missing:
         raise ModelError(
             f'model {manifest.name!r}: {", ".join(missing)} '
-            f'{"is" if len(missing) == 1 else "are"} missing. See docs/models.md for where to get '
-            f'the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names, or give '
-            'their paths as model_path, text_graph_path and labels_path'
+            f'{"is" if len(missing) == 1 else "are"} missing. See {DOCS}/models.md for where to '
+            f'get the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names, or '
+            'give their paths as model_path, text_graph_path and labels_path'
         )
     return manifest

@@ -21,12 +21,13 @@ from instance_seg_ros.configuration import Configuration, PendingInstances
 from instance_seg_ros.detection import Detections, MaskRcnn
 from instance_seg_ros.detection.frozen_graph import read_weights
 from instance_seg_ros.images import check_image
+from instance_seg_ros.installed import DOCS
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.models import SHIPPED_MODEL, find_model
 from instance_seg_ros.refinement.interface import Refiner
 from instance_seg_ros.refinement.loader import load_refiner
 from instance_seg_ros.refinement.parts import without_crumbs
-from instance_seg_ros.refinement.pasting import clip_rois
+from instance_seg_ros.refinement.pasting import clip_rois, trim_to_masks
 from instance_seg_ros.schema import check_names, settings_of
 from instance_seg_ros.settings import MIN_IMAGE_SIDE, ModelSettings, Settings
 from instance_seg_ros.typed_settings import SettingProperties
@@ -78,7 +79,7 @@ class Segmenter(SettingProperties):
             labels_path=chosen.labels_path,
         )
         self.manifest = manifest.at_speed(chosen.speed_preset)
-        # Before the digests: a web page or a git-LFS pointer has a clearer name than wrong digest.
+        # Before the digests: "is a web page" says more than "has another digest".
         read_weights(self.manifest.weights)
         self.manifest.check_digests()
         self._detector = MaskRcnn(
@@ -157,7 +158,7 @@ class Segmenter(SettingProperties):
 
     def apply(self, configuration: Configuration) -> None:
         """Use what :meth:`prepare` returned, from the next frame on."""
-        # One reference: a frame sees all of it or nothing.
+        # One reference is replaced: a frame sees all of the change or nothing.
         self._configuration = configuration
 
     def __call__(self, image_bgr: NDArray[np.uint8], *, masks: bool = True) -> Instances:
@@ -255,6 +256,7 @@ class Segmenter(SettingProperties):
             without_crumbs((alpha >= settings.mask_threshold).astype(np.uint8), settings.min_part)
             for alpha in alphas
         ]
+        rois, masks = trim_to_masks(rois, masks)
         timings = {
             'detect': pending.milliseconds,
             'masks': 1e3 * (coarse_done - started),
@@ -365,5 +367,6 @@ def _log_model(asked: str, name: str, refiner: str) -> None:
     if asked == 'auto' and name == SHIPPED_MODEL:
         LOG.info(
             'the COCO model is not installed: the shipped small model finds people only '
-            '(docs/models.md says how to install the other)'
+            '(%s says how to install the other)',
+            f'{DOCS}/models.md',
         )

@@ -25,6 +25,7 @@ from instance_seg_ros.cli.report import CocoResults, ImageTable, Tally, image_id
 from instance_seg_ros.drawing import draw_instances
 from instance_seg_ros.errors import ImageError, ModelError
 from instance_seg_ros.images import SUFFIXES, read_image
+from instance_seg_ros.installed import find_shared
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.segmenter import Segmenter
 
@@ -46,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
         KeyboardInterrupt: ended by the user; what was found until then is written.
     """
     _silence_opencv()
-    commands = {'image': _run_images, 'video': _run_video, 'camera': _run_camera}
+    commands = {'demo': _run_demo, 'image': _run_images, 'video': _run_video, 'camera': _run_camera}
     try:
         _check_options(options)
         return commands[options.command](options)
@@ -103,6 +104,15 @@ def _make_window(options: argparse.Namespace) -> Window | None:
 
 
 # ---- images
+def _run_demo(options: argparse.Namespace) -> int:
+    try:
+        photos = find_shared('demo/photos')
+    except FileNotFoundError as error:
+        raise CommandError(str(error)) from None
+    options.source = [str(photos)]
+    return _run_images(options)
+
+
 def _run_images(options: argparse.Namespace) -> int:
     paths = _find_images(options.source)
     targets = dict(zip(paths, _targets(paths, options.output), strict=True))

@@ -33,13 +33,13 @@ class VideoSource:
     """
 
     def __init__(self, source: str | int, name: str) -> None:
-        # FFmpeg's own words about a broken file; ours are below.
+        # Silences FFmpeg about broken files; our own message is below.
         os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
         self._capture = cv2.VideoCapture(source)
         self._name = name
         if not self._capture.isOpened():
             raise self._no_frame()
-        # A camera's oldest frames are of no use to anyone; files have no such buffer.
+        # Of a camera, only the newest frame is of use. Files ignore this.
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 
     @property

@@ -33,7 +33,9 @@ def make_parser() -> argparse.ArgumentParser:
         description="Find the instances in images, a video or a camera's picture and draw them.",
     )
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
-    commands = parser.add_subparsers(dest='command', required=True, metavar='image|video|camera')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    demo = _command(commands, 'demo', 'the sample photos that come with the package')
+    demo.set_defaults(coarse=False)
     image = _command(commands, 'image', 'image files, all that match a pattern, or a folder')
     image.add_argument('source', nargs='+', metavar='PATH|GLOB|FOLDER')
     image.add_argument(
@@ -61,7 +63,7 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
         name, help=text, description=f'Segment {text}.', epilog=_EPILOG
     )
     _add_output_options(parser)
-    # Several frames can be in the network at a time in a file alone.
+    # Only the frames of a file are known in advance, so that several can be in the network.
     _add_settings(parser, leave_out=() if name == 'video' else ('parallel_nets',))
     return parser
 

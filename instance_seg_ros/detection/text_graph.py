@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.installed import DOCS
 
 # Rows below this score are not reported by the network. The published graphs say 0.3; lower, so
 # that a user's threshold below that means something. Rows above are the same bits either way,
@@ -94,7 +95,7 @@ def read_text_graph(path: Path) -> list[GraphNode]:
     except FileNotFoundError:
         raise ModelError(
             f'text graph {path}: no such file. cv2.dnn needs the OpenCV text graph (.pbtxt) of the '
-            'model beside its frozen graph (.pb); see docs/models.md'
+            f'model beside its frozen graph (.pb); see {DOCS}/models.md'
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f'text graph {path}: cannot be read as text ({error})') from None
@@ -198,8 +199,9 @@ def _position_of_crop(nodes: list[GraphNode], regions: str) -> int | None:
 
 
 def _twins(masks: list[GraphNode], boxes: list[GraphNode]) -> dict[str, str]:
-    """Names of nodes of the mask stage that do to its crop what a node of the box stage does to
-    the other, and the names of those.
+    """Map nodes of the mask stage to the nodes of the box stage that do the same to the other crop.
+
+    Both are given by name.
     """
     operations = {node.name: node.op for node in boxes}
     twins = {masks[0].name: boxes[0].name}

@@ -23,8 +23,8 @@ from instance_seg_ros.refinement.refiner_file import MULTIPLE, one_line, open_re
 from instance_seg_ros.refinement.smoother import MaskSmoother, context_rois, smooth
 from instance_seg_ros.settings import CPU_PROVIDER
 
-# A finer pass adds nothing where the box's longer side is less than this much of the pass before:
-# 96 pixels after a pass at 128 (docs/models.md).
+# A finer pass adds nothing for boxes whose longer side is below this share of the pass before: 96
+# pixels after a pass at 128 (docs/models.md).
 _WORTH_A_FINER_PASS = 0.75
 _PERHAPS = 0.2  # of the object, as a probability; a pass moves outlines by less than the margin
 _MARGIN = 16  # pixels around the object that a finer pass sees
@@ -78,7 +78,7 @@ class MaskRefiner:
         self._session = open_refiner(Path(path).expanduser(), self._name, num_threads, providers)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         self.traits = read_traits(self._session, self._name)
-        # Expected time of a pass by its side; it follows what the machine does.
+        # Expected milliseconds of a pass, by its side; updated with every measured pass.
         self._milliseconds = {side: self._probe(side) for side in self.traits.passes}
 
     def __call__(
@@ -199,7 +199,7 @@ class MaskRefiner:
         """Whether there is time for a pass, or for a part of that share of its pixels."""
         if time.perf_counter() + 1e-3 * share * self._milliseconds[side] <= deadline:
             return True
-        # It is tried again some day: the machine may have been busy when it was so slow.
+        # The estimate sinks slowly, so the pass is tried again: the machine may have been busy.
         self._milliseconds[side] *= 0.99
         return False
 
@@ -211,7 +211,7 @@ class MaskRefiner:
         expected = self._milliseconds[side]
         # As if it had been the whole square.
         taken = 1e3 * (time.perf_counter() - started) * side**2 / coarse.size
-        # One hiccup of the machine does not count for more than twice the time.
+        # A single slow pass counts as twice the expected time at most.
         self._milliseconds[side] = expected + 0.2 * (min(taken, 2 * expected) - expected)
         return alpha
 
@@ -278,7 +278,7 @@ def resized(array: NDArray[Any], side: int) -> NDArray[Any]:
     return cv2.resize(array, (side, side), interpolation=flag)
 
 
-# ---- what a call gets
+# ---- checks of the arguments
 def _checked(
     boxes: NDArray[np.float32], coarse: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -117,8 +117,8 @@ def smooth(
     step = w / size[1], h / size[0]
     mask = paste(coarse, box, (x, y), step, size, outside=False)
     inside = paste(np.ones_like(coarse), box, (x, y), step, size, outside=False)
-    # What is sure spreads to what is not, up to the next edge: the filter of mask times confidence
-    # over that of the confidence, as in OpenCV's DisparityWLSFilter.
+    # Confident pixels spread to unsure ones, up to the next edge: filtered (mask * confidence) over
+    # filtered confidence, as in OpenCV's DisparityWLSFilter.
     sure = np.where(inside > 0, (2 * mask - 1) ** 2, _CONFIDENCE_OUTSIDE).clip(_LEAST_CONFIDENCE)
     weighted = cv2.ximgproc.fastGlobalSmootherFilter(
         guide, np.dstack([mask * sure, sure]).astype(np.float32), _LAMBDA, _SIGMA_COLOUR

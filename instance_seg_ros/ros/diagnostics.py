@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from instance_seg_ros.ros.camera import Camera
 from instance_seg_ros.ros.frames import STAGES
-from instance_seg_ros.ros.qos import Silence
+from instance_seg_ros.ros.silence import Silence
 from instance_seg_ros.ros.statistics import WINDOW
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -96,7 +96,7 @@ def _problems(camera: Camera, silence: Silence | None, levels: dict[str, Any]) -
             problems.append(
                 (level, f'{count} {event} frames in {WINDOW:g} s: {statistics.last_error}')
             )
-    # Where nobody subscribes nothing is processed, and that is as it should be.
+    # Without subscribers nothing is processed, which is no problem.
     if camera.wanted() and silence is None:
         problems += _too_slow(statistics.rate('processed'), levels)
         problems += _too_old(statistics.mean('age'), levels)

@@ -92,7 +92,7 @@ class Engine:
             Whether they have ended.
         """
         self._worker.stop_accepting()
-        # Whoever waits for an answer is let go at once, also while OpenCV is at work on it.
+        # A caller that waits gets its answer now, even while OpenCV still works on the image.
         if self._request is not None:
             self._request.drop()
         return self._worker.stop(timeout)

@@ -23,8 +23,8 @@ from instance_seg_ros.ros.messages import to_detections, to_instance_masks, to_l
 from instance_seg_ros.ros.settings import NodeSettings
 from instance_seg_ros.segmenter import Segmenter
 
-# Topics below the node's name, and the types of their messages are in camera.py. In the order in
-# which they are published: what robots act on first, pictures for people last.
+# Topics below the node's name; camera.py has the types. In the order in which they are published:
+# first what robots act on, last the pictures for people.
 DETECTIONS = 'detections'
 MASKS = 'instance_masks'
 LABEL_IMAGE = 'label_image'
@@ -32,7 +32,7 @@ DEBUG_IMAGE = 'debug_image'
 DEBUG_JPEG = 'debug_image/compressed'
 OUTPUTS = (DETECTIONS, MASKS, LABEL_IMAGE, DEBUG_IMAGE, DEBUG_JPEG)
 
-# Of the time of a frame; detect, masks and refine come from the Segmenter.
+# The stages that are timed; detect, masks and refine come from the Segmenter.
 STAGES = ('convert', 'detect', 'masks', 'refine', 'draw', 'publish')
 
 

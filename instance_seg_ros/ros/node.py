@@ -1,9 +1,9 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The node `instance_seg`: camera images in; detections, masks and a debug image out.
 
-It is thin: it has the states of its lifecycle and passes on what comes in. Inference runs in the
-engine's thread on the newest image, so that parameters and services never wait for it. What nobody
-subscribes to is neither computed nor published.
+It only handles the lifecycle and passes messages on. Inference runs in the engine's threads on the
+newest image, so parameters and services never wait for it. Outputs without subscribers are neither
+computed nor published.
 """
 
 import threading
@@ -36,8 +36,9 @@ from instance_seg_ros.ros.parameters import (
     read_parameters,
     watch_parameters,
 )
-from instance_seg_ros.ros.qos import Silence
 from instance_seg_ros.ros.settings import COMPRESSED
+from instance_seg_ros.ros.silence import Silence
+from instance_seg_ros.ros.what_runs import what_runs
 from instance_seg_ros.srv import Segment
 
 NODE_NAME = 'instance_seg'
@@ -54,7 +55,8 @@ class InstanceSegNode(LifecycleNode):
     unsubscribes, cleanup frees the memory. `~/segment` works as long as a model is loaded.
 
     Raises:
-        rclpy.exceptions.ParameterException: for a parameter of the wrong type or out of range.
+        ValueError: for a parameter of the wrong type.
+        rclpy.exceptions.ParameterException: for a number out of range.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -71,7 +73,7 @@ class InstanceSegNode(LifecycleNode):
         self._enabled = True
         self._configurations = 0
         self._warned: dict[Camera, tuple[str, float]] = {}
-        # Images and services have threads of their own beside that of parameters and transitions.
+        # Images and services have their own groups, so that parameters never wait for them.
         self._image_group = MutuallyExclusiveCallbackGroup()
         watch_parameters(self, self._check_parameters, self._apply_parameters)
         self._make_services()
@@ -111,7 +113,10 @@ class InstanceSegNode(LifecycleNode):
             self._fail('configure', error)
             return FAILURE
         self._problem, self._lifecycle = '', 'inactive'
-        self.get_logger().info(f'configured in {time.monotonic() - started:.1f} s')
+        seconds = time.monotonic() - started
+        self.get_logger().info(
+            f'configured in {seconds:.1f} s: {what_runs(self._loaded_engine().segmenter)}'
+        )
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -127,10 +132,8 @@ class InstanceSegNode(LifecycleNode):
             return FAILURE
         self._problem, self._lifecycle = '', 'active'
         self._publish_info()
-        segmenter = self._loaded_engine().segmenter
         self.get_logger().info(
-            f'ready: model {segmenter.model_name}, refiner {segmenter.refiner}, images from '
-            f'{", ".join(camera.topic for camera in self._cameras)}'
+            f'ready: images from {", ".join(camera.topic for camera in self._cameras)}'
         )
         return result
 
@@ -168,7 +171,7 @@ class InstanceSegNode(LifecycleNode):
         values = read_parameters(self)
         compressed = values.node.image_transport == COMPRESSED
         cameras = camera_topics(self, values.node.image_topics, compressed)
-        # The Segmenter leaves OpenCV as it is for 0, and an earlier configuration may have set it.
+        # For 0 the Segmenter does not touch OpenCV, and an earlier configuration may have set it.
         cv2.setNumThreads(-1)
         return_freed_memory()
         self._engine = self._load(values)
@@ -293,7 +296,7 @@ class InstanceSegNode(LifecycleNode):
             self._on_set_enabled,
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
-        # Its own: the answer takes as long as a frame.
+        # A group of its own: the answer takes as long as a frame.
         self.create_service(
             Segment, '~/segment', self._on_segment, callback_group=MutuallyExclusiveCallbackGroup()
         )

@@ -122,7 +122,7 @@ class LatestWorker(Generic[Item, Half]):
             self._changed.wait_for(lambda: self._stopping or self._waiting)
             if self._stopping:
                 return None
-            # Of equals the first one: a slot keeps its place when its item is replaced.
+            # min takes the first of equals; a slot keeps its place when its item is replaced.
             source = min(self._waiting, key=lambda key: self._last_turn.get(key, -1))
             self._turns += 1
             self._last_turn[source] = self._turns
