@@ -32,6 +32,7 @@ lint:
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/python tools/private_attributes.py instance_seg_ros
 
 bench: prepare
 	@$(VENV)/bin/pip install --quiet -r benchmarks/requirements.txt

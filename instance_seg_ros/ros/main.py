@@ -9,11 +9,11 @@ import threading
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-from instance_seg_ros.ros.compatibility import Executor
+from instance_seg_ros.ros.executor import CallbackRunner
 from instance_seg_ros.ros.node import NODE_NAME, InstanceSegNode
 
 # Parameters and transitions, images, and two services: see the node's callback groups.
-EXECUTOR_THREADS = 4
+CALLBACK_THREADS = 4
 STOP_PERIOD = 0.1  # seconds between looks at whether to stop
 FRAME_GRACE = 0.5  # seconds that the frame in hand has to end
 CALLBACK_GRACE = 0.3  # seconds that running callbacks have to end
@@ -69,15 +69,14 @@ class _Signals:
 
 
 def _run(node: InstanceSegNode, signals: _Signals) -> int:
-    executor = Executor(EXECUTOR_THREADS)
-    executor.add_node(node)
+    runner = CallbackRunner(node, CALLBACK_THREADS)
     stop, ended = threading.Event(), threading.Event()
     failures: list[Exception] = []
 
     def spin() -> None:
         try:
             while not stop.is_set():
-                executor.spin_once(timeout_sec=STOP_PERIOD)
+                runner.run_once(STOP_PERIOD)
         except Exception as error:
             rclpy.logging.get_logger(NODE_NAME).fatal(f'{type(error).__name__}: {error}')
             failures.append(error)
@@ -87,7 +86,7 @@ def _run(node: InstanceSegNode, signals: _Signals) -> int:
     spinner.start()
     signals.wait()
     stop.set()
-    ending = threading.Thread(target=_end, args=(executor, spinner, node, ended), daemon=True)
+    ending = threading.Thread(target=_end, args=(runner, spinner, node, ended), daemon=True)
     ending.start()
     ending.join(TOTAL_GRACE)
     code = 1 if failures else 0
@@ -101,12 +100,12 @@ def _run(node: InstanceSegNode, signals: _Signals) -> int:
 
 
 def _end(
-    executor: Executor, spinner: threading.Thread, node: InstanceSegNode, ended: threading.Event
+    runner: CallbackRunner, spinner: threading.Thread, node: InstanceSegNode, ended: threading.Event
 ) -> None:
     spinner.join()
     idle = node.stop(FRAME_GRACE)
     # It waits for the callbacks that run: usually for none, but a model may be loading.
-    closing = threading.Thread(target=executor.shutdown, daemon=True)
+    closing = threading.Thread(target=runner.shutdown, daemon=True)
     closing.start()
     closing.join(CALLBACK_GRACE)
     # Others see at once that the node is gone.
