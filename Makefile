@@ -3,23 +3,28 @@
 # In a ROS 2 workspace an ordinary `colcon build` needs none of this.
 
 PYTHON ?= python3
+# Of which PyPI has wheels: kilted or jazzy. Where ROS 2 is installed and sourced, that is used.
+ROS ?= kilted
+SUFFIX := $(if $(filter kilted,$(ROS)),,-$(ROS))
 # The folders are passed on to tools/run.
-export VENV := $(abspath $(or $(VENV),.venv))
-export WORKSPACE := $(abspath $(or $(WORKSPACE),.ros))
+export VENV := $(abspath $(or $(VENV),.venv$(SUFFIX)))
+export WORKSPACE := $(abspath $(or $(WORKSPACE),.ros$(SUFFIX)))
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare demo test lint bench clean
+.PHONY: help prepare demo test test-rclpy lint bench clean
 
 help:
 	@echo 'make demo    sample photos through the ROS 2 node; the results are in demo_output/'
 	@echo 'make test    all tests; TESTS=test/library for some of them'
+	@echo 'make test-rclpy RCLPY_RELEASE=...'
+	@echo '             the ROS tests with newer releases of rclpy; without the folder it says which'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make bench   the library and the node beside the naive script; BENCH="--repeats 3" for less'
 	@echo 'make clean   remove all that was made here'
-	@echo 'PYTHON=python3.12 chooses the interpreter.'
+	@echo 'PYTHON=python3.12 chooses the interpreter, ROS=jazzy the distribution in place of kilted.'
 
 prepare:
-	@$(PYTHON) tools/prepare.py --venv $(VENV) --workspace $(WORKSPACE)
+	@$(PYTHON) tools/prepare.py --ros $(ROS) --venv $(VENV) --workspace $(WORKSPACE)
 
 demo: prepare
 	@tools/run python demo/run_demo.py --output demo_output
@@ -27,8 +32,11 @@ demo: prepare
 test: prepare
 	@tools/run pytest $(TESTS)
 
+test-rclpy: prepare
+	@tools/run python tools/rclpy_releases.py --repository "$(RCLPY_RELEASE)" $(RELEASES)
+
 lint:
-	@$(PYTHON) tools/prepare.py --venv $(VENV)
+	@$(PYTHON) tools/prepare.py --ros $(ROS) --venv $(VENV)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/mypy

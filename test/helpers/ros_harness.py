@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ class NodeProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(environment, PYTHONUNBUFFERED='1'),
+                start_new_session=True,
             )
 
     def restart(self) -> None:
@@ -116,6 +118,11 @@ class NodeProcess:
         started = time.monotonic()
         self.process.send_signal(number)
         return self.wait(), time.monotonic() - started
+
+    def signal_again(self, number: int) -> None:
+        """Send the signal to the whole process group, as a terminal does, if it is still there."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
     def wait_for_signal_handlers(self) -> None:
         """Wait until the process no longer dies of SIGTERM, as each does that has just begun."""
@@ -382,6 +389,30 @@ class Camera:
                 return condition()
             self._executor.spin_once(timeout_sec=min(left, 0.1))
         return True
+
+
+def shared_memory_of(pid: int) -> set[str]:
+    """Return the files in /dev/shm that a process has open or mapped."""
+    process = Path(f'/proc/{pid}')
+    found = set()
+    with suppress(OSError):
+        lines = (process / 'maps').read_text('utf-8', 'replace').splitlines()
+        found = {line.split(maxsplit=5)[5] for line in lines if '/dev/shm/' in line}
+        for descriptor in (process / 'fd').iterdir():
+            with suppress(OSError):
+                found.add(os.readlink(descriptor))
+    return {path for path in found if path.startswith('/dev/shm/')}
+
+
+def shared_memory_left(files: set[str]) -> set[str]:
+    """Return those of the files in /dev/shm that are still there and that no process uses."""
+    used = {
+        path
+        for process in Path('/proc').iterdir()
+        if process.name.isdigit()
+        for path in shared_memory_of(int(process.name))
+    }
+    return {path for path in files if Path(path).exists()} - used
 
 
 def signal_mask(process: Path, kind: str) -> int:
