@@ -104,10 +104,10 @@ class InstanceSegNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Leave ROS, also while a thread is still inside of OpenCV; of no use after that."""
         super().destroy_node()
-        # rclpy keeps its part of the lifecycle, and with it DDS and the shared memory, until nothing
-        # refers to the node any more; such a thread does.
-        for name in self._inherited:
-            vars(self).pop(name, None)
+        # rclpy keeps its part of the lifecycle, and with it DDS and shared memory, until nothing
+        # refers to the node any more. Such a thread does.
+        for name in self._inherited & set(vars(self)):
+            delattr(self, name)
 
     # --- lifecycle
 
