@@ -18,7 +18,7 @@ help:
 	@echo 'make test    all tests; TESTS=test/library for some of them'
 	@echo 'make test-rclpy RCLPY_RELEASE=...'
 	@echo '             the ROS tests with newer releases of rclpy; without the folder it says which'
-	@echo 'make lint    ruff and mypy'
+	@echo 'make lint    ruff, mypy, and no private attributes of other packages'
 	@echo 'make bench   the library and the node beside the naive script; BENCH="--repeats 3" for less'
 	@echo 'make clean   remove all that was made here'
 	@echo 'PYTHON=python3.12 chooses the interpreter, ROS=jazzy the distribution in place of kilted.'
@@ -47,4 +47,4 @@ bench: prepare
 	@tools/run python benchmarks/run.py $(BENCH)
 
 clean:
-	rm -rf $(VENV) $(WORKSPACE) demo_output benchmark_output .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(WORKSPACE) .venv-* .ros-* demo_output benchmark_output .mypy_cache .pytest_cache .ruff_cache

@@ -22,7 +22,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     try:
-        check_machine()
+        check_machine(arguments.ros)
         environment_digest = make_virtualenv(arguments.venv, arguments.ros)
         if arguments.workspace is not None:
             build_workspace(arguments.workspace, arguments.venv, environment_digest)
