@@ -2,7 +2,7 @@
 """
 Ends the node by signals at random moments of its start and its work, and counts what goes wrong.
 
-    tools/run python benchmarks/signals.py --count 200
+    tools/run python test/helpers/end_by_signals.py --count 200
 
 A node must end with exit code 0 in less than two seconds, and leave nothing in /dev/shm. One in
 three nodes gets one signal, one in three a second one 0.1 to 0.25 s later, and one in three both
@@ -19,25 +19,18 @@ import time
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / 'test' / 'helpers'))
+import cv2
+import rclpy
 
-import cv2  # noqa: E402
-import rclpy  # noqa: E402
-
-from instance_seg_ros.ros.compatibility import large_images_environment  # noqa: E402
+from instance_seg_ros.ros.compatibility import large_images_environment
 
 # Before DDS starts, here and in the node's process.
 os.environ.update(large_images_environment())
 os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
 
-from ros_harness import (  # noqa: E402
-    Camera,
-    NodeProcess,
-    shared_memory_left,
-    shared_memory_of,
-)
+from ros_harness import Camera, NodeProcess, shared_memory_left, shared_memory_of  # noqa: E402
 
+PHOTO = Path(__file__).parents[2] / 'demo' / 'photos' / 'astronaut.jpg'
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 KINDS = ('one signal', 'two signals', 'two signals to the group')
 START = 4.0  # seconds from when signals are handled: imports, DDS, the model
@@ -52,7 +45,7 @@ def main() -> int:
     arguments = parser.parse_args()
     choose = random.Random(arguments.seed)
     rclpy.init()
-    image = cv2.imread(str(ROOT / 'demo' / 'photos' / 'astronaut.jpg'))
+    image = cv2.imread(str(PHOTO))
     log = Path(tempfile.mkdtemp(), 'node.log')
     seconds: list[float] = []
     results: Counter[str] = Counter()
