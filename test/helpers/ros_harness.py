@@ -392,6 +392,19 @@ class Camera:
 
 
 def shared_memory_of(pid: int) -> set[str]:
+    """Return the files in /dev/shm that Fast DDS has made for a process: it holds a lock of each."""
+    locks = {path for path in _open_files(pid) if path.endswith(('_el', '_sl'))}
+    return locks | {path[: -len('_el')] for path in locks}
+
+
+def shared_memory_left(files: set[str]) -> set[str]:
+    """Return those of the files that are still there and that no process uses."""
+    processes = [int(path.name) for path in Path('/proc').iterdir() if path.name.isdigit()]
+    used = {path for pid in processes for path in _open_files(pid)}
+    return {path for path in files if Path(path).exists()} - used
+
+
+def _open_files(pid: int) -> set[str]:
     """Return the files in /dev/shm that a process has open or mapped."""
     process = Path(f'/proc/{pid}')
     found = set()
@@ -402,17 +415,6 @@ def shared_memory_of(pid: int) -> set[str]:
             with suppress(OSError):
                 found.add(os.readlink(descriptor))
     return {path for path in found if path.startswith('/dev/shm/')}
-
-
-def shared_memory_left(files: set[str]) -> set[str]:
-    """Return those of the files in /dev/shm that are still there and that no process uses."""
-    used = {
-        path
-        for process in Path('/proc').iterdir()
-        if process.name.isdigit()
-        for path in shared_memory_of(int(process.name))
-    }
-    return {path for path in files if Path(path).exists()} - used
 
 
 def signal_mask(process: Path, kind: str) -> int:
