@@ -392,7 +392,7 @@ class Camera:
 
 
 def shared_memory_of(pid: int) -> set[str]:
-    """Return the files in /dev/shm that Fast DDS has made for a process: it holds a lock of each."""
+    """Return the files in /dev/shm that Fast DDS has made for a process: it holds their locks."""
     locks = {path for path in _open_files(pid) if path.endswith(('_el', '_sl'))}
     return locks | {path[: -len('_el')] for path in locks}
 
