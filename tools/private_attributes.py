@@ -47,7 +47,7 @@ def problems_in(source: str) -> list[Problem]:
     classes = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
     found = [*_imports(tree), *_others(tree)]
     for definition in classes.values():
-        found += _in_class(definition, classes, _imported_names(tree))
+        found += _in_class(definition, classes, imported_names(tree))
     return sorted(found)
 
 
@@ -128,7 +128,7 @@ def _bases(
     return family, foreign
 
 
-def _imported_names(tree: ast.Module) -> dict[str, str]:
+def imported_names(tree: ast.Module) -> dict[str, str]:
     """Return the modules from which names were imported."""
     return {
         alias.asname or alias.name: f'{node.module}:{alias.name}'
