@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-Fails on a private attribute, one that begins with an underscore, of a class that is not ours.
+"""Fails on a private attribute, one that begins with an underscore, of a class that is not ours.
 
 Such attributes change or go without notice, in any release. Found are:
 
@@ -30,7 +29,7 @@ Problem = tuple[int, str]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[1])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('folders', nargs='+', type=Path, help='folders with Python files')
     failed = False
     for folder in parser.parse_args().folders:

@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-Tests this package with releases of rclpy of which there are no wheels.
+"""Tests this package with releases of rclpy of which there are no wheels.
 
 - The ROS tests run with the Python files of each newer release of the installed wheel's
   distribution, as far as its compiled part has what they need.

@@ -24,8 +24,7 @@ MOST_FAILURES = 50  # in a row, of waiting: then it is of no use to go on
 
 
 class CallbackRunner:
-    """
-    Runs the callbacks of a node in a pool of threads, like rclpy's MultiThreadedExecutor.
+    """Runs the callbacks of a node in a pool of threads, like rclpy's MultiThreadedExecutor.
 
     It differs in three ways:
 
@@ -56,8 +55,7 @@ class CallbackRunner:
         self._stopping = False
 
     def run_once(self, timeout: float) -> None:
-        """
-        Wait for a callback that is ready, and begin it in a thread; for one thread at a time.
+        """Wait for a callback that is ready, and begin it in a thread; for one thread at a time.
 
         Args:
             timeout: seconds to wait at most.

@@ -24,8 +24,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(args: list[str] | None = None) -> int:
-    """
-    Run the node until SIGINT, SIGTERM or SIGHUP.
+    """Run the node until SIGINT, SIGTERM or SIGHUP.
 
     Args:
         args: command line; the process's own if None.
@@ -48,8 +47,7 @@ def main(args: list[str] | None = None) -> int:
 
 
 class _Signals:
-    """
-    Ends the process in time after a signal.
+    """Ends the process in time after a signal.
 
     Attributes:
         code: exit code of the process.

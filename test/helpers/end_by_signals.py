@@ -1,8 +1,11 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-Ends the node by signals at random moments of its start and its work, and counts what goes wrong.
+"""Ends the node by signals at random moments of its start and its work, and counts what goes wrong.
 
     tools/run python test/helpers/end_by_signals.py --count 200
+
+As root, in a /dev/shm of its own, which shows everything that is left:
+
+    unshare -m bash -c 'mount -t tmpfs none /dev/shm; tools/run python ...; ls /dev/shm'
 
 A node must end with exit code 0 in less than two seconds, and leave nothing in /dev/shm. One in
 three nodes gets one signal, one in three a second one 0.1 to 0.25 s later, and one in three both
@@ -83,7 +86,7 @@ def stream(process: NodeProcess, image: cv2.typing.MatLike, duration: float) -> 
     until = time.monotonic() + duration
     while time.monotonic() < until:
         camera.publish(camera.image(image))
-        camera.spin_for(0.05)
+        time.sleep(0.05)
     camera.close()
 
 

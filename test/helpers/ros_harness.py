@@ -392,8 +392,11 @@ class Camera:
 
 
 def shared_memory_of(pid: int) -> set[str]:
-    """Return the files in /dev/shm that Fast DDS has made for a process: it holds their locks."""
-    locks = {path for path in _open_files(pid) if path.endswith(('_el', '_sl'))}
+    """Return the files in /dev/shm that Fast DDS has made for a process: it holds their locks.
+
+    Ports are left out: after one process, another takes the number and the file.
+    """
+    locks = {path for path in _open_files(pid) if path.endswith('_el') and '_port' not in path}
     return locks | {path[: -len('_el')] for path in locks}
 
 
