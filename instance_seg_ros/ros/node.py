@@ -61,6 +61,7 @@ class InstanceSegNode(LifecycleNode):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(NODE_NAME, **kwargs)
+        self._inherited = set(vars(self))
         declare_parameters(self)
         self._engine: Engine | None = None
         self._cameras: list[Camera] = []
@@ -100,6 +101,14 @@ class InstanceSegNode(LifecycleNode):
         engine = self._engine
         ended = engine is None or engine.stop(timeout)
         return ended and not self._loader.is_alive()
+
+    def destroy_node(self) -> None:
+        """Leave ROS, also while a thread is still inside of OpenCV; of no use after that."""
+        super().destroy_node()
+        # rclpy keeps its part of the lifecycle, and with it DDS and shared memory, until nothing
+        # refers to the node any more. Such a thread does.
+        for name in self._inherited & set(vars(self)):
+            delattr(self, name)
 
     # --- lifecycle
 
@@ -274,6 +283,8 @@ class InstanceSegNode(LifecycleNode):
             self._engine.submit(camera, message)
 
     def _on_malformed(self, camera: Camera, problem: str) -> None:
+        if self._stopping:
+            return
         camera.statistics.count_error('malformed', problem)
         self.get_logger().warning(
             f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD
