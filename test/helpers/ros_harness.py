@@ -392,6 +392,8 @@ class Camera:
 def slowness() -> float:
     """Return how much longer work takes on this machine now, by its load; 1 where it is idle."""
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def shared_memory_of(pid: int) -> set[str]:
     """Return the files in /dev/shm that Fast DDS has made for a process: it holds their locks.
 
