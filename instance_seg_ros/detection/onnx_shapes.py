@@ -1,0 +1,152 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""What changes the shape of values, in ONNX: reshaping, slices, crops, other sizes."""
+
+from __future__ import annotations
+
+from instance_seg_ros.detection.node_attributes import NodeAttributes
+from instance_seg_ros.detection.onnx_translation import Translation, Value, renamed
+from instance_seg_ros.detection.text_graph import GraphNode
+
+_TO_NCHW = [0, 2, 3, 1]  # position of each axis of NHWC in NCHW
+_LARGEST = 2**31 - 1
+
+
+def concat(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
+    """ConcatV2: the last input is the axis."""
+    count = len(node.inputs) - 1
+    values = [t.value(node, position) for position in range(count)]
+    axis = int(t.constant(node, count).ravel()[0])
+    if all(value.image for value in values):
+        names = [value.name for value in values]
+        return Value(t.graph.add('Concat', *names, axis=_TO_NCHW[axis]), image=True)
+    return Value(t.graph.add('Concat', *(t.plain(value) for value in values), axis=axis))
+
+
+def reshape(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
+    """Reshape to a constant shape."""
+    shape = t.constant(node, 1).ravel().tolist()
+    x = t.plain(t.value(node))
+    return Value(t.graph.add('Reshape', x, t.graph.integers(*shape)))
+
+
+def flatten(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
+    """Flatten all but the first axis."""
+    return Value(t.graph.add('Flatten', t.plain(t.value(node)), axis=1))
+
+
+def squeeze(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
+    """Squeeze axes of one element."""
+    axes = attributes.integers('squeeze_dims', attributes.integers('axis', []))
+    if not axes:
+        t.fail(node, 'names no squeeze_dims')
+    return Value(t.graph.add('Squeeze', t.plain(t.value(node)), t.graph.integers(*axes)))
+
+
+def transpose(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
+    """Transpose by a constant order."""
+    order = t.constant(node, 1).ravel().tolist()
+    x = t.value(node)
+    if x.image and order == [0, 3, 1, 2]:
+        return Value(x.name)
+    return Value(t.graph.add('Transpose', t.plain(x), perm=order))
+
+
+def cut(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
+    """Slice by constant begins and sizes; -1 is up to the end."""
+    begins, sizes = (t.constant(node, position).ravel().tolist() for position in (1, 2))
+    ends = [_LARGEST if size < 0 else begin + size for begin, size in zip(begins, sizes, strict=True)]
+    x = t.plain(t.value(node))
+    axes = t.graph.integers(*range(len(begins)))
+    name = t.graph.add('Slice', x, t.graph.integers(*begins), t.graph.integers(*ends), axes)
+    return Value(name)
+
+
+def mean(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
+    """Mean over constant axes."""
+    axes = t.constant(node, 1).ravel().tolist()
+    keep = attributes.flag('keep_dims', attributes.flag('keepdims'))
+    x = t.value(node)
+    if x.image and sorted(axes) == [1, 2]:
+        pooled = t.graph.add('GlobalAveragePool', x.name)
+        if keep:
+            return Value(pooled, image=True)
+        return Value(t.graph.add('Squeeze', pooled, t.graph.integers(2, 3)))
+    name = t.graph.add('ReduceMean', t.plain(x), t.graph.integers(*axes), keepdims=int(keep))
+    return Value(name)
+
+
+def pad(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
+    """Pad with zeros."""
+    x = t.value(node)
+    paddings = t.constant(node, 1)
+    if x.image:
+        paddings = paddings[[0, 3, 1, 2]]
+    return renamed(x, t.graph.add('Pad', x.name, t.graph.integers(*paddings.T.ravel().tolist())))
+
+
+def resize(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
+    """ResizeBilinear and ResizeNearestNeighbor: to a constant size, or by one constant factor, as
+    OpenCV has it.
+    """
+    x = t.value(node)
+    if not x.image:
+        t.fail(node, 'resizes what is no image')
+    linear = node.op == 'ResizeBilinear'
+    corners = attributes.flag('align_corners')
+    centres = attributes.flag('half_pixel_centers')
+    options = {
+        'mode': 'linear' if linear else 'nearest',
+        'coordinate_transformation_mode': (
+            'align_corners' if corners else 'half_pixel' if centres else 'asymmetric'
+        ),
+        'axes': [2, 3],
+    }
+    if not linear:
+        options['nearest_mode'] = 'round_prefer_ceil' if corners else 'floor'
+    size = t.constant(node, 1).ravel()
+    if size.size == 1:
+        scales = t.graph.constant([float(size[0])] * 2)
+        return Value(t.graph.add('Resize', x.name, '', scales, **options), image=True)
+    sizes = t.graph.integers(*size.tolist())
+    return Value(t.graph.add('Resize', x.name, '', '', sizes, **options), image=True)
+
+
+def crop(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
+    """CropAndResize of the regions: samples from corner to corner."""
+    method = attributes.text('method', 'bilinear')
+    if method != 'bilinear':
+        t.fail(node, f'has the method {method!r}, expected bilinear')
+    graph, features = t.graph, t.value(node)
+    size = t.constant(node, 2).ravel()
+    corners = graph.add('Gather', t.regions, graph.integers(1, 0, 3, 2), axis=1)
+    count = graph.add('Shape', t.regions, start=0, end=1)
+    # Of the image that each region is in: there is one.
+    zeros = graph.add('Expand', graph.constant([0], 'int32'), count)
+    name = graph.add(
+        'CropAndResize',
+        features.name,
+        corners,
+        zeros,
+        graph.constant(size, 'int32'),
+        contributed=True,
+        mode='bilinear',
+        extrapolation_value=0.0,
+    )
+    return Value(name, image=True)
+
+
+SHAPES = {
+    'ConcatV2': concat,
+    'CropAndResize': crop,
+    'Flatten': flatten,
+    'Mean': mean,
+    'Pad': pad,
+    'Reshape': reshape,
+    'ResizeBilinear': resize,
+    'ResizeNearestNeighbor': resize,
+    'Slice': cut,
+    'Squeeze': squeeze,
+    'Transpose': transpose,
+}
+
+__all__ = ['SHAPES']
