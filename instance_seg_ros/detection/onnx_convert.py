@@ -79,10 +79,11 @@ def convert(weights: Path, text_graph: Path) -> OnnxParts:
     names = {name for nodes in parts.values() for node in nodes for name in node.inputs}
     try:
         constants = read_constants(payload, names)
+        boxes, region_size = _box_part(graph, parts['boxes'], constants)
         return OnnxParts(
             _proposal_part(graph, parts['proposals'], constants),
-            _box_part(graph, parts['boxes'], constants),
-            _mask_part(graph, parts['masks'], constants),
+            boxes,
+            _mask_part(graph, parts['masks'], constants, region_size),
         )
     except TranslationError as error:
         raise ModelError(f'text graph {text_graph}: cannot be converted to ONNX: {error}') from None
@@ -111,7 +112,8 @@ def _proposal_part(
 
 def _box_part(
     split_graph: SplitGraph, nodes: list[GraphNode], constants: dict[str, NDArray[Any]]
-) -> bytes:
+) -> tuple[bytes, tuple[int, int] | None]:
+    """Return the part and the size of its region features."""
     graph = OnnxGraph('boxes')
     nodes = _without_placeholders(nodes)
     t = Translation(nodes, constants, graph)
@@ -125,26 +127,31 @@ def _box_part(
     attributes = t.attributes(output)
     graph.output('scores', scores, 'float32', ['regions', split_graph.num_classes])
     graph.output('boxes', boxes, 'float32', ['regions', 'classes', 4])
-    region_features = t.values[split_graph.mask_features].name
+    region_features = t.values[split_graph.mask_features]
     sides = ['regions', 'region_channels', 'region_rows', 'region_columns']
-    graph.output('region_features', region_features, 'float32', sides)
-    return graph.bytes(
+    graph.output('region_features', region_features.name, 'float32', sides)
+    metadata = (
         _metadata()
         | {
             'nms_threshold': repr(attributes.number('nms_threshold', 0.3)),
             'max_detections': repr(attributes.integer('keep_top_k', 100)),
         }
     )
+    return graph.bytes(metadata), region_features.size
 
 
 def _mask_part(
-    split_graph: SplitGraph, nodes: list[GraphNode], constants: dict[str, NDArray[Any]]
+    split_graph: SplitGraph,
+    nodes: list[GraphNode],
+    constants: dict[str, NDArray[Any]],
+    region_size: tuple[int, int] | None,
 ) -> bytes:
     graph = OnnxGraph('masks')
     seam = next(node for node in nodes if node.op == 'Placeholder').name
     t = Translation(nodes, constants, graph)
     sides = ['regions', 'region_channels', 'region_rows', 'region_columns']
-    t.values[seam] = Value(graph.input('region_features', 'float32', sides), image=True)
+    name = graph.input('region_features', 'float32', sides)
+    t.values[seam] = Value(name, image=True, size=region_size)
     t.translate([split_graph.mask_output], _OPERATIONS)
     masks = t.values[split_graph.mask_output]
     graph.output(

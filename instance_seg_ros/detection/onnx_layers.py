@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.detection.node_attributes import NodeAttributes
+from instance_seg_ros.detection.onnx_resize import convolution_of_enlarged
 from instance_seg_ros.detection.onnx_translation import (
     Translation,
     Value,
@@ -29,6 +30,8 @@ def convolution(t: Translation, node: GraphNode, attributes: NodeAttributes) -> 
     swapped = attributes.flag('loc_pred_transposed')
     if swapped:
         kernel = swap_box_encodings(kernel)
+    if t.value(node).enlarged is not None:
+        return convolution_of_enlarged(t.graph, t.value(node), kernel)
     return _convolution(t, node, attributes, kernel.transpose(3, 2, 0, 1), 1, swapped)
 
 
@@ -74,7 +77,29 @@ def _convolution(
         group=groups,
         **padded,
     )
-    return Value(name, image=True, boxes_swapped=swapped)
+    size = _size_after(x.size, list(kernel.shape[2:]), strides, dilations, padded)
+    return Value(name, image=True, boxes_swapped=swapped, size=size)
+
+
+def _size_after(
+    size: tuple[int, int] | None,
+    kernel: list[int],
+    strides: list[int],
+    dilations: list[int],
+    padding: dict[str, Any],
+) -> tuple[int, int] | None:
+    """Return height and width behind a layer."""
+    if size is None:
+        return None
+    after = []
+    for axis in (0, 1):
+        if 'pads' in padding:
+            padded = size[axis] + padding['pads'][axis] + padding['pads'][axis + 2]
+            free = padded - dilations[axis] * (kernel[axis] - 1) - 1
+            after.append(free // strides[axis] + 1)
+        else:
+            after.append(-(-size[axis] // strides[axis]))
+    return after[0], after[1]
 
 
 def _padding(
@@ -197,7 +222,8 @@ def pool(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
     padding = _padding(t, node, attributes, kernel, strides, [1, 1])
     op = {'MaxPool': 'MaxPool', 'AvgPool': 'AveragePool'}[node.op]
     name = t.graph.add(op, x.name, kernel_shape=kernel, strides=strides, **padding)
-    return Value(name, image=True)
+    size = _size_after(x.size, kernel, strides, [1, 1], padding)
+    return Value(name, image=True, size=size)
 
 
 def relu(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
@@ -242,7 +268,8 @@ def arithmetic(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
             names.append(value.name if image else t.plain(value))
         else:
             names.append(t.graph.constant(_broadcast(t, node, position, image)))
-    return Value(t.graph.add(_ARITHMETIC[node.op], *names), image)
+    size = next(value.size for value in values if value is not None)
+    return Value(t.graph.add(_ARITHMETIC[node.op], *names), image, size=size)
 
 
 def _broadcast(t: Translation, node: GraphNode, position: int, image: bool) -> NDArray[Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from instance_seg_ros.detection.node_attributes import NodeAttributes
+from instance_seg_ros.detection.onnx_resize import resize
 from instance_seg_ros.detection.onnx_translation import Translation, Value, renamed
 from instance_seg_ros.detection.text_graph import GraphNode
 
@@ -18,7 +19,8 @@ def concat(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
     axis = int(t.constant(node, count).ravel()[0])
     if all(value.image for value in values):
         names = [value.name for value in values]
-        return Value(t.graph.add('Concat', *names, axis=_TO_NCHW[axis]), image=True)
+        name = t.graph.add('Concat', *names, axis=_TO_NCHW[axis])
+        return Value(name, image=True, size=values[0].size if axis in (3, -1) else None)
     return Value(t.graph.add('Concat', *(t.plain(value) for value in values), axis=axis))
 
 
@@ -69,7 +71,7 @@ def mean(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
     if x.image and sorted(axes) == [1, 2]:
         pooled = t.graph.add('GlobalAveragePool', x.name)
         if keep:
-            return Value(pooled, image=True)
+            return Value(pooled, image=True, size=(1, 1))
         return Value(t.graph.add('Squeeze', pooled, t.graph.integers(2, 3)))
     name = t.graph.add('ReduceMean', t.plain(x), t.graph.integers(*axes), keepdims=int(keep))
     return Value(name)
@@ -84,55 +86,43 @@ def pad(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
     return renamed(x, t.graph.add('Pad', x.name, t.graph.integers(*paddings.T.ravel().tolist())))
 
 
-def resize(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
-    """ResizeBilinear and ResizeNearestNeighbor: to a constant size, or by one constant factor, as
-    OpenCV has it.
-    """
-    x = t.value(node)
-    if not x.image:
-        t.fail(node, 'resizes what is no image')
-    linear = node.op == 'ResizeBilinear'
-    corners = attributes.flag('align_corners')
-    centres = attributes.flag('half_pixel_centers')
-    options = {
-        'mode': 'linear' if linear else 'nearest',
-        'coordinate_transformation_mode': (
-            'align_corners' if corners else 'half_pixel' if centres else 'asymmetric'
-        ),
-        'axes': [2, 3],
-    }
-    if not linear:
-        options['nearest_mode'] = 'round_prefer_ceil' if corners else 'floor'
-    size = t.constant(node, 1).ravel()
-    if size.size == 1:
-        scales = t.graph.constant([float(size[0])] * 2)
-        return Value(t.graph.add('Resize', x.name, '', scales, **options), image=True)
-    sizes = t.graph.integers(*size.tolist())
-    return Value(t.graph.add('Resize', x.name, '', '', sizes, **options), image=True)
-
-
 def crop(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
-    """CropAndResize of the regions: samples from corner to corner."""
+    """CropAndResize of the regions, which samples from corner to corner.
+
+    RoiAlign with one sample per cell takes the same samples of a region that is half a cell larger
+    on each side; unlike onnxruntime's own CropAndResize every provider has it, and it is faster.
+    """
     method = attributes.text('method', 'bilinear')
     if method != 'bilinear':
         t.fail(node, f'has the method {method!r}, expected bilinear')
+    height, width = t.constant(node, 2).ravel().tolist()
+    if min(height, width) < 2:
+        t.fail(node, f'crops to {width}x{height} samples, expected two a side or more')
     graph, features = t.graph, t.value(node)
-    size = t.constant(node, 2).ravel()
-    corners = graph.add('Gather', t.regions, graph.integers(1, 0, 3, 2), axis=1)
-    count = graph.add('Shape', t.regions, start=0, end=1)
+    shape = graph.add('Gather', graph.add('Shape', features.name), graph.integers(3, 2))
+    last = graph.add('Sub', graph.add('Cast', shape, to=1), graph.constant([1.0, 1.0]))
+    corners = graph.add_many('Split', 2, t.regions, axis=1, num_outputs=2)
+    low, high = (graph.add('Mul', corner, last) for corner in corners)
+    cells = graph.constant([2.0 * (width - 1), 2.0 * (height - 1)])
+    half_cell = graph.add('Div', graph.add('Sub', high, low), cells)
+    half_pixel = graph.constant(0.5)
+    low = graph.add('Add', graph.add('Sub', low, half_cell), half_pixel)
+    high = graph.add('Add', graph.add('Add', high, half_cell), half_pixel)
+    rois = graph.add('Concat', low, high, axis=1)
     # Of the image that each region is in: there is one.
-    zeros = graph.add('Expand', graph.constant([0], 'int32'), count)
+    zeros = graph.add('Expand', graph.integers(0), graph.add('Shape', rois, start=0, end=1))
     name = graph.add(
-        'CropAndResize',
+        'RoiAlign',
         features.name,
-        corners,
+        rois,
         zeros,
-        graph.constant(size, 'int32'),
-        contributed=True,
-        mode='bilinear',
-        extrapolation_value=0.0,
+        output_height=height,
+        output_width=width,
+        sampling_ratio=1,
+        mode='avg',
+        coordinate_transformation_mode='half_pixel',
     )
-    return Value(name, image=True)
+    return Value(name, image=True, size=(height, width))
 
 
 SHAPES = {

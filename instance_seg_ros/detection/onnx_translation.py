@@ -31,12 +31,17 @@ class Value:
             bias that follows needs it, too.
         spread: for a convolution between SpaceToBatchND and BatchToSpaceND: its dilation, and the
             padding (top, left, bottom, right) of both together.
+        size: height and width of an image where they are the same for every input.
+        enlarged: for an image that is yet to be resized to ``size``: (pixels after, pixels before),
+            how much of each pixel is in each.
     """
 
     name: str
     image: bool = False
     boxes_swapped: bool = False
     spread: tuple[list[int], list[int]] | None = None
+    size: tuple[int, int] | None = None
+    enlarged: NDArray[np.float64] | None = None
 
 
 class Translation:
@@ -82,6 +87,10 @@ class Translation:
     def users(self, name: str) -> list[GraphNode]:
         """Return the nodes that read a node."""
         return self._users[name]
+
+    def is_wanted(self, name: str) -> bool:
+        """Whether a node is itself among those that the ONNX graph gives."""
+        return name in self._wanted
 
     def translate(
         self, wanted: Collection[str], operations: Mapping[str, Callable[..., Value]]
