@@ -8,12 +8,13 @@ export VENV := $(abspath $(or $(VENV),.venv))
 export WORKSPACE := $(abspath $(or $(WORKSPACE),.ros))
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare demo test lint bench clean
+.PHONY: help prepare demo test lint generate bench clean
 
 help:
 	@echo 'make demo    sample photos through the ROS 2 node; the results are in demo_output/'
 	@echo 'make test    all tests; TESTS=test/library for some of them'
 	@echo 'make lint    ruff and mypy'
+	@echo 'make generate  what follows from the settings: config/seg.yaml, tables, types'
 	@echo 'make bench   the library and the node beside the naive script; BENCH="--repeats 3" for less'
 	@echo 'make clean   remove all that was made here'
 	@echo 'PYTHON=python3.12 chooses the interpreter.'
@@ -32,6 +33,9 @@ lint:
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/mypy
+
+generate:
+	@$(PYTHON) tools/generate.py
 
 bench: prepare
 	@$(VENV)/bin/pip install --quiet -r benchmarks/requirements.txt

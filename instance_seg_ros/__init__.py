@@ -16,6 +16,8 @@ _EXPORTS = {
     'Segmenter': 'segmenter',
     'draw_instances': 'drawing',
     'find_model': 'models',
+    'load_model': 'functions',
+    'run_instance_segmentation': 'functions',
 }
 __all__ = sorted(_EXPORTS)
 

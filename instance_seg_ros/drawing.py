@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Instances drawn into their image: overlay, outline, box and label."""
+"""Instances drawn into their image: overlay, outline, box and caption."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.caption_layout import Rectangle, place_captions
 from instance_seg_ros.errors import ImageError
+from instance_seg_ros.images import check_image
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.label_layout import Rectangle, place_labels
 
 Colour = tuple[int, int, int]
 
@@ -49,7 +50,7 @@ def draw_instances(
     """Draw every instance: coloured overlay, outline, box, class name and confidence.
 
     The colour follows from the position among the instances. Smaller instances lie on top of
-    larger ones, the labels on top of all.
+    larger ones, the captions on top of all.
 
     Args:
         frame: uint8 (H, W, 3), BGR; stays as it is.
@@ -66,7 +67,7 @@ def draw_instances(
         ValueError: alpha is out of range.
 
     """
-    _check_frame(frame)
+    check_image(frame, 'frame')
     if not 0 <= alpha <= 1:
         raise ValueError(f'alpha is {alpha!r}: expected a number from 0 to 1')
     canvas = frame.copy()
@@ -77,7 +78,7 @@ def draw_instances(
     _fill(canvas, frame, by_size, alpha)
     for drawing in by_size:
         _draw_lines(canvas, drawing, style)
-    _draw_labels(canvas, drawings, style)
+    _draw_captions(canvas, drawings, style)
     return canvas
 
 
@@ -88,7 +89,7 @@ class _Drawing:
     Attributes:
         box: first and last pixel, x1, y1, x2, y2.
         contours: of the mask, as cv2.findContours gives them; empty without a mask.
-        name, score: of the label.
+        name, score: of the caption.
         colour: of this instance.
         contrast: black or white, whatever stands out from the colour.
     """
@@ -127,18 +128,6 @@ class _Style:
         if side < _SMALL_IMAGE:
             return cls(1, _SMALLEST_TEXT)
         return cls(max(2, round(side / 450)), max(_USUAL_TEXT, side / 85))
-
-
-def _check_frame(frame: Any) -> None:
-    if not isinstance(frame, np.ndarray):
-        raise ImageError(
-            f'frame is a {type(frame).__name__}: expected a numpy array uint8 (H, W, 3), BGR'
-        )
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
-        raise ImageError(
-            f'frame has the shape {frame.shape} and the type {frame.dtype}: expected '
-            'uint8 (H, W, 3), BGR'
-        )
 
 
 # ---- what to draw
@@ -241,22 +230,24 @@ def _draw_lines(canvas: NDArray[np.uint8], drawing: _Drawing, style: _Style) -> 
     cv2.drawContours(canvas, outlines, -1, drawing.colour, style.line)
 
 
-def _draw_labels(canvas: NDArray[np.uint8], drawings: list[_Drawing], style: _Style) -> None:
+def _draw_captions(canvas: NDArray[np.uint8], drawings: list[_Drawing], style: _Style) -> None:
     height, width = canvas.shape[:2]
-    labels = [
-        _Label.fitting(drawing.name, drawing.score, style.text, width, height)
+    captions = [
+        _Caption.fitting(drawing.name, drawing.score, style.text, width, height)
         for drawing in drawings
     ]
-    places = place_labels(
-        [drawing.box for drawing in drawings], [label.size for label in labels], (height, width)
+    places = place_captions(
+        [drawing.box for drawing in drawings],
+        [caption.size for caption in captions],
+        (height, width),
     )
-    # The best last: where labels cannot but overlap, it stays readable.
-    for drawing, label, (x, y) in reversed(list(zip(drawings, labels, places, strict=True))):
-        label.draw(canvas, x, y, drawing.colour, drawing.contrast)
+    # The best last: where captions cannot but overlap, it stays readable.
+    for drawing, caption, (x, y) in reversed(list(zip(drawings, captions, places, strict=True))):
+        caption.draw(canvas, x, y, drawing.colour, drawing.contrast)
 
 
 @dataclass(frozen=True)
-class _Label:
+class _Caption:
     """A text with the plate that it stands on.
 
     Attributes:
@@ -275,20 +266,20 @@ class _Label:
     baseline: int
 
     @classmethod
-    def fitting(cls, name: str, score: str, cap_height: float, width: int, height: int) -> _Label:
-        """Return the label, smaller and then with less of the name where it would not fit."""
-        label = cls._of_size(f'{name} {score}', cap_height)
-        shrink = min(1.0, width / label.size[0], height / label.size[1])
+    def fitting(cls, name: str, score: str, cap_height: float, width: int, height: int) -> _Caption:
+        """Return the caption, smaller and then with less of the name where it would not fit."""
+        caption = cls._of_size(f'{name} {score}', cap_height)
+        shrink = min(1.0, width / caption.size[0], height / caption.size[1])
         if shrink < 1:
             cap_height = max(_SMALLEST_TEXT, cap_height * shrink * 0.95)
-            label = cls._of_size(f'{name} {score}', cap_height)
-        while label.size[0] > width and name:
+            caption = cls._of_size(f'{name} {score}', cap_height)
+        while caption.size[0] > width and name:
             name = name[:-1].rstrip()
-            label = cls._of_size(f'{name} {score}'.lstrip(), cap_height)
-        return label
+            caption = cls._of_size(f'{name} {score}'.lstrip(), cap_height)
+        return caption
 
     @classmethod
-    def _of_size(cls, text: str, cap_height: float) -> _Label:
+    def _of_size(cls, text: str, cap_height: float) -> _Caption:
         scale = cap_height / _CAP_HEIGHT
         weight = max(1, round(cap_height / 8))
         padding = max(1, round(cap_height / 3))

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""What goes wrong with a model or an image, told in one clear line."""
+"""The errors that a user can do something about. Their messages are one clear line."""
 
 
 class ModelError(RuntimeError):

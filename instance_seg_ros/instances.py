@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ class Instances:
         image_size: (height, width) of the source image.
         coarse: float32 (N, M, M), the mask head's raw probabilities over each box; None without
             masks.
+        timings: milliseconds of each stage of the frame that these were found in: ``detect``,
+            ``masks`` and ``refine``; empty where they were not measured.
 
     Raises:
         ValueError: the arrays are not parallel.
@@ -43,6 +45,7 @@ class Instances:
     refined: NDArray[np.bool_]
     image_size: tuple[int, int]
     coarse: NDArray[np.float32] | None = None
+    timings: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check that every array has as many rows as there are boxes."""
@@ -96,6 +99,7 @@ class Instances:
             self.refined[rows],
             self.image_size,
             None if self.coarse is None else self.coarse[rows],
+            self.timings,
         )
 
     def full_mask(self, i: int) -> NDArray[np.uint8]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from instance_seg_ros.detection.text_graph import read_text_graph, split
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.settings import EXACT
 
 COCO_MODEL = 'mask_rcnn_inception_v2_coco'
 SHIPPED_MODEL = 'person_mask_rcnn'
@@ -18,22 +20,12 @@ SHIPPED_REFINER = 'mask_refiner.onnx'
 SEARCH_PATH_VARIABLE = 'INSTANCE_SEG_ROS_MODELS'
 DEFAULT_INPUT_MAX_SIDE = 1365  # of the published pipeline config
 
-EXACT = 'exact'
-
+_COCO_CLASSES = 90
 _FILES = ('weights', 'text_graph', 'labels')
 _NUMBERS = ('input_max_side', 'proposals')
 _LARGEST_UPSCALE = 4.0
-_OPTIONAL = (
-    *_NUMBERS,
-    'max_upscale',
-    'size_multiple',
-    'presets',
-    'sha256',
-    'sha1',
-    'licence',
-    'card',
-    'description',
-)
+_FOR_PEOPLE = ('description', 'licence', 'card')
+_OPTIONAL = (*_NUMBERS, 'max_upscale', 'size_multiple', 'presets', 'sha256', 'sha1', *_FOR_PEOPLE)
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ DEFAULT_PRESETS = {'balanced': SpeedPreset(800, 40), 'fast': SpeedPreset(576, 20
 
 @dataclass(frozen=True)
 class ModelManifest:
-    """A model and the files that it is made of.
+    """The files of a model, and how to run it.
 
     Attributes:
         name: as users give it.
@@ -63,10 +55,9 @@ class ModelManifest:
         digests: file role to (algorithm, hexadecimal digest) on record.
         input_max_side: longest side in pixels that images are scaled down to.
         max_upscale: smaller images are scaled up towards that side, by this factor at most.
-        size_multiple: both sides are scaled to the nearest multiple of so many pixels.
+        size_multiple: both sides are scaled to the nearest multiple of this number of pixels.
         proposals: regions that the first stage hands on, None for the text graph's own number.
         presets: by name, what to run it with where speed counts more.
-        description, licence, card: for people.
     """
 
     name: str
@@ -79,9 +70,6 @@ class ModelManifest:
     size_multiple: int = 1
     proposals: int | None = None
     presets: dict[str, SpeedPreset] = field(default_factory=lambda: dict(DEFAULT_PRESETS))
-    description: str = ''
-    licence: str = ''
-    card: str = ''
 
     def missing_files(self) -> list[Path]:
         """Return the files that are not there."""
@@ -126,56 +114,46 @@ class ModelManifest:
                 )
 
 
-def find_model(name: str = 'auto') -> ModelManifest:
-    """Find a model.
+def find_model(
+    model: str | Path = 'auto',
+    *,
+    model_path: str | Path = '',
+    text_graph_path: str | Path = '',
+    labels_path: str | Path = '',
+) -> ModelManifest:
+    """Find the files of a model. Every way to name a model ends here, so all follow one rule.
+
+    1. ``model_path``, or a ``model`` that ends in .pb, is a frozen graph. The manifest that names
+       it describes it, if there is one beside it or among the installed models. Without one, the
+       text graph is the .pbtxt of the same name and the label file the ``_labels.txt`` of the same
+       name; where that is missing, a model of 90 classes has COCO's.
+    2. Otherwise ``model`` is a name, the path of a manifest, or ``auto``.
+    3. ``text_graph_path`` and ``labels_path`` replace the files that were found so.
 
     Args:
-        name: ``auto`` (the COCO model where its files are installed, else the shipped one), a
-            model's name, or the path of a manifest (.yaml).
+        model: ``auto`` (the COCO model where its files are installed, else the shipped one), a
+            model's name, the path of a manifest (.yaml), or the path of a frozen graph (.pb).
+        model_path: a frozen graph; goes before ``model``. Empty: as ``model`` says.
+        text_graph_path, labels_path: files in place of those of the model. Empty: its own.
 
     Raises:
         ModelError: there is no such model, or one of its files is missing.
 
     """
-    if name == 'auto':
-        return _auto()
-    path = Path(name).expanduser()
-    if path.suffix in ('.yaml', '.yml'):
-        return _complete(read_manifest(path))
-    for folder in model_folders():
-        if (folder / f'{name}.yaml').is_file():
-            return _complete(read_manifest(folder / f'{name}.yaml'))
-    known = sorted({p.stem for folder in model_folders() for p in folder.glob('*.yaml')})
-    raise ModelError(
-        f'model {name!r}: not found. Known are auto, {", ".join(known) or "none"}; or give the '
-        f'path of a manifest (.yaml), or add a folder to {SEARCH_PATH_VARIABLE}'
-    )
-
-
-def from_files(weights: str, text_graph: str, labels: str, model: str = 'auto') -> ModelManifest:
-    """Return the manifest of a plain trio of files; a path left empty is taken from ``model``.
-
-    Raises:
-        ModelError: the labels or the text graph of other weights cannot be guessed.
-
-    """
-    if weights and not (text_graph and labels):
-        stem = Path(weights).expanduser()
-        text_graph = text_graph or str(stem.with_suffix('.pbtxt'))
-        labels = labels or str(stem.with_name(f'{stem.stem}_labels.txt'))
-    if weights:
-        paths = [Path(path).expanduser() for path in (weights, text_graph, labels)]
-        given = ModelManifest(paths[0].stem, paths[0], paths[1], paths[2])
-    else:
-        base = find_model(model)
-        changed = {
-            key: Path(value).expanduser()
-            for key, value in (('text_graph', text_graph), ('labels', labels))
-            if value
-        }
-        digests = {role: d for role, d in base.digests.items() if role not in changed}
-        given = replace(base, digests=digests, **changed)  # type: ignore[arg-type]
-    return _complete(given)
+    weights = str(model_path) or (str(model) if Path(model).suffix == '.pb' else '')
+    graph = Path(weights).expanduser()
+    described = _manifest_naming(graph) if weights else _of_name(str(model))
+    found = described or _files_beside(graph)
+    given = {
+        role: Path(path).expanduser()
+        for role, path in (('text_graph', text_graph_path), ('labels', labels_path))
+        if str(path)
+    }
+    digests = {role: digest for role, digest in found.digests.items() if role not in given}
+    found = replace(found, digests=digests, **given)  # type: ignore[arg-type]
+    if described is None and 'labels' not in given and not found.labels.is_file():
+        found = replace(found, labels=_coco_labels_for(found) or found.labels)
+    return _complete(found)
 
 
 def find_refiner() -> Path | None:
@@ -268,11 +246,8 @@ def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
         options['max_upscale'] = _upscale(path, content['max_upscale'])
     if 'presets' in content:
         options['presets'] = _presets(path, content['presets'])
-    texts: dict[str, Any] = {
-        key: str(content.get(key, '')) for key in ('description', 'licence', 'card')
-    }
     files = [_find_file(path.parent, content[key]) for key in _FILES]
-    return ModelManifest(content['name'], files[0], files[1], files[2], digests, **options, **texts)
+    return ModelManifest(content['name'], files[0], files[1], files[2], digests, **options)
 
 
 def _numbers(
@@ -336,6 +311,52 @@ def _folders_of_the_user() -> list[Path]:
     return [Path(entry).expanduser() for entry in entries if entry]
 
 
+def _manifest_naming(weights: Path) -> ModelManifest | None:
+    """Return the manifest that names a frozen graph, None if there is none."""
+    for folder in (weights.parent, *model_folders()):
+        for path in sorted(folder.glob('*.yaml')):
+            try:
+                manifest = read_manifest(path)
+            except ModelError:  # another program's file that lies there by chance
+                continue
+            if manifest.weights.resolve() == weights.resolve():
+                return manifest
+    return None
+
+
+def _files_beside(weights: Path) -> ModelManifest:
+    labels = weights.with_name(f'{weights.stem}_labels.txt')
+    return ModelManifest(weights.stem, weights, weights.with_suffix('.pbtxt'), labels)
+
+
+def _of_name(name: str) -> ModelManifest:
+    if name == 'auto':
+        return _auto()
+    path = Path(name).expanduser()
+    if path.suffix in ('.yaml', '.yml'):
+        return read_manifest(path)
+    for folder in model_folders():
+        if (folder / f'{name}.yaml').is_file():
+            return read_manifest(folder / f'{name}.yaml')
+    known = sorted({p.stem for folder in model_folders() for p in folder.glob('*.yaml')})
+    raise ModelError(
+        f'model {name!r}: not found. Known are auto, {", ".join(known) or "none"}; or give the '
+        f'path of a manifest (.yaml) or of a frozen graph (.pb), or add a folder to '
+        f'{SEARCH_PATH_VARIABLE}'
+    )
+
+
+def _coco_labels_for(manifest: ModelManifest) -> Path | None:
+    """Return COCO's label file for a model of its 90 classes, None for others."""
+    if not manifest.text_graph.is_file():
+        return None
+    graph = split(read_text_graph(manifest.text_graph), manifest.text_graph)
+    if graph.num_classes != _COCO_CLASSES:
+        return None
+    manifests = (folder / f'{COCO_MODEL}.yaml' for folder in model_folders())
+    return next((read_manifest(path).labels for path in manifests if path.is_file()), None)
+
+
 def _auto() -> ModelManifest:
     shipped = None
     for folder in model_folders():
@@ -350,15 +371,20 @@ def _auto() -> ModelManifest:
             f'{", ".join(map(str, model_folders())) or "any known folder"}. Install the package '
             f'again, or add the folder of its models to {SEARCH_PATH_VARIABLE}'
         )
-    return _complete(read_manifest(shipped))
+    return read_manifest(shipped)
 
 
 def _complete(manifest: ModelManifest) -> ModelManifest:
-    missing = manifest.missing_files()
+    missing = [
+        f'{role.replace("_", " ")} {path}'
+        for role in _FILES
+        if not (path := getattr(manifest, role)).is_file()
+    ]
     if missing:
         raise ModelError(
-            f'model {manifest.name!r}: {", ".join(map(str, missing))} '
+            f'model {manifest.name!r}: {", ".join(missing)} '
             f'{"is" if len(missing) == 1 else "are"} missing. See docs/models.md for where to get '
-            f'the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names'
+            f'the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names, or give '
+            'their paths as model_path, text_graph_path and labels_path'
         )
     return manifest

@@ -15,6 +15,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from instance_seg_ros.ros.settings import all_settings
 from launch import LaunchContext, LaunchDescription
 
 # This file is installed as share/instance_seg_ros/launch/seg.launch.py.
@@ -29,56 +30,20 @@ TRANSPORT_VARIABLES = (
     'FASTRTPS_DEFAULT_PROFILES_FILE',
 )
 # The arguments that set a parameter of the node: name, type, description and choices. None has a
-# default here, so that there is but one default, in params_file. A test compares names, types and
-# choices with the node's own. The node is not imported: it may need a virtual environment that
-# `ros2 launch` runs outside of.
+# default here, so that there is but one default, in params_file. The settings need neither rclpy
+# nor OpenCV, which may be in a virtual environment that `ros2 launch` runs outside of.
 PARAMETERS: list[tuple[str, Any, str, list[str]]] = [
-    ('model', str, 'Name of a model, path of its manifest, or auto', []),
-    ('model_path', str, 'Frozen graph (.pb), in place of the one that the model names', []),
-    ('text_graph_path', str, 'Text graph (.pbtxt), in place of the one that the model names', []),
-    ('labels_path', str, 'Label file, in place of the one that the model names', []),
-    ('refiner', str, 'What sharpens the masks: auto, none, smooth, gan or the path of a model', []),
-    ('refine_passes', int, 'At most so many passes of a learned refiner', []),
     (
-        'refine_budget_ms',
-        float,
-        'Time of a learned refiner for all instances of a frame, in milliseconds; 0: no limit',
-        [],
-    ),
-    ('confidence_threshold', float, 'Instances with a lower score are dropped, 0 to 1', []),
-    (
-        'nms_threshold',
-        float,
-        'Of two boxes of a class that overlap more than this, one is dropped, 0 to 1',
-        [],
-    ),
-    (
-        'mask_threshold',
-        float,
-        'Pixels with at least this probability belong to the instance, 0 to 1',
-        [],
-    ),
-    ('classes', list[str], "Names of the classes to keep: classes:=\"['person', 'dog']\"", []),
-    ('max_instances', int, 'At most this many instances per image', []),
-    ('input_max_side', int, 'Larger images are scaled down to this side, in pixels', []),
-    ('speed_preset', str, 'exact, balanced or fast', []),
-    ('num_threads', int, 'Threads for inference; 0: all cores', []),
-    ('parallel_nets', int, 'Images in the box network at a time', []),
-    ('low_memory', bool, 'No Winograd convolutions: less memory, slower', BOOLS),
-    ('mask_encoding', str, 'How instance_masks carries masks', ['mono8', 'rle']),
-    (
-        'image_topics',
-        list[str],
-        'Several cameras, in place of image_topic: '
-        "image_topics:=\"['/front/image', '/rear/image']\"",
-        [],
-    ),
-    ('image_transport', str, 'Of the camera images', ['raw', 'compressed']),
-    ('input_reliability', str, 'Of the subscription to images', ['best_effort', 'reliable']),
-    ('output_reliability', str, 'Of all outputs of a frame', ['reliable', 'best_effort']),
-    ('autostart', bool, 'Configure and activate the node at start', BOOLS),
-    ('use_sim_time', bool, 'Take the time from /clock, as in a simulation or with a bag', BOOLS),
+        setting.name,
+        list[str] if setting.kind is tuple else setting.kind,
+        setting.help,
+        BOOLS if setting.kind is bool else list(setting.choices),
+    )
+    for setting in all_settings()
 ]
+PARAMETERS.append(
+    ('use_sim_time', bool, 'Take the time from /clock, as in a simulation or with a bag', BOOLS)
+)
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -2,10 +2,10 @@
 """Batch norms folded into the convolutions before them: y = scale * conv(x, w) + shift becomes
 y = conv(x, scale * w) + shift.
 
-cv2.dnn does so itself, but anew whenever an input changes its shape, in one thread and into another
-copy of the weights, and the regions of a frame and those of its masks are such a change. Done once,
-the published model takes 6 ms less for each frame's masks and 30 MB less of memory. The arithmetic
-is cv2.dnn's, float32 step by step, so results are the same bits.
+cv2.dnn does the same, but again whenever an input changes its shape, in one thread and into another
+copy of the weights. The number of regions changes twice in every frame, for boxes and for masks.
+Done once, the published model takes 6 ms less for each frame's masks and 30 MB less memory. The
+arithmetic is that of cv2.dnn, float32 step by step, so the results are the same bits.
 """
 
 from __future__ import annotations

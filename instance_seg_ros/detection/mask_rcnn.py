@@ -56,7 +56,7 @@ class MaskRcnn:
         weights: frozen graph (.pb).
         text_graph: OpenCV text graph (.pbtxt) of the same model.
         proposals: regions that the first stage hands on, if the graph's own number is larger.
-        parallel_nets: so many images can be in :meth:`detect` at a time, each in a net of its own.
+        parallel_nets: number of images that can be in :meth:`detect` at a time, each in a net.
         low_memory: no Winograd's convolutions, which hold seven times the memory of their weights:
             slower, and with other last digits.
 
@@ -94,7 +94,9 @@ class MaskRcnn:
                 or is another one.
 
         """
-        rows, features = self._nets.boxes(cv2.dnn.blobFromImage(image_bgr, swapRB=True, crop=False))
+        rows, features = self._nets.detect(
+            cv2.dnn.blobFromImage(image_bgr, swapRB=True, crop=False)
+        )
         rows = rows.reshape(-1, _ROW)
         # cv2.dnn pads the output to its full number of rows: with zeros, or, where the first stage
         # found too few regions, with boxes of no area that do have a score.
@@ -128,7 +130,9 @@ class MaskRcnn:
         image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         row = np.array([[0, 0, 1, 0.25, 0.25, 0.75, 0.75]], np.float32)
         try:
-            rows, features = self._nets.boxes(cv2.dnn.blobFromImage(image, swapRB=True, crop=False))
+            rows, features = self._nets.detect(
+                cv2.dnn.blobFromImage(image, swapRB=True, crop=False)
+            )
             masks = self._nets.masks(features, row)
         except cv2.error as error:
             raise self._loader.mismatch(error.err or str(error)) from None

@@ -90,7 +90,7 @@ class NetLoader:
 
 
 def _version(file: Path) -> tuple[int, int] | None:
-    """Return what tells whether a file has changed, None where there is none."""
+    """Return the time and size of a file, by which a change is noticed; None if it is missing."""
     try:
         state = file.stat()
     except OSError:

@@ -62,7 +62,7 @@ class SplitGraph:
 
     Attributes:
         proposals: text graph from the image to its features and the proposals.
-        regions: text graph from features and regions to what boxes and masks are made of.
+        regions: text graph from features and regions to the features of boxes and masks.
         boxes: text graph from the proposals and their box features to the detections.
         masks: text graph from the mask features of detections to the masks.
         features, proposal_output, box_features, mask_features, detections, mask_output: names of

@@ -15,17 +15,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.errors import ImageError, ModelError
+from instance_seg_ros.errors import ModelError
+from instance_seg_ros.images import check_image
+from instance_seg_ros.refinement.interface import Refined
 from instance_seg_ros.refinement.pasting import paste
-from instance_seg_ros.refinement.refiner_file import CPU, one_line, open_refiner, read_traits
-from instance_seg_ros.refinement.smoother import MaskSmoother, Refined, context_rois, smooth
+from instance_seg_ros.refinement.refiner_file import one_line, open_refiner, read_traits
+from instance_seg_ros.refinement.smoother import MaskSmoother, context_rois, smooth
+from instance_seg_ros.settings import CPU_PROVIDER
 
 # A finer pass adds nothing where the box's longer side is less than this much of the pass before:
 # 96 pixels after a pass at 128 (docs/models.md).
 _WORTH_A_FINER_PASS = 0.75
 _SMOOTHER_MS = 2.0  # put by for every instance that may be left to the smoother
 _TOLERANCE = 1e-3  # of a probability
-_FARTHEST = 2.0**24  # pixels from the image; float32 tells no pixels apart beyond
+_FARTHEST = 2.0**24  # pixels from the image; beyond it float32 cannot distinguish two pixels
 
 
 class MaskRefiner:
@@ -37,11 +40,13 @@ class MaskRefiner:
         path: of the ONNX file. Inputs ``image`` float32 (n, 3, h, w), RGB, 0 to 1, and ``coarse``
             float32 (n, 1, h, w); output ``alpha`` float32 (n, 1, h, w), the last two
             probabilities; n, h and w free. See :class:`RefinerTraits` for its metadata.
-        passes: at most so many where a call does not say; 0 for all that the model has.
+        passes: largest number of passes if a call gives none; 0 for all that the model has.
         num_threads: of onnxruntime, 0 for all cores.
         providers: onnxruntime's execution providers, the preferred one first.
+        name: what it is called in results and logs; the path by default.
 
     Attributes:
+        name: as given.
         traits: what the file says of itself.
         providers: the execution providers in use.
 
@@ -62,10 +67,12 @@ class MaskRefiner:
         *,
         passes: int = 0,
         num_threads: int = 0,
-        providers: Sequence[str] = (CPU,),
+        providers: Sequence[str] = (CPU_PROVIDER,),
+        name: str = '',
     ) -> None:
         MaskSmoother()  # what there is no time for is left to it: without it, an error now
         self._passes = passes
+        self.name = name or str(path)
         self._name = f'refiner {path}'
         self._session = open_refiner(Path(path).expanduser(), self._name, num_threads, providers)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
@@ -102,8 +109,8 @@ class MaskRefiner:
             boxes: float32 (N, 4), x1, y1, x2, y2 in pixels, best first. They may lie partly or all
                 outside the image.
             coarse: float32 (N, S, S), probabilities over each box; any S.
-            passes: at most so many; 0 is the constructor's. The finer ones are only for boxes that
-                are large enough.
+            passes: largest number of passes; 0 is the constructor's. The finer ones are only for
+                boxes that are large enough.
             budget_ms: time for all instances together; 0 is without end. Every instance gets the
                 first pass before one gets the second; what there is no time for is left to the
                 smoother.
@@ -122,7 +129,7 @@ class MaskRefiner:
         deadline = time.perf_counter() + 1e-3 * budget_ms if budget_ms else float('inf')
         if passes < 0 or not budget_ms >= 0:
             raise ValueError(f'passes is {passes}, budget_ms is {budget_ms}: expected 0 or more')
-        _check_image(image_bgr)
+        check_image(image_bgr)
         boxes, coarse = _checked(boxes, coarse)
         height, width = image_bgr.shape[:2]
         rois = context_rois(boxes, height, width, self.traits.context)
@@ -253,16 +260,6 @@ def resized(array: NDArray[Any], side: int) -> NDArray[Any]:
 
 
 # ---- what a call gets
-def _check_image(image: NDArray[np.uint8]) -> None:
-    shape: tuple[int, ...] = getattr(image, 'shape', ())
-    dtype = getattr(image, 'dtype', None)
-    if len(shape) != 3 or shape[2] != 3 or dtype != np.uint8 or 0 in shape:
-        raise ImageError(
-            f'image is {dtype} of the shape {shape}: expected uint8 (H, W, 3), BGR; '
-            'a grayscale image by cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)'
-        )
-
-
 def _checked(
     boxes: NDArray[np.float32], coarse: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

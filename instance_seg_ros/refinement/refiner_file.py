@@ -16,7 +16,6 @@ from instance_seg_ros.refinement.smoother import CONTEXT
 if TYPE_CHECKING:
     import onnxruntime
 
-CPU = 'CPUExecutionProvider'
 PASSES = (128, 256)  # pixels a side: the second pass refines the result of the first
 MULTIPLE = 16  # of the sides of what the network takes
 
@@ -71,7 +70,7 @@ def open_refiner(
     options = onnxruntime.SessionOptions()
     # With 0, onnxruntime binds its threads to cores, and complains in containers that lend some.
     options.intra_op_num_threads = num_threads or cv2.getNumberOfCPUs()
-    options.log_severity_level = 3  # errors: they are told by exceptions
+    options.log_severity_level = 3  # errors; exceptions carry them
     # Threads that wait busily for the next pass would take the cores from OpenCV.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     try:

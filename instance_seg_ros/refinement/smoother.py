@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.refinement.interface import Refined
 from instance_seg_ros.refinement.pasting import paste
 
 CROP_SIDE = 128
@@ -23,21 +23,6 @@ _LEAST_CONFIDENCE = 0.02
 _CONFIDENCE_OUTSIDE = 0.2  # of the box: probably, but not surely, background
 
 
-class Refined(NamedTuple):
-    """What a refiner returns.
-
-    Attributes:
-        rois: int32 (N, 4), x, y, width, height inside the image; they outgrow the boxes.
-        alphas: N probability maps float32 (height, width) of the rois, one at a time: those of a
-            large photo fill the memory.
-        refined: bool (N,), whether the refiner sharpened the mask.
-    """
-
-    rois: NDArray[np.int32]
-    alphas: Iterator[NDArray[np.float32]]
-    refined: NDArray[np.bool_]
-
-
 class MaskSmoother:
     """Fast global smoother (Min et al. 2014) of the coarse mask, guided by a crop of the image.
 
@@ -45,6 +30,8 @@ class MaskSmoother:
         RuntimeError: OpenCV lacks its contributed modules.
 
     """
+
+    name = 'smooth'
 
     def __init__(self) -> None:
         if not hasattr(cv2, 'ximgproc'):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""One camera: its subscription, the outputs beside it, and what has become of its frames."""
+"""One camera: its subscription, its outputs and the statistics of its frames."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,6 @@ from instance_seg_ros.ros.frames import (
     MASKS,
     Frame,
 )
-from instance_seg_ros.ros.parameters import names_in
 from instance_seg_ros.ros.qos import (
     IMAGE_TYPES,
     LATCHED_QOS,
@@ -32,6 +31,7 @@ from instance_seg_ros.ros.qos import (
     overridden,
     profile,
 )
+from instance_seg_ros.ros.settings import COMPRESSED, NodeSettings
 from instance_seg_ros.ros.statistics import StreamStatistics
 
 OUTPUT_TYPES = {
@@ -48,22 +48,24 @@ BELIEVABLE_AGE = 3600.0  # seconds
 
 
 @dataclass(frozen=True)
-class Place:
+class CameraTopics:
     """
-    Where a camera and its outputs are.
+    Topics of a camera and its outputs.
 
     Attributes:
-        topic: full name of the images.
-        outputs: what the names of the outputs begin with.
+        image: full name of the topic of images.
+        output_prefix: what the names of the outputs begin with.
     """
 
-    topic: str
-    outputs: str
+    image: str
+    output_prefix: str
 
 
-def places(node: LifecycleNode, topics: list[str], compressed: bool) -> list[Place]:
+def camera_topics(
+    node: LifecycleNode, topics: Sequence[str], compressed: bool
+) -> list[CameraTopics]:
     """
-    Find out where the cameras and their outputs are.
+    Resolve the topics of all cameras.
 
     Args:
         node: its namespace and remappings count.
@@ -77,21 +79,20 @@ def places(node: LifecycleNode, topics: list[str], compressed: bool) -> list[Pla
     Raises:
         ValueError: if the outputs of two topics would have the same names.
     """
-    listed = names_in(topics)
-    if not listed:
-        return [Place(_input_topic(node, 'image', compressed), '~')]
-    found: dict[str, Place] = {}
-    for topic in listed:
-        full = _input_topic(node, topic, compressed)
+    if not topics:
+        return [CameraTopics(_input_topic(node, 'image', compressed), '~')]
+    found: dict[str, CameraTopics] = {}
+    for topic in topics:
+        image = _input_topic(node, topic, compressed)
         parent = node.resolve_topic_name(topic).rpartition('/')[0]
-        outputs = f'{parent}/{node.get_name()}'
-        if outputs in found:
+        prefix = f'{parent}/{node.get_name()}'
+        if prefix in found:
             raise ValueError(
-                f'image_topics: the outputs of {found[outputs].topic} and {full} would both be in '
-                f'{outputs}. Expected each camera in a namespace of its own; remap one, such as '
+                f'image_topics: the outputs of {found[prefix].image} and {image} would both be in '
+                f'{prefix}. Expected each camera in a namespace of its own; remap one, such as '
                 '/front/image'
             )
-        found[outputs] = Place(full, outputs)
+        found[prefix] = CameraTopics(image, prefix)
     return list(found.values())
 
 
@@ -102,33 +103,44 @@ def _input_topic(node: LifecycleNode, topic: str, compressed: bool) -> str:
 
 class Camera:
     """
-    Subscribes to a camera and publishes what was found in its frames.
+    Subscribes to a camera and publishes what was found in its frames: a Source of images.
 
     Args:
         node: that has the publishers.
-        place: where the camera and the outputs are.
-        values: of all parameters.
+        topics: of the camera and the outputs.
+        settings: of the node.
         group: in which images are received.
+        on_malformed: called in a thread with this camera and what is wrong with its image.
+        on_failure: called in a thread with this camera and what went wrong with its frame.
     """
 
     def __init__(
-        self, node: LifecycleNode, place: Place, values: dict[str, Any], group: CallbackGroup
+        self,
+        node: LifecycleNode,
+        topics: CameraTopics,
+        settings: NodeSettings,
+        group: CallbackGroup,
+        on_malformed: Callable[['Camera', str], None],
+        on_failure: Callable[['Camera', str], None],
     ) -> None:
-        self.topic = place.topic
+        self.topic = self.key = topics.image
         self.statistics = StreamStatistics()
         self._node = node
         self._group = group
-        self._type = Image if values['image_transport'] == 'raw' else CompressedImage
-        self._qos = profile(values['input_reliability'], values['input_depth'])
+        self._on_malformed, self._on_failure = on_malformed, on_failure
+        self._type = CompressedImage if settings.image_transport == COMPRESSED else Image
+        self._qos = profile(settings.input_reliability, settings.input_depth)
         self._images: Any = None
-        qos = profile(values['output_reliability'], values['output_depth'])
+        qos = profile(settings.output_reliability, settings.output_depth)
         self._outputs = {
-            name: self._publisher(message_type, f'{place.outputs}/{name}', qos)
+            name: self._publisher(message_type, f'{topics.output_prefix}/{name}', qos)
             for name, message_type in OUTPUT_TYPES.items()
         }
-        self._label_info = self._publisher(LabelInfo, f'{place.outputs}/{LABEL_INFO}', LATCHED_QOS)
+        self._label_info = self._publisher(
+            LabelInfo, f'{topics.output_prefix}/{LABEL_INFO}', LATCHED_QOS
+        )
         self._vision_info = self._publisher(
-            VisionInfo, f'{place.outputs}/{VISION_INFO}', LATCHED_QOS
+            VisionInfo, f'{topics.output_prefix}/{VISION_INFO}', LATCHED_QOS
         )
 
     @property
@@ -169,12 +181,24 @@ class Camera:
             if publisher.get_subscription_count() > 0
         )
 
-    def publish(self, frame: Frame, messages: Iterable[tuple[str, Any]]) -> None:
-        """Publish a frame's messages, each with the name of its output, as they come."""
+    def deliver(self, frame: Frame, messages: Iterable[tuple[str, Any]]) -> None:
+        """Publish a frame's messages, each with the name of its output, as they are computed."""
         for name, message in messages:
             with frame.timed('publish'):
                 self._outputs[name].publish(message)
         self._count(frame)
+
+    def drop(self) -> None:
+        """Count an image that a newer one replaced."""
+        self.statistics.count('dropped')
+
+    def reject(self, problem: str) -> None:
+        """Report an image that cannot be used."""
+        self._on_malformed(self, problem)
+
+    def fail(self, problem: str) -> None:
+        """Report an image that could not be segmented or published."""
+        self._on_failure(self, problem)
 
     def publish_info(self, label_info: LabelInfo, vision_info: VisionInfo) -> None:
         """Publish the latched descriptions."""

@@ -50,6 +50,17 @@ def add_parameter_callbacks(
     node.add_on_set_parameters_callback(check_and_apply)
 
 
+def convert_parameters(node: Node, convert: Callable[[Parameter], Parameter]) -> None:
+    """
+    Register what converts the value of each parameter before its type is checked.
+
+    Humble cannot: there a whole number is refused for a double, by rclpy's own message.
+    """
+    add_pre_callback = getattr(node, 'add_pre_set_parameters_callback', None)
+    if add_pre_callback is not None:
+        add_pre_callback(lambda changes: [convert(change) for change in changes])
+
+
 def large_images_environment() -> dict[str, str]:
     """
     Return the environment variable that lets Fast DDS deliver large images; see config/fastdds.xml.

@@ -70,7 +70,7 @@ def _decode(data: np.ndarray) -> np.ndarray | None:
 
 
 def _encodings(text: str) -> tuple[str, str]:
-    """Return the encoding of the source image and that of the compressed one; '' if not told."""
+    """Return the encoding of the source image and that of the compressed one; '' if unknown."""
     source, separator, compressed = text.partition(';')
     if not separator:
         return '', ''

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """
-What /diagnostics tells: one status of the model, one of each camera.
+The contents of /diagnostics: one status of the model, one of each camera.
 
 diagnostic_updater's Python part is not among the wheels that this package is tested with; what is
 used of it here would be a list of key-value pairs.
@@ -28,14 +28,14 @@ class NodeState:
 
     Attributes:
         name: full name of the node.
-        label: state of its lifecycle: unconfigured, inactive, active or finalized.
+        lifecycle: state of its lifecycle: unconfigured, inactive, active or finalized.
         enabled: False while the stream is paused.
         problem: why the last transition failed; empty where it did not.
         model: the model's name and the like; empty while none is loaded.
     """
 
     name: str
-    label: str
+    lifecycle: str
     enabled: bool
     problem: str
     model: dict[str, str]
@@ -43,11 +43,11 @@ class NodeState:
     @property
     def streaming(self) -> bool:
         """Whether frames are to be processed."""
-        return self.label == 'active' and self.enabled
+        return self.lifecycle == 'active' and self.enabled
 
     def describe(self) -> str:
         """Return the state in a word."""
-        return 'paused' if self.label == 'active' and not self.enabled else self.label
+        return 'paused' if self.lifecycle == 'active' and not self.enabled else self.lifecycle
 
 
 def model_status(state: NodeState) -> DiagnosticStatus:

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """
-A frame's way from the image message to the output messages: decode, detect, results.
+A frame's way from the image message to the output messages: decode, detect, output_messages.
 
-Each stage takes a Frame, so that one can be decoded and detected in one thread while the results of
-the one before are made in another.
+Each stage takes a Frame, so that one can be decoded and detected in one thread while the messages
+of the one before are built in another.
 """
 
 import time
@@ -15,12 +15,14 @@ from typing import Any
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
+from instance_seg_ros.configuration import Configuration, PendingInstances
 from instance_seg_ros.drawing import draw_instances
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.ros.compressed_codec import compressed_to_bgr8, to_compressed
 from instance_seg_ros.ros.image_codec import to_bgr8, to_message
 from instance_seg_ros.ros.messages import to_detections, to_instance_masks, to_label_image
-from instance_seg_ros.segmenter import Detected, PreparedUpdate, Segmenter
+from instance_seg_ros.ros.settings import NodeSettings
+from instance_seg_ros.segmenter import Segmenter
 
 # Topics below the node's name, and the types of their messages are in camera.py. In the order in
 # which they are published: what robots act on first, pictures for people last.
@@ -31,24 +33,20 @@ DEBUG_IMAGE = 'debug_image'
 DEBUG_JPEG = 'debug_image/compressed'
 OUTPUTS = (DETECTIONS, MASKS, LABEL_IMAGE, DEBUG_IMAGE, DEBUG_JPEG)
 
-# Of the time of a frame; detect, masks and refine are told by the Segmenter.
+# Of the time of a frame; detect, masks and refine come from the Segmenter.
 STAGES = ('convert', 'detect', 'masks', 'refine', 'draw', 'publish')
 
 
 @dataclass(frozen=True)
-class Options:
+class NodeConfiguration(Configuration):
     """
-    All live settings: a frame uses one such set from its first stage to its last.
+    The Segmenter's configuration and the node's own settings. A frame uses one from start to end.
 
     Attributes:
-        segmenter: for Segmenter.apply.
-        mask_encoding: one of MASK_ENCODINGS.
-        jpeg_quality: of the compressed debug image, 1 to 100.
+        node: the settings of the node.
     """
 
-    segmenter: PreparedUpdate
-    mask_encoding: str
-    jpeg_quality: int
+    node: NodeSettings
 
 
 @dataclass
@@ -58,18 +56,18 @@ class Frame:
 
     Attributes:
         message: as it came.
-        wanted: those of OUTPUTS that are to be made.
-        options: the settings.
+        wanted: those of OUTPUTS that are to be computed.
+        configuration: what it is segmented with.
         image: uint8 (height, width, 3), BGR, once it is decoded.
-        detected: what the box network found, once it is detected.
+        pending: the instances that wait for their masks, once they are detected.
         timings: milliseconds of each stage so far.
     """
 
     message: Image | CompressedImage
     wanted: frozenset[str]
-    options: Options
+    configuration: NodeConfiguration
     image: np.ndarray | None = None
-    detected: Detected | None = None
+    pending: PendingInstances | None = None
     timings: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
@@ -82,10 +80,10 @@ class Frame:
             elapsed = 1e3 * (time.perf_counter() - started)
             self.timings[stage] = self.timings.get(stage, 0.0) + elapsed
 
-    def made(self, make: Callable[..., Any], *arguments: Any) -> Any:
-        """Return the message that the function makes; the time counts as publishing."""
+    def build(self, convert: Callable[..., Any], *arguments: Any) -> Any:
+        """Build a message by a function; the time counts as publishing."""
         with self.timed('publish'):
-            return make(*arguments)
+            return convert(*arguments)
 
 
 def decode(frame: Frame) -> None:
@@ -108,31 +106,36 @@ def detect(frame: Frame, segmenter: Segmenter) -> None:
         ImageError: if the image is too small.
     """
     assert frame.image is not None
-    frame.detected = segmenter.detect(
-        frame.image, masks=frame.wanted != {DETECTIONS}, update=frame.options.segmenter
+    frame.pending = segmenter.detect(
+        frame.image, masks=frame.wanted != {DETECTIONS}, configuration=frame.configuration
     )
 
 
-def results(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, Any]]:
+def output_messages(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, Any]]:
     """
     Last stage, for one thread alone: the masks, and the wanted messages.
 
-    Each message is yielded, so that it can be sent, before the next is made: the boxes before
+    Each message is yielded, so that it can be sent, before the next is built: the boxes before
     their masks are computed and refined.
 
     Yields:
         The output's name and its message, in the order of OUTPUTS.
     """
-    assert frame.detected is not None
+    assert frame.pending is not None
     header = frame.message.header
     if DETECTIONS in frame.wanted:
-        yield DETECTIONS, frame.made(to_detections, segmenter.boxes(frame.detected), header)
-    instances = segmenter.finish(frame.detected)
-    frame.timings.update(segmenter.timings)
+        yield DETECTIONS, frame.build(to_detections, segmenter.without_masks(frame.pending), header)
+    instances = segmenter.finish(frame.pending)
+    frame.timings.update(instances.timings)
     if MASKS in frame.wanted:
-        yield MASKS, frame.made(to_instance_masks, instances, header, frame.options.mask_encoding)
+        yield (
+            MASKS,
+            frame.build(
+                to_instance_masks, instances, header, frame.configuration.node.mask_encoding
+            ),
+        )
     if LABEL_IMAGE in frame.wanted:
-        yield LABEL_IMAGE, frame.made(to_label_image, instances, header)
+        yield LABEL_IMAGE, frame.build(to_label_image, instances, header)
     if frame.wanted & {DEBUG_IMAGE, DEBUG_JPEG}:
         yield from _pictures(frame, instances)
 
@@ -143,6 +146,9 @@ def _pictures(frame: Frame, instances: Instances) -> Iterator[tuple[str, Any]]:
         drawn = draw_instances(frame.image, instances)
     header = frame.message.header
     if DEBUG_IMAGE in frame.wanted:
-        yield DEBUG_IMAGE, frame.made(to_message, drawn, 'bgr8', header)
+        yield DEBUG_IMAGE, frame.build(to_message, drawn, 'bgr8', header)
     if DEBUG_JPEG in frame.wanted:
-        yield DEBUG_JPEG, frame.made(to_compressed, drawn, frame.options.jpeg_quality, header)
+        yield (
+            DEBUG_JPEG,
+            frame.build(to_compressed, drawn, frame.configuration.node.jpeg_quality, header),
+        )

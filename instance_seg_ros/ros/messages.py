@@ -25,8 +25,7 @@ from vision_msgs.msg import (
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.msg import InstanceMask, InstanceMaskArray
 from instance_seg_ros.ros.image_codec import to_message
-
-MASK_ENCODINGS = ('mono8', 'rle')
+from instance_seg_ros.ros.settings import MASK_ENCODINGS, RLE
 
 
 def to_detections(instances: Instances, header: Header) -> Detection2DArray:
@@ -141,7 +140,7 @@ def _instance_mask(
     instances: Instances, index: int, mask: np.ndarray, header: Header, mask_encoding: str
 ) -> InstanceMask:
     x, y, width, height = (int(value) for value in instances.rois[index])
-    if mask_encoding == 'rle':
+    if mask_encoding == RLE:
         content = {'encoding': InstanceMask.RLE_CROP, 'rle_counts': rle_counts(mask)}
     else:
         pixels = np.where(mask != 0, np.uint8(255), np.uint8(0))

@@ -24,12 +24,13 @@ from std_srvs.srv import SetBool
 from vision_msgs.msg import LabelInfo, VisionClass, VisionInfo
 
 from instance_seg_ros.memory import return_freed_memory, reuse_freed_memory
-from instance_seg_ros.ros.camera import Camera, places
+from instance_seg_ros.ros.camera import Camera, camera_topics
 from instance_seg_ros.ros.compatibility import without_events
 from instance_seg_ros.ros.diagnostics import NodeState, camera_status, model_status
 from instance_seg_ros.ros.engine import Engine
-from instance_seg_ros.ros.frames import Options
+from instance_seg_ros.ros.frames import NodeConfiguration
 from instance_seg_ros.ros.parameters import (
+    ParameterValues,
     changed_parameters,
     declare_parameters,
     needs_configure,
@@ -37,6 +38,7 @@ from instance_seg_ros.ros.parameters import (
     watch_parameters,
 )
 from instance_seg_ros.ros.qos import Silence
+from instance_seg_ros.ros.settings import COMPRESSED
 from instance_seg_ros.srv import Segment
 
 NODE_NAME = 'instance_seg'
@@ -62,11 +64,11 @@ class InstanceSegNode(LifecycleNode):
         declare_parameters(self)
         self._engine: Engine | None = None
         self._cameras: list[Camera] = []
-        self._pending: Options | None = None
+        self._pending: NodeConfiguration | None = None
         self._stopping = False
         self._loading: Future[Engine] = Future()
         self._loader = threading.Thread()
-        self._label = 'unconfigured'
+        self._lifecycle = 'unconfigured'
         self._problem = ''
         self._enabled = True
         self._configurations = 0
@@ -111,7 +113,7 @@ class InstanceSegNode(LifecycleNode):
         except Exception as error:  # whatever it is, the next try may succeed
             self._fail('configure', error)
             return FAILURE
-        self._problem, self._label = '', 'inactive'
+        self._problem, self._lifecycle = '', 'inactive'
         self.get_logger().info(f'configured in {time.monotonic() - started:.1f} s')
         return result
 
@@ -126,7 +128,7 @@ class InstanceSegNode(LifecycleNode):
             super().on_deactivate(state)
             self._fail('activate', error)
             return FAILURE
-        self._problem, self._label = '', 'active'
+        self._problem, self._lifecycle = '', 'active'
         self._publish_info()
         segmenter = self._loaded_engine().segmenter
         self.get_logger().info(
@@ -138,25 +140,25 @@ class InstanceSegNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe; the model stays loaded."""
         self._unsubscribe()
-        self._label = 'inactive'
+        self._lifecycle = 'inactive'
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unload the model and remove the outputs."""
         self._release()
-        self._label = 'unconfigured'
+        self._lifecycle = 'unconfigured'
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unload and remove everything, from whatever state."""
         self._release()
-        self._label = 'finalized'
+        self._lifecycle = 'finalized'
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Return to unconfigured, from where everything can be tried again."""
         self._release()
-        self._label = 'unconfigured'
+        self._lifecycle = 'unconfigured'
         self._problem = self._problem or f'a transition from {state.label} failed'
         return super().on_error(state)
 
@@ -167,26 +169,35 @@ class InstanceSegNode(LifecycleNode):
 
     def _configure(self) -> None:
         values = read_parameters(self)
-        compressed = values['image_transport'] == 'compressed'
-        found = places(self, values['image_topics'], compressed)
+        compressed = values.node.image_transport == COMPRESSED
+        cameras = camera_topics(self, values.node.image_topics, compressed)
         # The Segmenter leaves OpenCV as it is for 0, and an earlier configuration may have set it.
         cv2.setNumThreads(-1)
         return_freed_memory()
         self._engine = self._load(values)
         return_freed_memory()
         reuse_freed_memory()
-        for place in found:
-            self._cameras.append(Camera(self, place, values, self._image_group))
+        for topics in cameras:
+            self._cameras.append(
+                Camera(
+                    self,
+                    topics,
+                    values.node,
+                    self._image_group,
+                    self._on_malformed,
+                    self._on_failure,
+                )
+            )
         self._configurations += 1
 
-    def _load(self, values: dict[str, Any]) -> Engine:
+    def _load(self, values: ParameterValues) -> Engine:
         """Load the model in a thread of its own: a node that is to end does not wait for it."""
         loading = self._loading = Future()
 
         def load() -> None:
             with suppress(InvalidStateError):  # it was cancelled
                 try:
-                    loading.set_result(Engine(values, self._on_malformed, self._on_failure))
+                    loading.set_result(Engine(values))
                 except Exception as error:
                     loading.set_exception(error)
 
@@ -240,7 +251,7 @@ class InstanceSegNode(LifecycleNode):
     # --- parameters
 
     def _check_parameters(self, changes: list[Parameter]) -> None:
-        values = changed_parameters(self, changes, active=self._label == 'active')
+        values = changed_parameters(self, changes, active=self._lifecycle == 'active')
         self._pending = None if self._engine is None else self._engine.prepare(values)
 
     def _apply_parameters(self, changes: list[Parameter]) -> None:
@@ -250,9 +261,9 @@ class InstanceSegNode(LifecycleNode):
         engine, pending = self._engine, self._pending
         if engine is None or pending is None:
             return
-        before = engine.options.segmenter.settings.confidence_threshold
+        before = engine.configuration.settings.confidence_threshold
         engine.apply(pending)
-        if self._label == 'active' and before != pending.segmenter.settings.confidence_threshold:
+        if self._lifecycle == 'active' and before != pending.settings.confidence_threshold:
             self._publish_info()
 
     # --- images
@@ -269,7 +280,7 @@ class InstanceSegNode(LifecycleNode):
         )
 
     def _on_failure(self, camera: Camera, problem: str) -> None:
-        if self._stopping or self._label != 'active':
+        if self._stopping or self._lifecycle != 'active':
             return  # publishing failed because the outputs are gone
         camera.statistics.count_error('failed', problem)
         self.get_logger().error(
@@ -311,11 +322,11 @@ class InstanceSegNode(LifecycleNode):
             return response
         answer = engine.request(request.image)
         response.success, response.message = not answer.error, answer.error
-        for name, message in answer.results.items():
+        for name, message in answer.messages.items():
             setattr(response, name, message)
         return response
 
-    # --- what is told
+    # --- what is published about the node
 
     def _publish_info(self) -> None:
         engine = self._loaded_engine()
@@ -326,7 +337,7 @@ class InstanceSegNode(LifecycleNode):
                 VisionClass(class_id=class_id, class_name=name)
                 for class_id, name in engine.segmenter.class_names.items()
             ],
-            threshold=float(engine.options.segmenter.settings.confidence_threshold),
+            threshold=float(engine.configuration.settings.confidence_threshold),
         )
         for camera in self._cameras:
             camera.publish_info(
@@ -356,20 +367,19 @@ class InstanceSegNode(LifecycleNode):
         model = {}
         engine = self._engine
         if engine is not None:
-            refiner = engine.options.segmenter.refiner
             model = {
                 'model': engine.segmenter.model_name,
-                'refiner': refiner,
+                'refiner': engine.segmenter.refiner,
                 'classes': str(len(engine.segmenter.class_names)),
             }
         return NodeState(
-            self.get_fully_qualified_name(), self._label, self._enabled, self._problem, model
+            self.get_fully_qualified_name(), self._lifecycle, self._enabled, self._problem, model
         )
 
     def _silence(self, camera: Camera) -> Silence | None:
         """Return why no image arrives, and log it; None while images arrive."""
         timeout = self.get_parameter('image_timeout').value
-        if self._label != 'active' or camera.statistics.silence() < timeout:
+        if self._lifecycle != 'active' or camera.statistics.silence() < timeout:
             if self._warned.pop(camera, None) is not None:
                 self.get_logger().info(f'images arrive on {camera.topic}')
             return None

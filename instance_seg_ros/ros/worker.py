@@ -28,7 +28,7 @@ class LatestWorker(Generic[Item, Half]):
             It must not raise.
         second: called with what the first stage returned, one at a time. It must not raise.
         name: name of the threads, as debuggers show it.
-        parallel: so many items can be in the first stage at a time.
+        parallel: number of items that can be in the first stage at a time.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class LatestWorker(Generic[Item, Half]):
         with self._changed:
             return self._waiting.pop(source, None)
 
-    def refuse_more(self) -> None:
+    def stop_accepting(self) -> None:
         """Take no more items, and process none of those that wait."""
         with self._changed:
             self._stopping = True
@@ -92,7 +92,7 @@ class LatestWorker(Generic[Item, Half]):
         Returns:
             Whether the threads have ended.
         """
-        self.refuse_more()
+        self.stop_accepting()
         deadline = None if timeout is None else time.monotonic() + timeout
         for thread in self._threads:
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))

@@ -12,7 +12,7 @@ from instance_seg_ros.errors import ModelError
 GAP = '-'
 
 
-def read_labels(path: Path, num_classes: int) -> dict[int, str]:
+def read_class_names(path: Path, num_classes: int) -> dict[int, str]:
     """Read a label file: one name a line, line k (from 0) is class id k.
 
     An empty line within the file, or one that says ``-``, is a number without a class: COCO has 80
@@ -50,21 +50,21 @@ def read_labels(path: Path, num_classes: int) -> dict[int, str]:
     return {i: line.strip() for i, line in enumerate(lines) if line.strip() not in ('', GAP)}
 
 
-def ids_of(names: Iterable[str], labels: dict[int, str]) -> frozenset[int]:
-    """Return the class ids of some names; none at all stands for every class.
+def class_ids_of(names: Iterable[str], class_names: dict[int, str]) -> frozenset[int]:
+    """Return the class ids of some names.
 
     Raises:
-        ValueError: a name that the model does not know; the message lists close ones.
+        ValueError: the model does not know a name; the message lists close ones.
 
     """
-    known, names = sorted(set(labels.values())), set(names)
-    for name in sorted(names):
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 3)
-            hint = (
-                f'did you mean {" or ".join(close)}?'
-                if close
-                else (f'it knows {", ".join(known[:10])}' + (' ...' if len(known) > 10 else ''))
-            )
-            raise ValueError(f'classes: the model has no class {name!r}; {hint}')
-    return frozenset(class_id for class_id, name in labels.items() if name in names)
+    known, wanted = sorted(set(class_names.values())), set(names)
+    for name in sorted(wanted.difference(known)):
+        close = difflib.get_close_matches(name, known, 3)
+        more = ' ...' if len(known) > 10 else ''
+        hint = (
+            f'did you mean {" or ".join(close)}?'
+            if close
+            else f'it knows {", ".join(known[:10])}{more}'
+        )
+        raise ValueError(f'classes: the model has no class {name!r}; {hint}')
+    return frozenset(class_id for class_id, name in class_names.items() if name in wanted)

@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from instance_seg_ros.cli.media import VideoSink, VideoSource, Window, has_display
+from instance_seg_ros.cli.options import LIBRARY_SETTINGS
+from instance_seg_ros.cli.report import CocoResults, ImageTable, Tally, image_ids
 from instance_seg_ros.drawing import draw_instances
 from instance_seg_ros.errors import ImageError, ModelError
 from instance_seg_ros.images import SUFFIXES, read_image
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.media import VideoSink, VideoSource, Window, has_display
-from instance_seg_ros.report import CocoResults, ImageTable, Tally, image_ids
-from instance_seg_ros.segmenter import Segmenter, Settings
+from instance_seg_ros.segmenter import Segmenter
 
 DONE, SOME_SKIPPED = 0, 1
 
@@ -36,7 +36,7 @@ class CommandError(Exception):
 
 
 def run(options: argparse.Namespace) -> int:
-    """Carry out the command of some parsed options; see cli.make_parser.
+    """Carry out the command of some parsed options; see make_parser.
 
     Returns:
         The exit code: 0, or 1 where images were skipped.
@@ -83,21 +83,10 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 def _make_segmenter(options: argparse.Namespace) -> Segmenter:
-    settings = {field.name: getattr(options, field.name) for field in fields(Settings)}
+    given = vars(options)
+    settings = {each.name: given[each.name] for each in LIBRARY_SETTINGS if each.name in given}
     try:
-        return Segmenter(
-            model=options.model,
-            model_path=options.model_path,
-            text_graph_path=options.text_graph_path,
-            labels_path=options.labels_path,
-            refiner=options.refiner,
-            refine_providers=options.refine_providers,
-            speed_preset=options.speed_preset,
-            num_threads=options.num_threads,
-            parallel_nets=options.parallel_nets,
-            low_memory=options.low_memory,
-            **settings,
-        )
+        return Segmenter(**settings)
     except (RuntimeError, ValueError) as error:  # ModelError is a RuntimeError
         raise CommandError(str(error)) from None
 
@@ -121,7 +110,7 @@ def _run_images(options: argparse.Namespace) -> int:
     window = _make_window(options)
     segmenter = _make_segmenter(options)
     results = CocoResults(segmenter.class_names)
-    with _written_at_the_end(results, options.json):
+    with _write_at_the_end(results, options.json):
         return _ImageRun(options, targets, segmenter, results, window).run()
 
 
@@ -300,7 +289,7 @@ def _run_frames(
     segmenter = _make_segmenter(options)
     target.parent.mkdir(parents=True, exist_ok=True)
     results, tally = CocoResults(segmenter.class_names), Tally()
-    with _written_at_the_end(results, options.json), _told_at_the_end(tally, target):
+    with _write_at_the_end(results, options.json), _tally_at_the_end(tally, target):
         with VideoSink(target, source.fps) as sink:
             _process_frames(options, source, segmenter, sink, results, tally, window, live=live)
     return DONE
@@ -336,7 +325,7 @@ def _process_frames(
 
 
 @contextlib.contextmanager
-def _told_at_the_end(tally: Tally, target: Path) -> Iterator[None]:
+def _tally_at_the_end(tally: Tally, target: Path) -> Iterator[None]:
     """Print the table, also when the user interrupts."""
     started = time.monotonic()
     try:
@@ -349,7 +338,7 @@ def _told_at_the_end(tally: Tally, target: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _written_at_the_end(results: CocoResults, path: Path | None) -> Iterator[None]:
+def _write_at_the_end(results: CocoResults, path: Path | None) -> Iterator[None]:
     """Write the COCO results, also when the user interrupts."""
     try:
         yield

@@ -1,0 +1,52 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""The command line ``instance-seg``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+from instance_seg_ros.cli.commands import CommandError, run
+from instance_seg_ros.cli.options import make_parser
+from instance_seg_ros.memory import reuse_freed_memory
+
+# What shells report after Ctrl-C, and for a program whose reader has gone.
+BAD_INPUT, INTERRUPTED, READER_GONE = 2, 130, 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: without the program's name; None takes those of the process.
+
+    Returns:
+        The exit code; see ``instance-seg --help``.
+
+    """
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    reuse_freed_memory()
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    # Ends as Ctrl-C does, so that a video being written is playable.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _run(options)
+    except KeyboardInterrupt:
+        print('\ninterrupted', file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as with "| head"
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        return run(options)
+    except CommandError as error:
+        print(f'instance-seg: error: {error}', file=sys.stderr)
+        return BAD_INPUT
