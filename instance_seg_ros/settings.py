@@ -20,6 +20,7 @@ from instance_seg_ros.schema import Applies, Group, check_settings, setting
 MIN_IMAGE_SIDE = 34  # pixels; the network accepts smaller images and finds nonsense in them
 EXACT = 'exact'
 CPU_PROVIDER = 'CPUExecutionProvider'
+AUTO, OPENCV, ONNXRUNTIME = 'auto', 'opencv', 'onnxruntime'
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,20 @@ class ModelSettings:
     labels_path: str | Path = setting(
         '',
         'Label file, one class name per line, in place of the one that belongs to the frozen graph',
+        Group.MODEL,
+        applies=Applies.AT_CONFIGURE,
+    )
+    engine: str = setting(
+        AUTO,
+        'What runs the network: opencv, onnxruntime, or auto: OpenCV where it reads the model right '
+        '(4.10 to 5.0), else, and where the model prefers it, onnxruntime',
+        Group.MODEL,
+        choices=(AUTO, OPENCV, ONNXRUNTIME),
+        applies=Applies.AT_CONFIGURE,
+    )
+    providers: tuple[str, ...] = setting(
+        (CPU_PROVIDER,),
+        'Execution providers of onnxruntime for the network, the preferred one first',
         Group.MODEL,
         applies=Applies.AT_CONFIGURE,
     )

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 
 def suppress(
-    boxes: NDArray[np.float32], class_ids: NDArray[np.integer], threshold: float
+    boxes: NDArray[np.floating], class_ids: NDArray[np.integer], threshold: float
 ) -> NDArray[np.intp]:
     """Return the positions of the boxes that overlap no better box of their class too much.
 
     Args:
-        boxes: float32 (N, 4), x1, y1, x2, y2, the best first.
+        boxes: float (N, 4), x1, y1, x2, y2, the best first.
         class_ids: int (N,).
         threshold: intersection over union from which on, exclusively, a box is dropped.
 

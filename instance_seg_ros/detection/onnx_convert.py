@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
@@ -49,13 +49,11 @@ class OnnxParts:
     boxes: bytes
     masks: bytes
 
-    def files(self) -> dict[str, bytes]:
-        """Return the bytes by the names of the files."""
-        return {
-            'proposals.onnx': self.proposals,
-            'boxes.onnx': self.boxes,
-            'masks.onnx': self.masks,
-        }
+    NAMES: ClassVar = ('proposals', 'boxes', 'masks')
+
+    def by_name(self) -> dict[str, bytes]:
+        """Return the bytes of each part by its name."""
+        return {name: getattr(self, name) for name in self.NAMES}
 
 
 def convert(weights: Path, text_graph: Path) -> OnnxParts:

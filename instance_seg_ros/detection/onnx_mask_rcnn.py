@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.detection.detections import ROW, Detections
 from instance_seg_ros.detection.nms import suppress
-from instance_seg_ros.detection.onnx_sessions import CPU, Sessions
+from instance_seg_ros.detection.onnx_convert import OnnxParts
+from instance_seg_ros.detection.onnx_sessions import Sessions
 from instance_seg_ros.detection.text_graph import SCORE_FLOOR
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.settings import CPU_PROVIDER
 
-PARTS = ('proposals', 'boxes', 'masks')
+PARTS = OnnxParts.NAMES
 # What a processor's layer makes of so many regions stays in its cache until the next one reads it.
 _REGIONS_AT_ONCE = 25
 _WARM_UP_SIZE = (192, 256)
@@ -56,7 +58,7 @@ class OnnxMaskRcnn:
         name: str,
         proposals: int | None = None,
         num_threads: int = 0,
-        providers: Sequence[str] = (CPU,),
+        providers: Sequence[str] = (CPU_PROVIDER,),
         low_memory: bool = False,
     ) -> None:
         self._name, self._proposals = name, proposals
@@ -142,7 +144,7 @@ class OnnxMaskRcnn:
         return np.asarray(masks, np.float32)
 
     def _portions(self, regions: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        count = _REGIONS_AT_ONCE if self._sessions.provider == CPU else len(regions)
+        count = _REGIONS_AT_ONCE if self._sessions.provider == CPU_PROVIDER else len(regions)
         return [regions[start : start + count] for start in range(0, max(len(regions), 1), count)]
 
     def _run(

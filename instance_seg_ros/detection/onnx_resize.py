@@ -18,28 +18,26 @@ from instance_seg_ros.detection.text_graph import GraphNode
 
 
 def resize(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
-    """ResizeBilinear and ResizeNearestNeighbor: to a constant size, or by one constant factor, as
-    OpenCV has it.
+    """ResizeBilinear and ResizeNearestNeighbor: to a constant size, or, as OpenCV has it, by a
+    constant factor for the height and one for the width.
     """
     x = t.value(node)
     if not x.image:
         t.fail(node, 'resizes what is no image')
-    size = t.constant(node, 1).ravel().tolist()
-    if len(size) == 1 and x.size is not None:
-        size = [side * size[0] for side in x.size]
-    if len(size) == 2 and x.size is not None:
-        matrices = [
-            _matrix(node.op, attributes, *sides) for sides in zip(x.size, size, strict=True)
-        ]
-        larger = (size[0], size[1])
-        if _is_worth_it(t, node, x.size, larger):
-            return Value(x.name, image=True, size=larger, enlarged=np.kron(*matrices))
     options = _options(node.op, attributes)
-    if len(size) == 1:
-        scales = t.graph.constant([float(size[0])] * 2)
+    if len(node.inputs) == 3:
+        factors = [float(t.constant(node, position).ravel()[0]) for position in (1, 2)]
+        scales = t.graph.constant(factors)
         return Value(t.graph.add('Resize', x.name, '', scales, **options), image=True)
-    name = t.graph.add('Resize', x.name, '', '', t.graph.integers(*size), **options)
-    return Value(name, image=True, size=(size[0], size[1]))
+    height, width = t.constant(node, 1).ravel().tolist()
+    if x.size is not None and _is_worth_it(t, node, x.size, (height, width)):
+        matrices = [
+            _matrix(node.op, attributes, before, after)
+            for before, after in zip(x.size, (height, width), strict=True)
+        ]
+        return Value(x.name, image=True, size=(height, width), enlarged=np.kron(*matrices))
+    name = t.graph.add('Resize', x.name, '', '', t.graph.integers(height, width), **options)
+    return Value(name, image=True, size=(height, width))
 
 
 def _options(op: str, attributes: NodeAttributes) -> dict[str, object]:

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.settings import CPU_PROVIDER
 
 if TYPE_CHECKING:
     import onnxruntime
 
 LOG = logging.getLogger(__name__)
 
-CPU = 'CPUExecutionProvider'
 # Where outputs that stay with the provider are kept.
 _DEVICES = {'CUDAExecutionProvider': 'cuda', 'TensorrtExecutionProvider': 'cuda'}
 # To search for the best method at every new size of an image would take seconds.
@@ -56,7 +56,7 @@ class Sessions:
         files: Mapping[str, Path | bytes],
         name: str,
         num_threads: int = 0,
-        providers: Sequence[str] = (CPU,),
+        providers: Sequence[str] = (CPU_PROVIDER,),
         low_memory: bool = False,
     ) -> None:
         if isinstance(providers, str) or not providers:
@@ -235,4 +235,4 @@ def one_line(error: Exception) -> str:
     return ' '.join(str(error).split())[:300]
 
 
-__all__ = ['CPU', 'Sessions']
+__all__ = ['Sessions']
