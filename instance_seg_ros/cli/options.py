@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import __version__
+from instance_seg_ros.cli.models import add_models_command
 from instance_seg_ros.schema import Setting, settings_of
 from instance_seg_ros.settings import ModelSettings, Settings
 
@@ -33,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Find the instances in images, a video or a camera's picture and draw them.",
     )
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
-    commands = parser.add_subparsers(dest='command', required=True, metavar='image|video|camera')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='image|video|camera|models')
     image = _command(commands, 'image', 'image files, all that match a pattern, or a folder')
     image.add_argument('source', nargs='+', metavar='PATH|GLOB|FOLDER')
     image.add_argument(
@@ -53,6 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     for command in (video, camera):
         command.add_argument('--max-frames', type=_count, metavar='N', help='end after N frames')
+    add_models_command(commands)
     return parser
 
 

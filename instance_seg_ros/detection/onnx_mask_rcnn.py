@@ -188,12 +188,12 @@ class OnnxMaskRcnn:
                     f'outputs {", ".join(outputs)}: expected {", ".join(sorted(needed or allowed))} '
                     f'and {", ".join(sorted(_OUTPUTS[part]))}; see docs/models.md'
                 )
-        if 'region_features' in self._sessions.inputs('masks'):
-            if 'region_features' not in self._sessions.outputs('boxes'):
-                raise ModelError(
-                    f'{self._name}: its part masks reads region_features, which its part boxes '
-                    'does not have among its outputs'
-                )
+        given = self._sessions.outputs('boxes')
+        if 'region_features' in self._sessions.inputs('masks') and 'region_features' not in given:
+            raise ModelError(
+                f'{self._name}: its part masks reads region_features, which is not among the '
+                'outputs of its part boxes'
+            )
 
     def _warm_up(self) -> tuple[int, int]:
         """Run all parts once; return the number of classes and the side of a mask."""

@@ -21,6 +21,8 @@ from instance_seg_ros.settings import CPU_PROVIDER
 if TYPE_CHECKING:
     import onnxruntime
 
+_Sessions = dict[str, 'onnxruntime.InferenceSession']
+
 LOG = logging.getLogger(__name__)
 
 # Where outputs that stay with the provider are kept.
@@ -42,9 +44,6 @@ class Sessions:
             there, or fails, is told once in the log, and the next one takes over.
         low_memory: give freed memory back to the system; slower.
 
-    Attributes:
-        provider: the execution provider in use.
-
     Raises:
         ModelError: onnxruntime is not installed, a file is no ONNX file, or no provider works.
         ValueError: the providers are no list of names.
@@ -65,19 +64,24 @@ class Sessions:
         self._num_threads, self._low_memory = num_threads, low_memory
         self._lock = threading.Lock()
         self._left = list(providers)
-        self.provider, self._sessions = self._open_next('')
+        self._current = self._open_next('')
+
+    @property
+    def provider(self) -> str:
+        """The execution provider in use."""
+        return self._current[0]
 
     def inputs(self, network: str) -> dict[str, list[Any]]:
         """Return the shapes of a network's inputs by name; a free side is a text or None."""
-        return {i.name: i.shape for i in self._sessions[network].get_inputs()}
+        return {i.name: i.shape for i in self._current[1][network].get_inputs()}
 
     def outputs(self, network: str) -> dict[str, list[Any]]:
         """Return the shapes of a network's outputs by name."""
-        return {o.name: o.shape for o in self._sessions[network].get_outputs()}
+        return {o.name: o.shape for o in self._current[1][network].get_outputs()}
 
     def metadata(self, network: str) -> dict[str, str]:
         """Return what a network's file says of itself."""
-        return dict(self._sessions[network].get_modelmeta().custom_metadata_map)
+        return dict(self._current[1][network].get_modelmeta().custom_metadata_map)
 
     def run(
         self,
@@ -101,19 +105,19 @@ class Sessions:
             ModelError: it fails on this provider, and there is no other.
 
         """
-        provider, sessions = self.provider, self._sessions
-        try:
-            return _run(sessions[network], provider, feed, arrays, on_device)
-        except Exception as error:  # onnxruntime's own classes have no base of their own
-            sessions = self._replaced(sessions, one_line(error))
+        while True:
+            provider, sessions = self._current
             try:
-                feed = {key: _array(value) for key, value in feed.items()}
-            except Exception as lost:
+                return _run(sessions[network], provider, feed, arrays, on_device)
+            except Exception as error:  # onnxruntime's own classes have no base of their own
+                self._replace(sessions, one_line(error))
+            try:  # what is left on the device that failed
+                feed = {name: _array(value) for name, value in feed.items()}
+            except Exception as error:
                 raise ModelError(
                     f'{self._name}: {provider} failed in the middle of an image, which is lost '
-                    f'with it: {one_line(lost)}. The next image runs on {self.provider}'
+                    f'with it: {one_line(error)}. The next image runs on {self.provider}'
                 ) from None
-        return _run(sessions[network], self.provider, feed, arrays, on_device)
 
     def layer_times(self, network: str, feed: Mapping[str, Any]) -> dict[str, float]:
         """Return the milliseconds of each layer of a network, in a session of its own."""
@@ -132,14 +136,25 @@ class Sessions:
         return times
 
     # ---- loading
-    def _replaced(self, failed: Any, problem: str) -> dict[str, onnxruntime.InferenceSession]:
-        """Return sessions of the next provider, once other sessions have failed."""
-        with self._lock:
-            if self._sessions is failed:  # no other thread was here before
-                self.provider, self._sessions = self._open_next(f'{self.provider}: {problem}')
-            return self._sessions
+    def _replace(self, failed: _Sessions, problem: str) -> None:
+        """Go on to the next provider, once sessions have failed.
 
-    def _open_next(self, problem: str) -> tuple[str, dict[str, onnxruntime.InferenceSession]]:
+        Raises:
+            ModelError: there is none.
+
+        """
+        with self._lock:
+            provider, sessions = self._current
+            if sessions is not failed:  # another thread was here before
+                return
+            if not self._left:
+                raise ModelError(
+                    f'{self._name}: {provider} failed in the middle of an image, and no other '
+                    f'execution provider is left: {problem}'
+                )
+            self._current = self._open_next(f'{provider}: {problem}')
+
+    def _open_next(self, problem: str) -> tuple[str, _Sessions]:
         """Load the networks in the first of the providers left that works."""
         available = self._onnxruntime().get_available_providers()
         while self._left:

@@ -132,8 +132,8 @@ class InstanceSegNode(LifecycleNode):
         self._publish_info()
         segmenter = self._loaded_engine().segmenter
         self.get_logger().info(
-            f'ready: model {segmenter.model_name}, refiner {segmenter.refiner}, images from '
-            f'{", ".join(camera.topic for camera in self._cameras)}'
+            f'ready: model {segmenter.model_name} in {segmenter.engine}, refiner {segmenter.refiner}, '
+            f'images from {", ".join(camera.topic for camera in self._cameras)}'
         )
         return result
 
@@ -344,7 +344,7 @@ class InstanceSegNode(LifecycleNode):
                 labels,
                 VisionInfo(
                     header=header,
-                    method=f'Mask R-CNN {engine.segmenter.model_name}',
+                    method=f'Mask R-CNN {engine.segmenter.model_name} in {engine.segmenter.engine}',
                     database_location=camera.label_topic,
                     database_version=self._configurations,
                 ),
@@ -369,6 +369,7 @@ class InstanceSegNode(LifecycleNode):
         if engine is not None:
             model = {
                 'model': engine.segmenter.model_name,
+                'engine': engine.segmenter.engine,
                 'refiner': engine.segmenter.refiner,
                 'classes': str(len(engine.segmenter.class_names)),
             }

@@ -16,7 +16,8 @@ _DTYPES = {'float32': types_pb2.DT_FLOAT, 'int32': types_pb2.DT_INT32}
 class GraphBuilder:
     """Puts a text graph and its weights together; every method returns the name of a node."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, dilations: bool = False) -> None:
+        self._dilations = dilations
         self._rng = np.random.default_rng(seed)
         self._text, self._weights = graph_pb2.GraphDef(), graph_pb2.GraphDef()
         self._channels: dict[str, int] = {}
@@ -98,7 +99,8 @@ class GraphBuilder:
         channels = self._channels[x]
         kernel = self._rng.standard_normal((3, 3, channels, out)) * np.sqrt(2 / (9 * channels))
         self.weight(f'{weights}/w', kernel)
-        x = self.add(f'{name}/SpaceToBatchND', 'SpaceToBatchND', x, block, paddings)
+        if not self._dilations:
+            x = self.add(f'{name}/SpaceToBatchND', 'SpaceToBatchND', x, block, paddings)
         x = self.add(
             f'{name}/Conv2D',
             'Conv2D',
@@ -106,10 +108,12 @@ class GraphBuilder:
             f'{weights}/w',
             channels=out,
             strides=[1, 1, 1, 1],
-            padding='VALID',
+            dilations=[1, dilation, dilation, 1] if self._dilations else [1, 1, 1, 1],
+            padding='SAME' if self._dilations else 'VALID',
             data_format='NHWC',
         )
-        x = self.add(f'{name}/BatchToSpaceND', 'BatchToSpaceND', x, block, crops)
+        if not self._dilations:
+            x = self.add(f'{name}/BatchToSpaceND', 'BatchToSpaceND', x, block, crops)
         return self._end(name, weights, x, True, act)
 
     def depthwise(
@@ -348,9 +352,19 @@ def depthwise_model(folder: Path, classes: int = 3, per_class: bool = False) -> 
     return b.write(folder)
 
 
-def residual_model(folder: Path, classes: int = 3) -> tuple[Path, Path]:
-    """A Mask R-CNN like ResNet: residual additions, explicit padding, atrous convolutions."""
-    b = GraphBuilder(2)
+def residual_model(
+    folder: Path, classes: int = 3, dilations: bool = False
+) -> tuple[Path, Path]:
+    """A Mask R-CNN like ResNet: residual additions, explicit padding, atrous convolutions.
+
+    Args:
+        folder: for the files.
+        classes: foreground classes.
+        dilations: whether atrous convolutions have the attribute ``dilations``, which cv2.dnn pads
+            wrongly, in place of SpaceToBatchND around them.
+
+    """
+    b = GraphBuilder(2, dilations)
     paddings = b.weight('pad/paddings', [[0, 0], [3, 3], [3, 3], [0, 0]], 'int32')
     x = b.add('pad', 'Pad', b.image(), paddings)
     x = b.conv('stem', x, 32, 7, 2, act='Relu', padding='VALID')
