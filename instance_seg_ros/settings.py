@@ -54,8 +54,8 @@ class ModelSettings:
     )
     engine: str = setting(
         AUTO,
-        'What runs the network: opencv, onnxruntime, or auto: OpenCV where it reads the model right '
-        '(4.10 to 5.0), else, and where the model prefers it, onnxruntime',
+        'What runs the network: opencv, onnxruntime, or auto: OpenCV where its release reads the '
+        'model right (4.10 to 5.0), else, and where the model prefers it, onnxruntime',
         Group.MODEL,
         choices=(AUTO, OPENCV, ONNXRUNTIME),
         applies=Applies.AT_CONFIGURE,

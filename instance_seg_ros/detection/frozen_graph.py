@@ -108,8 +108,10 @@ def read_constants(weights: NDArray[np.uint8], names: Collection[str]) -> dict[s
     for node in _messages(data, (0, len(data)), _GRAPH_NODE):
         name = _text(data, node, _NODE_NAME)
         if name in names and _text(data, node, _NODE_OP) == 'Const':
-            arrays = [_array(data, tensor) for tensor in _tensors(data, node)]
-            constants.update({name: array for array in arrays if array is not None})
+            for tensor in _tensors(data, node):
+                array = _array(data, tensor)
+                if array is not None:
+                    constants[name] = array
     return constants
 
 

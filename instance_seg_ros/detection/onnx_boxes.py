@@ -28,10 +28,7 @@ def anchors(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Valu
     height, width = (_as_float(graph, side) for side in _height_and_width(graph, t.value(node, 1)))
     half = graph.constant(0.5)
     ends = {}
-    for axis, count, side, sizes in (
-        ('x', columns, width, widths),
-        ('y', rows, height, heights),
-    ):
+    for axis, count, side, sizes in (('x', columns, width, widths), ('y', rows, height, heights)):
         if attributes.number('step', 0):
             step = graph.constant(attributes.number('step', 0))
         else:
@@ -45,7 +42,11 @@ def anchors(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Valu
         for end, op in ((1, 'Sub'), (2, 'Add')):
             ends[f'{axis}{end}'] = graph.add('Div', graph.add(op, centres, halves), side)
     shape_of_all = graph.add(
-        'Concat', rows_of(graph, rows), rows_of(graph, columns), graph.integers(len(widths), 1), axis=0
+        'Concat',
+        _as_list(graph, rows),
+        _as_list(graph, columns),
+        graph.integers(len(widths), 1),
+        axis=0,
     )
     boxes = graph.add(
         'Concat',
@@ -72,7 +73,10 @@ def proposals(t: Translation, node: GraphNode) -> str:
     """
     attributes = t.attributes(node)
     _check_output(t, node, attributes)
-    classes, background = attributes.integer('num_classes', 0), attributes.integer('background_label_id', 0)
+    classes, background = (
+        attributes.integer('num_classes', 0),
+        attributes.integer('background_label_id', 0),
+    )
     if (classes, background) != (2, 0) or not attributes.flag('share_location', True):
         t.fail(node, 'is expected to tell regions (class 1) from background (class 0)')
     graph = t.graph
@@ -168,13 +172,11 @@ def _columns(graph: OnnxGraph, array: str) -> list[str]:
 def _height_and_width(graph: OnnxGraph, value: Value) -> tuple[str, str]:
     first = 2 if value.image else 1
     shape = graph.add('Shape', value.name)
-    height, width = (
-        graph.add('Gather', shape, graph.constant(first + i, 'int64')) for i in (0, 1)
-    )
+    height, width = (graph.add('Gather', shape, graph.constant(first + i, 'int64')) for i in (0, 1))
     return height, width
 
 
-def rows_of(graph: OnnxGraph, number: str) -> str:
+def _as_list(graph: OnnxGraph, number: str) -> str:
     """Return a number as a list of one."""
     return graph.add('Unsqueeze', number, graph.integers(0))
 

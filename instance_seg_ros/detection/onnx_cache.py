@@ -54,7 +54,9 @@ def onnx_parts(weights: Path, text_graph: Path) -> Mapping[str, Path | bytes]:
         try:
             _write(parts, cache, sources)
         except OSError as error:
-            LOG.info('the ONNX parts of %s cannot be kept in %s: %s', weights, cache, error.strerror)
+            LOG.info(
+                'the ONNX parts of %s cannot be kept in %s: %s', weights, cache, error.strerror
+            )
         else:
             LOG.info('converted %s to ONNX in %.1f s, kept in %s', weights, seconds, cache)
             return {name: cache / f'{name}.onnx' for name in OnnxParts.NAMES}

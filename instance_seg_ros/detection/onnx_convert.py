@@ -87,8 +87,8 @@ def convert(weights: Path, text_graph: Path) -> OnnxParts:
         raise ModelError(f'text graph {text_graph}: cannot be converted to ONNX: {error}') from None
     except (ValueError, IndexError) as error:
         raise ModelError(
-            f'weights {weights} and text graph {text_graph}: cannot be converted to ONNX ({error}). '
-            'Are they of the same model, and in this order?'
+            f'weights {weights} and text graph {text_graph}: cannot be converted to ONNX '
+            f'({error}). Are they of the same model, and in this order?'
         ) from None
 
 
@@ -128,13 +128,10 @@ def _box_part(
     region_features = t.values[split_graph.mask_features]
     sides = ['regions', 'region_channels', 'region_rows', 'region_columns']
     graph.output('region_features', region_features.name, 'float32', sides)
-    metadata = (
-        _metadata()
-        | {
-            'nms_threshold': repr(attributes.number('nms_threshold', 0.3)),
-            'max_detections': repr(attributes.integer('keep_top_k', 100)),
-        }
-    )
+    metadata = _metadata() | {
+        'nms_threshold': repr(attributes.number('nms_threshold', 0.3)),
+        'max_detections': repr(attributes.integer('keep_top_k', 100)),
+    }
     return graph.bytes(metadata), region_features.size
 
 

@@ -29,7 +29,11 @@ _INPUTS = {
     'boxes': ({'features', 'regions'}, set()),
     'masks': (set(), {'features', 'regions', 'region_features'}),
 }
-_OUTPUTS = {'proposals': {'features', 'proposals'}, 'boxes': {'scores', 'boxes'}, 'masks': {'masks'}}
+_OUTPUTS = {
+    'proposals': {'features', 'proposals'},
+    'boxes': {'scores', 'boxes'},
+    'masks': {'masks'},
+}
 
 
 class OnnxMaskRcnn:
@@ -68,7 +72,12 @@ class OnnxMaskRcnn:
         self._nms_threshold = self._number(metadata, 'nms_threshold', 0.6)
         self._max_detections = int(self._number(metadata, 'max_detections', 100))
         self._times: dict[str, dict[str, float]] | None = None
-        self.num_classes, self.mask_size = self._warm_up()
+        try:
+            self.num_classes, self.mask_size = self._warm_up()
+        except ModelError as error:
+            raise ModelError(
+                f'{error}. That was a first run of all parts: are the files of the same model?'
+            ) from None
 
     @property
     def engine(self) -> str:
@@ -161,9 +170,7 @@ class OnnxMaskRcnn:
                 times[layer] = times.get(layer, 0.0) + milliseconds
         return self._sessions.run(part, feed, arrays, on_device)
 
-    def _rows(
-        self, scores: NDArray[np.float32], boxes: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
+    def _rows(self, scores: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return rows as Detections has them, of scores (P, classes) and boxes (P, ..., 4)."""
         regions, class_ids = np.nonzero(scores > SCORE_FLOOR)
         found = scores[regions, class_ids]
@@ -185,8 +192,9 @@ class OnnxMaskRcnn:
             if not fits or lacking:
                 raise ModelError(
                     f'{self._name}: its part {part} has the inputs {", ".join(inputs)} and the '
-                    f'outputs {", ".join(outputs)}: expected {", ".join(sorted(needed or allowed))} '
-                    f'and {", ".join(sorted(_OUTPUTS[part]))}; see docs/models.md'
+                    f'outputs {", ".join(outputs)}: expected '
+                    f'{", ".join(sorted(needed or allowed))} and '
+                    f'{", ".join(sorted(_OUTPUTS[part]))}; see docs/models.md'
                 )
         given = self._sessions.outputs('boxes')
         if 'region_features' in self._sessions.inputs('masks') and 'region_features' not in given:
@@ -212,9 +220,7 @@ class OnnxMaskRcnn:
         self._check('masks', masks, (1, classes if masks.shape[1:2] != (1,) else 1, side, side))
         return classes, side
 
-    def _check(
-        self, output: str, array: NDArray[Any], expected: tuple[int | None, ...]
-    ) -> None:
+    def _check(self, output: str, array: NDArray[Any], expected: tuple[int | None, ...]) -> None:
         fits = array.ndim == len(expected) and all(
             side == wanted or wanted is None
             for side, wanted in zip(array.shape, expected, strict=True)

@@ -8,6 +8,8 @@ products with its channels can be taken before, where there are few pixels: for 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,15 +37,17 @@ def resize(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value
             _matrix(node.op, attributes, before, after)
             for before, after in zip(x.size, (height, width), strict=True)
         ]
-        return Value(x.name, image=True, size=(height, width), enlarged=np.kron(*matrices))
+        return Value(
+            x.name, image=True, size=(height, width), enlarged=np.asarray(np.kron(*matrices))
+        )
     name = t.graph.add('Resize', x.name, '', '', t.graph.integers(height, width), **options)
     return Value(name, image=True, size=(height, width))
 
 
-def _options(op: str, attributes: NodeAttributes) -> dict[str, object]:
+def _options(op: str, attributes: NodeAttributes) -> dict[str, Any]:
     linear, corners = op == 'ResizeBilinear', attributes.flag('align_corners')
     centres = attributes.flag('half_pixel_centers')
-    options: dict[str, object] = {
+    options: dict[str, Any] = {
         'mode': 'linear' if linear else 'nearest',
         'coordinate_transformation_mode': (
             'align_corners' if corners else 'half_pixel' if centres else 'asymmetric'
@@ -88,9 +92,7 @@ def _is_worth_it(
     return bool(taps * before * (channels + after) * out < 0.7 * taps * after * channels * out)
 
 
-def convolution_of_enlarged(
-    graph: OnnxGraph, x: Value, kernel: NDArray[np.float32]
-) -> Value:
+def convolution_of_enlarged(graph: OnnxGraph, x: Value, kernel: NDArray[np.float32]) -> Value:
     """Convolve an image that is yet to be enlarged.
 
     Args:

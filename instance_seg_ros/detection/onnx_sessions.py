@@ -198,7 +198,7 @@ class Sessions:
 
     def _options(self) -> onnxruntime.SessionOptions:
         options = self._onnxruntime().SessionOptions()
-        # With 0, onnxruntime binds its threads to cores, and complains in containers that lend some.
+        # With 0, onnxruntime binds its threads to cores, and complains where it may not.
         options.intra_op_num_threads = self._num_threads or cv2.getNumberOfCPUs()
         options.log_severity_level = 4  # what fails is told by exceptions, and here
         # Threads that wait busily for the next image would take the cores from OpenCV.

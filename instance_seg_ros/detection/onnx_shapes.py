@@ -56,7 +56,9 @@ def transpose(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
 def cut(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
     """Slice by constant begins and sizes; -1 is up to the end."""
     begins, sizes = (t.constant(node, position).ravel().tolist() for position in (1, 2))
-    ends = [_LARGEST if size < 0 else begin + size for begin, size in zip(begins, sizes, strict=True)]
+    ends = [
+        _LARGEST if size < 0 else begin + size for begin, size in zip(begins, sizes, strict=True)
+    ]
     x = t.plain(t.value(node))
     axes = t.graph.integers(*range(len(begins)))
     name = t.graph.add('Slice', x, t.graph.integers(*begins), t.graph.integers(*ends), axes)

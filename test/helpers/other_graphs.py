@@ -259,12 +259,18 @@ class GraphBuilder:
         shape = self.weight('scores/shape', (-1, 1, classes + 1), 'int32')
         scores = self.add('scores/reshape', 'Reshape', scores, shape)
         scores = self.add('scores/softmax', 'Softmax', scores, axis=-1)
-        begins, sizes = self.listed('scores/begins', 0, 0, 1), self.listed('scores/sizes', -1, -1, -1)
+        begins, sizes = (
+            self.listed('scores/begins', 0, 0, 1),
+            self.listed('scores/sizes', -1, -1, -1),
+        )
         scores = self.add('scores/slice', 'Slice', scores, begins, sizes)
         scores = self.add(
             'scores/flatten', 'Reshape', scores, self.listed('scores/flatten/shape', 1, -1)
         )
-        begins, sizes = self.listed('priors/begins', 0, 0, 0, 3), self.listed('priors/sizes', -1, -1, -1, 4)
+        begins, sizes = (
+            self.listed('priors/begins', 0, 0, 0, 3),
+            self.listed('priors/sizes', -1, -1, -1, 4),
+        )
         priors = self.add('priors/slice', 'Slice', PROPOSALS, begins, sizes)
         variance = self.listed('variance', 0.1, 0.1, 0.2, 0.2, dtype='float32')
         encoded = self.add('encoded', 'Mul', boxes, variance, axis=2)
@@ -352,9 +358,7 @@ def depthwise_model(folder: Path, classes: int = 3, per_class: bool = False) -> 
     return b.write(folder)
 
 
-def residual_model(
-    folder: Path, classes: int = 3, dilations: bool = False
-) -> tuple[Path, Path]:
+def residual_model(folder: Path, classes: int = 3, dilations: bool = False) -> tuple[Path, Path]:
     """A Mask R-CNN like ResNet: residual additions, explicit padding, atrous convolutions.
 
     Args:
