@@ -17,6 +17,7 @@ from instance_seg_ros.detection.frozen_graph import read_constants, read_weights
 from instance_seg_ros.detection.onnx_boxes import anchors, as_rows, boxes_and_scores, proposals
 from instance_seg_ros.detection.onnx_file import OnnxGraph
 from instance_seg_ros.detection.onnx_layers import LAYERS
+from instance_seg_ros.detection.onnx_masks import masks_of_classes
 from instance_seg_ros.detection.onnx_shapes import SHAPES
 from instance_seg_ros.detection.onnx_translation import Translation, TranslationError, Value
 from instance_seg_ros.detection.text_graph import (
@@ -42,7 +43,8 @@ class OnnxParts:
             ``proposals`` float32 (P, 4), x1, y1, x2, y2 as fractions of the image.
         boxes: ``features`` and ``regions`` (n, 4) to ``scores`` (n, classes), ``boxes``
             (n, classes or 1, 4) and ``region_features``.
-        masks: ``region_features`` to ``masks`` (n, classes, M, M), probabilities.
+        masks: ``region_features`` to ``masks`` (n, classes, M, M), probabilities; or these and
+            ``class_ids`` int64 (n,) to the ``masks`` (n, 1, M, M) of those classes.
     """
 
     proposals: bytes
@@ -147,11 +149,12 @@ def _mask_part(
     sides = ['regions', 'region_channels', 'region_rows', 'region_columns']
     name = graph.input('region_features', 'float32', sides)
     t.values[seam] = Value(name, image=True, size=region_size)
-    t.translate([split_graph.mask_output], _OPERATIONS)
-    masks = t.values[split_graph.mask_output]
-    graph.output(
-        'masks', masks.name, 'float32', ['regions', split_graph.num_classes, 'side', 'side']
-    )
+    masks = masks_of_classes(t, split_graph.mask_output)
+    classes = 1
+    if masks is None:
+        t.translate([split_graph.mask_output], _OPERATIONS)
+        masks, classes = t.values[split_graph.mask_output].name, split_graph.num_classes
+    graph.output('masks', masks, 'float32', ['regions', classes, 'side', 'side'])
     return graph.bytes(_metadata())
 
 

@@ -27,7 +27,7 @@ _WARM_UP_SIZE = (192, 256)
 _INPUTS = {
     'proposals': ({'image'}, set()),
     'boxes': ({'features', 'regions'}, set()),
-    'masks': (set(), {'features', 'regions', 'region_features'}),
+    'masks': (set(), {'features', 'regions', 'region_features', 'class_ids'}),
 }
 _OUTPUTS = {
     'proposals': {'features', 'proposals'},
@@ -117,7 +117,12 @@ class OnnxMaskRcnn:
             return np.zeros((0, self.mask_size, self.mask_size), np.float32)
         regions, class_ids = detections.rows[keep, 3:], detections.class_ids[keep]
         masks = np.concatenate(
-            [self._masks(detections.features, some) for some in self._portions(regions)]
+            [
+                self._masks(detections.features, some, ids)
+                for some, ids in zip(
+                    self._portions(regions), self._portions(class_ids), strict=True
+                )
+            ]
         )
         return masks[np.arange(len(keep)), class_ids if masks.shape[1] > 1 else 0]
 
@@ -144,17 +149,21 @@ class OnnxMaskRcnn:
         scores, boxes = (np.concatenate(arrays) for arrays in zip(*portions, strict=True))
         return scores, boxes
 
-    def _masks(self, features: Any, regions: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _masks(
+        self, features: Any, regions: NDArray[np.float32], class_ids: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
         feed = {'features': features, 'regions': regions}
         wanted = self._sessions.inputs('masks')
         if 'region_features' in wanted:
             (feed['region_features'],) = self._run('boxes', feed, [], ['region_features'], 'masks')
+        feed['class_ids'] = class_ids.astype(np.int64)
         (masks,) = self._run('masks', {name: feed[name] for name in wanted}, ['masks'])
         return np.asarray(masks, np.float32)
 
-    def _portions(self, regions: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        count = _REGIONS_AT_ONCE if self._sessions.provider == CPU_PROVIDER else len(regions)
-        return [regions[start : start + count] for start in range(0, max(len(regions), 1), count)]
+    def _portions(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
+        on_processor = self._sessions.provider == CPU_PROVIDER
+        count = _REGIONS_AT_ONCE if on_processor else max(len(rows), 1)
+        return [rows[start : start + count] for start in range(0, max(len(rows), 1), count)]
 
     def _run(
         self,
@@ -215,7 +224,7 @@ class OnnxMaskRcnn:
         self._check('scores', scores, (1, None))
         classes = scores.shape[1]
         self._check('boxes', boxes, (1, classes if boxes.shape[1:2] != (1,) else 1, 4))
-        masks = self._masks(features, region)
+        masks = self._masks(features, region, np.zeros(1, np.int32))
         side = masks.shape[-1]
         self._check('masks', masks, (1, classes if masks.shape[1:2] != (1,) else 1, side, side))
         return classes, side

@@ -108,14 +108,14 @@ def convolution_of_enlarged(graph: OnnxGraph, x: Value, kernel: NDArray[np.float
     products = graph.add(
         'Conv', x.name, graph.constant(taps.reshape(-1, channels, 1, 1)), kernel_shape=[1, 1]
     )
-    shifted = _shifts(x.enlarged, x.size, rows, columns)
+    shifted = shifts(x.enlarged, x.size, rows, columns)
     rest = graph.add('Reshape', products, graph.integers(0, out, len(shifted)))
     summed = graph.add('MatMul', rest, graph.constant(shifted))
     name = graph.add('Reshape', summed, graph.integers(0, 0, *x.size))
     return Value(name, image=True, size=x.size)
 
 
-def _shifts(
+def shifts(
     enlarged: NDArray[np.float64], size: tuple[int, int], rows: int, columns: int
 ) -> NDArray[np.float64]:
     """Return (taps * pixels before, pixels after) of an enlargement (pixels after, before)."""
@@ -133,4 +133,4 @@ def _shifts(
     return np.concatenate(taps)
 
 
-__all__ = ['convolution_of_enlarged', 'resize']
+__all__ = ['convolution_of_enlarged', 'resize', 'shifts']

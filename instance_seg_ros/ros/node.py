@@ -132,8 +132,9 @@ class InstanceSegNode(LifecycleNode):
         self._publish_info()
         segmenter = self._loaded_engine().segmenter
         self.get_logger().info(
-            f'ready: model {segmenter.model_name} in {segmenter.engine}, refiner '
-            f'{segmenter.refiner}, images from {", ".join(camera.topic for camera in self._cameras)}'
+            f'ready: model {segmenter.model_name} in {segmenter.engine}, '
+            f'refiner {segmenter.refiner}, '
+            f'images from {", ".join(camera.topic for camera in self._cameras)}'
         )
         return result
 
