@@ -20,7 +20,7 @@ from instance_seg_ros.images import check_image
 from instance_seg_ros.refinement.interface import Refined
 from instance_seg_ros.refinement.pasting import paste
 from instance_seg_ros.refinement.refiner_file import one_line, open_refiner, read_traits
-from instance_seg_ros.refinement.smoother import MaskSmoother, context_rois, smooth
+from instance_seg_ros.refinement.smoother import context_rois, smooth
 from instance_seg_ros.settings import CPU_PROVIDER
 
 # A finer pass adds nothing where the box's longer side is less than this much of the pass before:
@@ -53,7 +53,6 @@ class MaskRefiner:
     Raises:
         ModelError: onnxruntime is not installed, a provider is not in it, or the file is missing
             or is not such a model.
-        RuntimeError: OpenCV lacks its contributed modules, that the smoother needs.
 
     Examples:
         >>> refiner = MaskRefiner('models/mask_refiner.onnx', num_threads=2)
@@ -70,7 +69,6 @@ class MaskRefiner:
         providers: Sequence[str] = (CPU_PROVIDER,),
         name: str = '',
     ) -> None:
-        MaskSmoother()  # what there is no time for is left to it: without it, an error now
         self._passes = passes
         self.name = name or str(path)
         self._name = f'refiner {path}'

@@ -299,3 +299,31 @@ def test_a_mask_part_may_read_features_and_regions(own_parts: Path, photo: np.nd
     np.testing.assert_allclose(
         own.masks(own.detect(photo), keep), expected.masks(detections, keep), atol=1e-5
     )
+
+
+_WITHOUT_XIMGPROC = """
+import sys
+import cv2
+del cv2.ximgproc  # as in opencv-python and in some distributions' builds
+from instance_seg_ros import Segmenter
+
+for refiner in ('gan', 'smooth'):
+    try:
+        found = Segmenter(model=sys.argv[1], refiner=refiner, refine_budget_ms=1)(
+            cv2.imread(sys.argv[2])
+        )
+        print(refiner, found.masks[0].any(), found.refined.tolist())
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+def test_without_opencvs_contributed_modules_gan_works_and_smooth_says_so() -> None:
+    """With so short a budget what the network does not reach would be left to the smoother."""
+    pytest.importorskip('cv2.ximgproc', reason='it is taken away')
+    photo = REPOSITORY / 'demo' / 'photos' / 'astronaut.jpg'
+    lines = subprocess.check_output(
+        [sys.executable, '-c', _WITHOUT_XIMGPROC, str(SHIPPED), str(photo)], text=True
+    ).splitlines()
+    assert lines[0] == 'gan True [False]'
+    assert lines[1].startswith('refiner smooth: this OpenCV has no ximgproc module')
