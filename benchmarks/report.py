@@ -74,7 +74,6 @@ def write_into(document: Path, results: Record) -> None:
 
     Raises:
         ValueError: the document lacks the marks.
-
     """
     before, begin, rest = document.read_text().partition(_BEGIN)
     _, end, after = rest.partition(_END)

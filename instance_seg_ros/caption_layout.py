@@ -25,7 +25,6 @@ def place_captions(
 
     Returns:
         The upper left corner (x, y) of each caption.
-
     """
     places: list[tuple[int, int]] = []
     taken = np.zeros((len(boxes), 4), np.int64)

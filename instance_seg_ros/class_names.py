@@ -27,7 +27,6 @@ def read_class_names(path: Path, num_classes: int) -> dict[int, str]:
 
     Raises:
         ModelError: the file is missing, unreadable, or has another number of lines.
-
     """
     try:
         lines = path.read_text(encoding='utf-8-sig').splitlines()
@@ -55,7 +54,6 @@ def class_ids_of(names: Iterable[str], class_names: dict[int, str]) -> frozenset
 
     Raises:
         ValueError: the model does not know a name; the message lists close ones.
-
     """
     known, wanted = sorted(set(class_names.values())), set(names)
     for name in sorted(wanted.difference(known)):

@@ -19,9 +19,9 @@ from instance_seg_ros.instances import Instances
 
 Colour = tuple[int, int, int]
 
-# BGR. The colours of Okabe and Ito (2008) and four of Paul Tol's muted scheme, made for all kinds
-# of colour vision. Their order is that in which each differs most from the next three for readers
-# with normal, red-, green- and blue-blind vision alike.
+# BGR. The colours of Okabe and Ito (2008) and four of Paul Tol's muted scheme, which suit all kinds
+# of colour vision. In this order each colour differs most from the next three, for readers with
+# normal, red-, green- and blue-blind vision.
 PALETTE: tuple[Colour, ...] = (
     (233, 180, 86),
     (0, 159, 230),
@@ -65,7 +65,6 @@ def draw_instances(
     Raises:
         ImageError: the frame is not such an image, or not of the size that was segmented.
         ValueError: alpha is out of range.
-
     """
     check_image(frame, 'frame')
     if not 0 <= alpha <= 1:
@@ -73,7 +72,7 @@ def draw_instances(
     canvas = frame.copy()
     drawings = _drawings(frame, instances)
     style = _Style.of_image(*frame.shape[:2])
-    # Small things on top: a large instance would hide those in front of it.
+    # Small instances on top: a large one would hide those in front of it.
     by_size = sorted(drawings, key=lambda drawing: drawing.area, reverse=True)
     _fill(canvas, frame, by_size, alpha)
     for drawing in by_size:
@@ -173,7 +172,7 @@ def _of_mapping(item: Mapping[str, Any], i: int, size: tuple[int, ...]) -> _Draw
 
 
 def _contours(mask: NDArray[np.uint8], x: int, y: int) -> Sequence[NDArray[Any]]:
-    # Outer ones and holes alike: filled by the even-odd rule they give the mask back.
+    # Outer contours and holes: filled together by the even-odd rule, they give the mask.
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
     return contours
 
@@ -224,7 +223,7 @@ def _draw_lines(canvas: NDArray[np.uint8], drawing: _Drawing, style: _Style) -> 
     if not drawing.contours:  # the box is all that shows the instance
         cv2.rectangle(canvas, (x1, y1), (x2, y2), drawing.contrast, style.halo)
     cv2.rectangle(canvas, (x1, y1), (x2, y2), drawing.colour, style.line)
-    # Fewer corners, less than a pixel off: wide lines cost by the corner, five times as much.
+    # Fewer corners, less than a pixel off: the time for wide lines grows with the corners.
     outlines = [cv2.approxPolyDP(contour, 0.8, closed=True) for contour in drawing.contours]
     cv2.drawContours(canvas, outlines, -1, drawing.contrast, style.halo)
     cv2.drawContours(canvas, outlines, -1, drawing.colour, style.line)
@@ -241,7 +240,7 @@ def _draw_captions(canvas: NDArray[np.uint8], drawings: list[_Drawing], style: _
         [caption.size for caption in captions],
         (height, width),
     )
-    # The best last: where captions cannot but overlap, it stays readable.
+    # The best score last: where captions overlap, it stays readable.
     for drawing, caption, (x, y) in reversed(list(zip(drawings, captions, places, strict=True))):
         caption.draw(canvas, x, y, drawing.colour, drawing.contrast)
 

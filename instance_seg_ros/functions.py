@@ -7,7 +7,6 @@ Examples:
     >>> while (frame := camera.read()[1]) is not None:
     ...     cv2.imshow('instances', draw_instances(*run_instance_segmentation(frame, net=net)))
     ...     cv2.waitKey(1)
-
 """
 
 from __future__ import annotations
@@ -39,7 +38,6 @@ class Instance(Mapping[str, Any]):
         bbox: (x1, y1, x2, y2), ints, pixels inside the image; ``image[y1:y2, x1:x2]`` is not empty.
         mask: uint8 (H, W), 0 or 1, as large as the image. Made when first asked for: it costs a
             megabyte or more for each instance.
-
     """
 
     _KEYS = ('class_id', 'class_name', 'confidence', 'bbox', 'mask')
@@ -101,7 +99,6 @@ def load_model(model_path: str | Path = 'auto', config_path: str | Path | None =
 
     Raises:
         ModelError: a file is missing, broken or does not fit the others; the message names it.
-
     """
     return Segmenter(model=model_path, text_graph_path=config_path or '')
 
@@ -130,7 +127,6 @@ def run_instance_segmentation(
         ImageError: the file cannot be read, or this is no such image.
         ModelError: as load_model.
         ValueError: a threshold is out of range.
-
     """
     image = image_or_path
     if isinstance(image, (str, Path)):

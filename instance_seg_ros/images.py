@@ -20,7 +20,6 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
     Raises:
         ImageError: the file is missing, cannot be read, or is no image; the message names it.
-
     """
     path = Path(path).expanduser()
     try:
@@ -48,7 +47,6 @@ def check_image(image: Any, name: str = 'image', min_side: int = 1) -> None:
 
     Raises:
         ImageError: it is not; the message says what it is, what was expected and what to do.
-
     """
     if not isinstance(image, np.ndarray):
         raise ImageError(

@@ -33,7 +33,6 @@ class Instances:
 
     Raises:
         ValueError: the arrays are not parallel.
-
     """
 
     boxes: NDArray[np.float32]
@@ -84,7 +83,6 @@ class Instances:
 
         Raises:
             IndexError: a position or the length of a boolean mask does not fit.
-
         """
         if isinstance(index, (int, np.integer)):
             index = [int(index)]
@@ -129,7 +127,6 @@ class Instances:
 
         Raises:
             ValueError: the image is not of the size that was segmented.
-
         """
         if image.shape != (*self.image_size, 3):
             raise ValueError(
@@ -153,7 +150,6 @@ class Instances:
             One dictionary per instance: ``image_id``, ``category_id``, ``score``, ``bbox``
             (x, y, width, height in pixels) and, where there are masks, ``segmentation``
             (run-lengths over the whole image as pycocotools writes them, as text).
-
         """
         results = []
         for i in range(len(self)):

@@ -52,7 +52,7 @@ class SpeedPreset:
     proposals: int
 
 
-# Of models that name none of their own: for the published graph, 100 proposals at 1365 pixels.
+# For models without presets of their own. The published graph has 100 proposals at 1365 pixels.
 DEFAULT_PRESETS = {'balanced': SpeedPreset(800, 40), 'fast': SpeedPreset(576, 20)}
 
 
@@ -116,7 +116,6 @@ class ModelManifest:
 
         Raises:
             ValueError: no such preset.
-
         """
         if preset == EXACT:
             return self
@@ -137,7 +136,6 @@ class ModelManifest:
 
         Raises:
             ModelError: a file differs: cv2.dnn would load it and run with wrong weights.
-
         """
         for role, (algorithm, expected) in self.digests.items():
             path: Path = getattr(self, role)
@@ -169,12 +167,11 @@ def find_model(
     Args:
         model: ``auto`` (the COCO model where its files are installed, else the shipped one), a
             model's name, the path of a manifest (.yaml), or the path of a frozen graph (.pb).
-        model_path: a frozen graph; goes before ``model``. Empty: as ``model`` says.
+        model_path: a frozen graph, in place of ``model``. Empty: as ``model`` says.
         text_graph_path, labels_path: files in place of those of the model. Empty: its own.
 
     Raises:
         ModelError: there is no such model, or one of its files is missing.
-
     """
     weights = str(model_path) or (str(model) if Path(model).suffix == '.pb' else '')
     graph = Path(weights).expanduser()
@@ -203,7 +200,6 @@ def check_recorded_digest(path: Path) -> None:
 
     Raises:
         ModelError: the file differs, or the record cannot be read.
-
     """
     record = path.with_name(f'{path.name}.sha256')
     if not record.is_file():
@@ -248,7 +244,6 @@ def read_manifest(path: Path) -> ModelManifest:
 
     Raises:
         ModelError: the file is missing, is no YAML mapping, or lacks or does not know a key.
-
     """
     import yaml  # only those who load a model need it
 

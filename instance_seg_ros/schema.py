@@ -105,7 +105,6 @@ class Setting:
 
         Raises:
             ValueError: the message names the setting, the value and what was expected.
-
         """
         if self.kind is tuple and isinstance(value, (list, tuple)):
             if all(isinstance(text, str) for text in value):
@@ -126,7 +125,6 @@ class Setting:
 
         Raises:
             ValueError: as :meth:`check`.
-
         """
         try:
             converted = self.parse(value)
@@ -171,7 +169,6 @@ class Setting:
 
         Raises:
             TypeError, ValueError: the value is of another type.
-
         """
         if self.kind is tuple:
             texts = value.strip().strip('[]').split(',') if isinstance(value, str) else value
@@ -221,7 +218,6 @@ def check_settings(instance: Any) -> None:
 
     Raises:
         ValueError: the first wrong value, as :meth:`Setting.check`.
-
     """
     for each in settings_of(type(instance)):
         object.__setattr__(instance, each.name, each.check(getattr(instance, each.name)))
@@ -232,7 +228,6 @@ def check_names(given: Sequence[str], settings: Sequence[Setting]) -> None:
 
     Raises:
         ValueError: an unknown name; the message lists those that are known.
-
     """
     known = [each.name for each in settings]
     for name in given:

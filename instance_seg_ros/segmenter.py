@@ -63,7 +63,6 @@ class Segmenter(SettingProperties):
         >>> segmenter = Segmenter(confidence_threshold=0.6)
         >>> instances = segmenter(cv2.imread('street.jpg'))
         >>> print(instances.class_names, instances.boxes)
-
     """
 
     def __init__(self, **settings: Unpack[SegmenterArguments]) -> None:
@@ -80,8 +79,8 @@ class Segmenter(SettingProperties):
             labels_path=chosen.labels_path,
         )
         self.manifest = manifest.at_speed(chosen.speed_preset)
-        # Before the digests: a web page or a git-LFS pointer has a clearer name than wrong digest.
         if self.manifest.weights is not None:
+            # Before the digests: "is a web page" says more than "has another digest".
             read_weights(self.manifest.weights)
         self.manifest.check_digests()
         self._detector = load_detector(self.manifest, chosen)
@@ -135,7 +134,6 @@ class Segmenter(SettingProperties):
         Raises:
             ValueError: an unknown setting, a value out of range, or an unknown class.
             ModelError: the refiner cannot be loaded.
-
         """
         self.apply(self.prepare(**settings))
 
@@ -148,7 +146,6 @@ class Segmenter(SettingProperties):
         Raises:
             ValueError: an unknown setting, a value out of range, or an unknown class.
             ModelError: the refiner cannot be loaded.
-
         """
         given: dict[str, Any] = dict(settings)
         check_names(list(given), _LIVE)
@@ -161,7 +158,7 @@ class Segmenter(SettingProperties):
 
     def apply(self, configuration: Configuration) -> None:
         """Use what :meth:`prepare` returned, from the next frame on."""
-        # One reference: a frame sees all of it or nothing.
+        # One reference is replaced: a frame sees all of the change or nothing.
         self._configuration = configuration
 
     def __call__(self, image_bgr: NDArray[np.uint8], *, masks: bool = True) -> Instances:
@@ -176,7 +173,6 @@ class Segmenter(SettingProperties):
 
         Raises:
             ImageError: not such an image.
-
         """
         return self.finish(self.detect(image_bgr, masks=masks))
 
@@ -203,7 +199,6 @@ class Segmenter(SettingProperties):
             ImageError: not such an image.
             ModelError: the model's weights, read again for an image of some other sizes than the
                 ones before, are gone or have changed.
-
         """
         check_image(image_bgr, min_side=MIN_IMAGE_SIDE)
         configuration = configuration or self._configuration
@@ -221,7 +216,6 @@ class Segmenter(SettingProperties):
 
         Returns:
             The instances, in pixels of the image, without masks; their ROIs are those of the boxes.
-
         """
         boxes = pending.boxes[pending.keep]
         class_ids = pending.detections.class_ids[pending.keep]
@@ -243,7 +237,6 @@ class Segmenter(SettingProperties):
 
         Returns:
             The instances, in pixels of the image, with the milliseconds of each stage.
-
         """
         instances = self.without_masks(pending)
         if not pending.masks:
@@ -274,7 +267,6 @@ class Segmenter(SettingProperties):
 
         Returns:
             Milliseconds in the network's stages ``proposals``, ``boxes`` and ``masks``, by layer.
-
         """
         with self._detector.layer_times() as times:
             self(image_bgr)
@@ -298,7 +290,6 @@ class Segmenter(SettingProperties):
 
         Raises:
             ImageError: not such an image.
-
         """
         under_way: deque[tuple[NDArray[np.uint8], Future[PendingInstances]]] = deque()
         with ThreadPoolExecutor(self._chosen.parallel_nets, 'detect') as threads:

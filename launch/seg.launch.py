@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-Starts the node: `ros2 launch instance_seg_ros seg.launch.py image_topic:=/camera/image_raw`.
+"""Starts the node: `ros2 launch instance_seg_ros seg.launch.py image_topic:=/camera/image_raw`.
 
 The node activates itself. With `autostart:=false` a lifecycle manager does that, or this launch
 system: its ChangeState events find the node by its name.
@@ -119,8 +118,7 @@ def _parameter_arguments() -> list[DeclareLaunchArgument]:
 
 
 def _transports(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """
-    Let Fast DDS deliver large images, for all that is launched from here on; others ignore it.
+    """Let Fast DDS deliver large images, for all that is launched from here on; others ignore it.
 
     With its defaults, most images of 640 x 480 are lost between two processes. large_data, Fast
     DDS's own remedy, also serves images between machines, by TCP; but it and the defaults do not

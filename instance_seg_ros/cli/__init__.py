@@ -14,7 +14,7 @@ from instance_seg_ros.cli.commands import CommandError, run
 from instance_seg_ros.cli.options import make_parser
 from instance_seg_ros.memory import reuse_freed_memory
 
-# What shells report after Ctrl-C, and for a program whose reader has gone.
+# Exit codes. The last two are those that shells report after Ctrl-C and a broken pipe.
 BAD_INPUT, INTERRUPTED, READER_GONE = 2, 130, 141
 
 
@@ -26,13 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code; see ``instance-seg --help``.
-
     """
     parser = make_parser()
     options = parser.parse_args(arguments)
     reuse_freed_memory()
     logging.basicConfig(level=logging.INFO, format='%(message)s')
-    # Ends as Ctrl-C does, so that a video being written is playable.
+    # SIGTERM ends like Ctrl-C, so that a video that is being written can be played.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return _run(options)

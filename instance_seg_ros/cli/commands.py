@@ -45,7 +45,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         CommandError: an input is bad, or an output cannot be written.
         KeyboardInterrupt: ended by the user; what was found until then is written.
-
     """
     _silence_opencv()
     commands = {'image': _run_images, 'video': _run_video, 'camera': _run_camera}
@@ -124,7 +123,6 @@ class _ImageRun:
         options: of the command line.
         targets: each image with the file that its annotated copy goes to.
         segmenter, results, window: what the images go through.
-
     """
 
     def __init__(

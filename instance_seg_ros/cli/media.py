@@ -30,17 +30,16 @@ class VideoSource:
 
     Raises:
         ImageError: it cannot be opened.
-
     """
 
     def __init__(self, source: str | int, name: str) -> None:
-        # FFmpeg's own words about a broken file; ours are below.
+        # Silences FFmpeg about broken files; our own message is below.
         os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
         self._capture = cv2.VideoCapture(source)
         self._name = name
         if not self._capture.isOpened():
             raise self._no_frame()
-        # A camera's oldest frames are of no use to anyone; files have no such buffer.
+        # Of a camera, only the newest frame is of use. Files ignore this.
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 
     @property
@@ -81,7 +80,6 @@ class VideoSink:
     Args:
         path: of the file; it is made with the first frame.
         fps: frames per second.
-
     """
 
     def __init__(self, path: Path, fps: float) -> None:
@@ -113,7 +111,6 @@ class VideoSink:
 
         Raises:
             OSError: the file cannot be written.
-
         """
         if self._writer is None:
             self._writer = self._open(frame.shape[1], frame.shape[0])
@@ -146,7 +143,6 @@ class Window:
 
         Returns:
             False once the user wants to end: by q, Escape, or closing the window.
-
         """
         if not self._sized:
             self._make(image.shape[1], image.shape[0])

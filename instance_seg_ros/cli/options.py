@@ -65,7 +65,7 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
         name, help=text, description=f'Segment {text}.', epilog=_EPILOG
     )
     _add_output_options(parser)
-    # Several frames can be in the network at a time in a file alone.
+    # Only the frames of a file are known in advance, so that several can be in the network.
     _add_settings(parser, leave_out=() if name == 'video' else ('parallel_nets',))
     return parser
 

@@ -18,7 +18,6 @@ class ImageTable:
     Args:
         files: names of all images.
         classes: names of all classes.
-
     """
 
     def __init__(self, files: Iterable[str], classes: Iterable[str]) -> None:
@@ -93,7 +92,6 @@ class CocoResults:
 
     Args:
         class_names: class id to name. COCO numbers its categories from 1, models from 0.
-
     """
 
     def __init__(self, class_names: Mapping[int, str]) -> None:
@@ -115,7 +113,6 @@ class CocoResults:
             image_id: COCO id of the image.
             file_name: added to each row, beyond what COCO wants.
             coarse: also add the mask head's probabilities as ``coarse_mask``, M rows of M numbers.
-
         """
         rows = instances.to_coco(image_id, self._categories)
         for i, row in enumerate(rows):

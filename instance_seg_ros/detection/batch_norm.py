@@ -43,7 +43,6 @@ def fold_batch_norms(
 
     Raises:
         ValueError: ``weights`` are no GraphDef.
-
     """
     constants, weights, biases = float_constants(weights), weights.copy(), {}
     for kernel, norms in _kernels_and_norms(nodes):

@@ -61,7 +61,6 @@ def read_weights(path: Path) -> NDArray[np.uint8]:
     Raises:
         ModelError: missing, empty, truncated, a git-LFS pointer, a web page, a text graph, or
             anything else.
-
     """
     try:
         payload = path.read_bytes()
@@ -81,7 +80,6 @@ def float_constants(weights: NDArray[np.uint8]) -> dict[str, Constant]:
 
     Raises:
         ValueError: the bytes are no GraphDef.
-
     """
     data = weights.tobytes()
     constants = {}

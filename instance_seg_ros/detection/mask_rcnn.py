@@ -35,7 +35,6 @@ class MaskRcnn:
     Raises:
         ModelError: a file is missing, broken or of another model. A first forward through all
             parts checks the shapes, because cv2.dnn itself notices only then or never.
-
     """
 
     def __init__(
@@ -69,7 +68,6 @@ class MaskRcnn:
         Raises:
             ModelError: the file of the weights, needed again at some changes of the size, is gone
                 or is another one.
-
         """
         rows, features = self._nets.detect(
             cv2.dnn.blobFromImage(image_bgr, swapRB=True, crop=False)
@@ -89,7 +87,6 @@ class MaskRcnn:
 
         Returns:
             float32 (K, M, M) over each box, M being ``mask_size``.
-
         """
         if len(keep) == 0:
             return np.zeros((0, self.mask_size, self.mask_size), np.float32)

@@ -31,7 +31,6 @@ class NetLoader:
 
     Raises:
         ModelError: a file is missing or broken, or this OpenCV reads no TensorFlow graphs.
-
     """
 
     def __init__(self, weights: Path, text_graph: Path, winograd: bool = True) -> None:
@@ -51,7 +50,6 @@ class NetLoader:
 
         Raises:
             ModelError: the text graph is not one of these weights, or their file has changed.
-
         """
         options: dict[str, Any] = {}
         if hasattr(cv2.dnn, 'ENGINE_CLASSIC'):

@@ -24,7 +24,7 @@ from instance_seg_ros.detection.text_graph import SplitGraph
 _REGIONS_AT_ONCE = 25
 # From the image to its feature map, four layers halve the sides, rounding up.
 _STRIDE = 16
-# Smaller images have layers whose inputs are too small for Winograd's method, which needs 12.
+# In smaller images some layers have inputs below the 12 pixels that Winograd's method needs.
 _LARGE = 12 * _STRIDE
 _PREPARES_AGAIN = tuple(map(int, cv2.__version__.split('.')[:2])) >= (4, 13)
 
@@ -38,7 +38,6 @@ class Nets:
         load: returns a net for a text graph.
         graph: the text graphs.
         parallel: number of images that can be in :meth:`detect` at a time, each in nets of its own.
-
     """
 
     def __init__(self, load: Callable[[str], Any], graph: SplitGraph, parallel: int = 1) -> None:
@@ -68,7 +67,7 @@ class Nets:
     def masks(
         self, features: NDArray[np.float32], rows: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Return masks (K, classes, M, M) of rows (K, 7)."""
+        """Return what the mask head gives for rows (K, 7): float32 (K, classes, M, M)."""
         masks = []
         for some in self._of_regions(
             features, rows[None, None], self._graph.mask_features, 'masks'
@@ -155,7 +154,6 @@ class _Pool:
     Args:
         make: returns a new net.
         count: number of nets.
-
     """
 
     def __init__(self, make: Callable[[], Any], count: int = 1) -> None:

@@ -88,7 +88,6 @@ def read_text_graph(path: Path) -> list[GraphNode]:
 
     Raises:
         ModelError: the file is missing or is no text graph.
-
     """
     try:
         text = path.read_text(encoding='utf-8')
@@ -132,7 +131,6 @@ def split(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> S
 
     Raises:
         ModelError: the graph is not that of a Mask R-CNN.
-
     """
     stages = _stages(nodes, path, proposals)
     features, proposal_output = stages.boxes[0].inputs[:2]

@@ -49,5 +49,4 @@ class Refiner(Protocol):
             coarse: float32 (N, M, M), probabilities over each box.
             passes: of a network, at most.
             budget_ms: time for all instances in milliseconds; 0 is no limit.
-
         """

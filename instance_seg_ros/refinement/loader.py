@@ -34,7 +34,6 @@ def load_refiner(
         ModelError: no such refiner, or its file is missing or cannot be used.
         RuntimeError: OpenCV lacks its contributed modules.
         ValueError: the providers are no list of names.
-
     """
     if name == NONE:
         return PlainMasks()

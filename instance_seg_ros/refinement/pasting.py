@@ -18,7 +18,6 @@ def clip_rois(boxes: NDArray[np.float32], height: int, width: int) -> NDArray[np
 
     Returns:
         int32 (N, 4), x, y, width, height inside the image, at least 1 x 1.
-
     """
     low = np.floor(boxes[:, :2]).clip(0, (width - 1, height - 1))
     high = np.ceil(boxes[:, 2:]).clip(low + 1, (width, height))
@@ -51,7 +50,6 @@ def paste(
 
     Returns:
         float32 of that size.
-
     """
     columns = _sample(origin[0], step[0], size[1], box[0], box[2], coarse.shape[1], outside)
     rows = _sample(origin[1], step[1], size[0], box[1], box[3], coarse.shape[0], outside)

@@ -23,8 +23,8 @@ from instance_seg_ros.refinement.refiner_file import one_line, open_refiner, rea
 from instance_seg_ros.refinement.smoother import context_rois, smooth
 from instance_seg_ros.settings import CPU_PROVIDER
 
-# A finer pass adds nothing where the box's longer side is less than this much of the pass before:
-# 96 pixels after a pass at 128 (docs/models.md).
+# A finer pass adds nothing for boxes whose longer side is below this share of the pass before: 96
+# pixels after a pass at 128 (docs/models.md).
 _WORTH_A_FINER_PASS = 0.75
 _SMOOTHER_MS = 2.0  # put by for every instance that may be left to the smoother
 _TOLERANCE = 1e-3  # of a probability
@@ -57,7 +57,6 @@ class MaskRefiner:
     Examples:
         >>> refiner = MaskRefiner('models/mask_refiner.onnx', num_threads=2)
         >>> rois, alphas = refiner(image, instances.boxes, instances.coarse)
-
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class MaskRefiner:
         self._session = open_refiner(Path(path).expanduser(), self._name, num_threads, providers)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         self.traits = read_traits(self._session, self._name)
-        # Expected time of a pass by its side; it follows what the machine does.
+        # Expected milliseconds of a pass, by its side; updated with every measured pass.
         self._milliseconds = {side: self._probe(side) for side in self.traits.passes}
 
     def __call__(
@@ -86,7 +85,6 @@ class MaskRefiner:
         Returns:
             Rois int32 (N, 4), x, y, width, height (they outgrow the boxes), and N probability
             maps float32 of their sizes, one at a time.
-
         """
         refined = self.refine(image_bgr, boxes, coarse)
         return refined.rois, refined.alphas
@@ -122,7 +120,6 @@ class MaskRefiner:
             ImageError: not such an image.
             ValueError: boxes or coarse masks of another shape, boxes that are not finite,
                 coarse masks that are not from 0 to 1, or a number below 0.
-
         """
         deadline = time.perf_counter() + 1e-3 * budget_ms if budget_ms else float('inf')
         if passes < 0 or not budget_ms >= 0:
@@ -197,7 +194,7 @@ class MaskRefiner:
     def _fits(self, side: int, deadline: float) -> bool:
         if time.perf_counter() + 1e-3 * self._milliseconds[side] <= deadline:
             return True
-        # It is tried again some day: the machine may have been busy when it was so slow.
+        # The estimate sinks slowly, so the pass is tried again: the machine may have been busy.
         self._milliseconds[side] *= 0.99
         return False
 
@@ -207,7 +204,7 @@ class MaskRefiner:
         started = time.perf_counter()
         alpha = self._pass(image, coarse)
         expected = self._milliseconds[len(coarse)]
-        # One hiccup of the machine does not count for more than twice the time.
+        # A single slow pass counts as twice the expected time at most.
         taken = min(1e3 * (time.perf_counter() - started), 2 * expected)
         self._milliseconds[len(coarse)] = expected + 0.2 * (taken - expected)
         return alpha
@@ -257,7 +254,7 @@ def resized(array: NDArray[Any], side: int) -> NDArray[Any]:
     return cv2.resize(array, (side, side), interpolation=flag)
 
 
-# ---- what a call gets
+# ---- checks of the arguments
 def _checked(
     boxes: NDArray[np.float32], coarse: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -29,7 +29,6 @@ class MaskSmoother:
 
     Raises:
         RuntimeError: OpenCV lacks its contributed modules.
-
     """
 
     name = 'smooth'
@@ -54,7 +53,6 @@ class MaskSmoother:
         Returns:
             Rois int32 (N, 4), x, y, width, height (they outgrow the boxes), and N probability
             maps float32 of their sizes, one at a time: those of a large photo fill the memory.
-
         """
         refined = self.refine(image_bgr, boxes, coarse)
         return refined.rois, refined.alphas
@@ -89,7 +87,6 @@ def context_rois(
 
     Returns:
         int32 (N, 4), x, y, width, height, at least 1 x 1.
-
     """
     margins = context * (boxes[:, 2:] - boxes[:, :2])
     low = np.floor(boxes[:, :2] - margins).clip(0, (width - 1, height - 1))
@@ -113,7 +110,6 @@ def smooth(
 
     Returns:
         float32 (height, width) of the roi, probabilities.
-
     """
     x, y, w, h = (int(v) for v in roi)
     if not _HAS_FILTER:
@@ -124,8 +120,8 @@ def smooth(
     step = w / size[1], h / size[0]
     mask = paste(coarse, box, (x, y), step, size, outside=False)
     inside = paste(np.ones_like(coarse), box, (x, y), step, size, outside=False)
-    # What is sure spreads to what is not, up to the next edge: the filter of mask times confidence
-    # over that of the confidence, as in OpenCV's DisparityWLSFilter.
+    # Confident pixels spread to unsure ones, up to the next edge: filtered (mask * confidence) over
+    # filtered confidence, as in OpenCV's DisparityWLSFilter.
     sure = np.where(inside > 0, (2 * mask - 1) ** 2, _CONFIDENCE_OUTSIDE).clip(_LEAST_CONFIDENCE)
     weighted = cv2.ximgproc.fastGlobalSmootherFilter(
         guide, np.dstack([mask * sure, sure]).astype(np.float32), _LAMBDA, _SIGMA_COLOUR

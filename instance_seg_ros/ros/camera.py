@@ -43,14 +43,13 @@ OUTPUT_TYPES = {
 }
 LABEL_INFO = 'label_info'
 VISION_INFO = 'vision_info'
-# Beyond it a stamp is of another clock, such as that of a bag that is played without its time.
+# An older stamp is of another clock, as in a bag that is played without its time.
 BELIEVABLE_AGE = 3600.0  # seconds
 
 
 @dataclass(frozen=True)
 class CameraTopics:
-    """
-    Topics of a camera and its outputs.
+    """Topics of a camera and its outputs.
 
     Attributes:
         image: full name of the topic of images.
@@ -64,8 +63,7 @@ class CameraTopics:
 def camera_topics(
     node: LifecycleNode, topics: Sequence[str], compressed: bool
 ) -> list[CameraTopics]:
-    """
-    Resolve the topics of all cameras.
+    """Resolve the topics of all cameras.
 
     Args:
         node: its namespace and remappings count.
@@ -102,8 +100,7 @@ def _input_topic(node: LifecycleNode, topic: str, compressed: bool) -> str:
 
 
 class Camera:
-    """
-    Subscribes to a camera and publishes what was found in its frames: a Source of images.
+    """Subscribes to a camera and publishes what was found in its frames: a Source of images.
 
     Args:
         node: that has the publishers.

@@ -16,8 +16,7 @@ _RGB_FAMILY = ('rgb', 'bgr')
 
 
 def compressed_to_bgr8(message: CompressedImage) -> np.ndarray:
-    """
-    Decode a compressed image.
+    """Decode a compressed image.
 
     Args:
         message: JPEG, PNG or whatever else OpenCV decodes. Its format is a plain name such as
@@ -48,8 +47,7 @@ def compressed_to_bgr8(message: CompressedImage) -> np.ndarray:
 
 
 def to_compressed(pixels: np.ndarray, quality: int, header: Header) -> CompressedImage:
-    """
-    Encode an image as JPEG.
+    """Encode an image as JPEG.
 
     Args:
         pixels: uint8 (height, width, 3), BGR.

@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-The contents of /diagnostics: one status of the model, one of each camera.
+"""The contents of /diagnostics: one status of the model, one of each camera.
 
 diagnostic_updater's Python part is not among the wheels that this package is tested with; what is
 used of it here would be a list of key-value pairs.
@@ -23,8 +22,7 @@ Problem = tuple[bytes, str]
 
 @dataclass(frozen=True)
 class NodeState:
-    """
-    The node as the diagnostics see it.
+    """The node as the diagnostics see it.
 
     Attributes:
         name: full name of the node.
@@ -68,8 +66,7 @@ def model_status(state: NodeState) -> DiagnosticStatus:
 def camera_status(
     state: NodeState, camera: Camera, silence: Silence | None, levels: dict[str, Any]
 ) -> DiagnosticStatus:
-    """
-    Return the status of a camera.
+    """Return the status of a camera.
 
     Args:
         state: of the node.
@@ -99,7 +96,7 @@ def _problems(camera: Camera, silence: Silence | None, levels: dict[str, Any]) -
             problems.append(
                 (level, f'{count} {event} frames in {WINDOW:g} s: {statistics.last_error}')
             )
-    # Where nobody subscribes nothing is processed, and that is as it should be.
+    # Without subscribers nothing is processed, which is no problem.
     if camera.wanted() and silence is None:
         problems += _too_slow(statistics.rate('processed'), levels)
         problems += _too_old(statistics.mean('age'), levels)

@@ -23,8 +23,7 @@ class _Job:
 
 
 class Engine:
-    """
-    Loads the model, then segments in threads of its own.
+    """Loads the model, then segments in threads of its own.
 
     While a frame is in the box network, the one before gets its masks, is refined, drawn, encoded
     and published.
@@ -51,8 +50,7 @@ class Engine:
         return self._configuration
 
     def prepare(self, values: ParameterValues) -> NodeConfiguration:
-        """
-        Check the live parameters and load what they name; change nothing.
+        """Check the live parameters and load what they name; change nothing.
 
         Raises:
             ModelError: if the refiner cannot be loaded.
@@ -85,8 +83,7 @@ class Engine:
             source.drop()
 
     def stop(self, timeout: float | None = None) -> bool:
-        """
-        Finish the frames in hand and end the threads.
+        """Finish the frames in hand and end the threads.
 
         Args:
             timeout: seconds to wait for them; None waits as long as it takes.
@@ -95,7 +92,7 @@ class Engine:
             Whether they have ended.
         """
         self._worker.stop_accepting()
-        # Whoever waits for an answer is let go at once, also while OpenCV is at work on it.
+        # A caller that waits gets its answer now, even while OpenCV still works on the image.
         if self._request is not None:
             self._request.drop()
         return self._worker.stop(timeout)

@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-A frame's way from the image message to the output messages: decode, detect, output_messages.
+"""A frame's way from the image message to the output messages: decode, detect, output_messages.
 
 Each stage takes a Frame, so that one can be decoded and detected in one thread while the messages
 of the one before are built in another.
@@ -24,8 +23,8 @@ from instance_seg_ros.ros.messages import to_detections, to_instance_masks, to_l
 from instance_seg_ros.ros.settings import NodeSettings
 from instance_seg_ros.segmenter import Segmenter
 
-# Topics below the node's name, and the types of their messages are in camera.py. In the order in
-# which they are published: what robots act on first, pictures for people last.
+# Topics below the node's name; camera.py has the types. In the order in which they are published:
+# first what robots act on, last the pictures for people.
 DETECTIONS = 'detections'
 MASKS = 'instance_masks'
 LABEL_IMAGE = 'label_image'
@@ -33,14 +32,13 @@ DEBUG_IMAGE = 'debug_image'
 DEBUG_JPEG = 'debug_image/compressed'
 OUTPUTS = (DETECTIONS, MASKS, LABEL_IMAGE, DEBUG_IMAGE, DEBUG_JPEG)
 
-# Of the time of a frame; detect, masks and refine come from the Segmenter.
+# The stages that are timed; detect, masks and refine come from the Segmenter.
 STAGES = ('convert', 'detect', 'masks', 'refine', 'draw', 'publish')
 
 
 @dataclass(frozen=True)
 class NodeConfiguration(Configuration):
-    """
-    The Segmenter's configuration and the node's own settings. A frame uses one from start to end.
+    """The Segmenter's configuration and the node's settings. A frame uses one from start to end.
 
     Attributes:
         node: the settings of the node.
@@ -51,8 +49,7 @@ class NodeConfiguration(Configuration):
 
 @dataclass
 class Frame:
-    """
-    One image on its way.
+    """One image on its way.
 
     Attributes:
         message: as it came.
@@ -87,8 +84,7 @@ class Frame:
 
 
 def decode(frame: Frame) -> None:
-    """
-    First stage: the message's pixels.
+    """First stage: the message's pixels.
 
     Raises:
         ImageError: if the message is malformed.
@@ -99,8 +95,7 @@ def decode(frame: Frame) -> None:
 
 
 def detect(frame: Frame, segmenter: Segmenter) -> None:
-    """
-    Second stage: the box network.
+    """Second stage: the box network.
 
     Raises:
         ImageError: if the image is too small.
@@ -112,8 +107,7 @@ def detect(frame: Frame, segmenter: Segmenter) -> None:
 
 
 def output_messages(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, Any]]:
-    """
-    Last stage, for one thread alone: the masks, and the wanted messages.
+    """Last stage, for one thread alone: the masks, and the wanted messages.
 
     Each message is yielded, so that it can be sent, before the next is built: the boxes before
     their masks are computed and refined.

@@ -21,8 +21,7 @@ TOTAL_GRACE = 1.5  # seconds that everything has to end
 
 
 def main(args: list[str] | None = None) -> int:
-    """
-    Run the node until SIGINT or SIGTERM.
+    """Run the node until SIGINT or SIGTERM.
 
     Args:
         args: command line; the process's own if None.

@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-Instances to messages: pure functions.
+"""Instances to messages: pure functions.
 
 Messages are built through their constructors, and byte fields from array.array: assigned later or
 from a list, rclpy checks them element by element.
@@ -29,8 +28,7 @@ from instance_seg_ros.ros.settings import MASK_ENCODINGS, RLE
 
 
 def to_detections(instances: Instances, header: Header) -> Detection2DArray:
-    """
-    Convert the boxes.
+    """Convert the boxes.
 
     Args:
         instances: what was found; boxes in pixels of the source image.
@@ -49,8 +47,7 @@ def to_detections(instances: Instances, header: Header) -> Detection2DArray:
 def to_instance_masks(
     instances: Instances, header: Header, mask_encoding: str
 ) -> InstanceMaskArray:
-    """
-    Convert the masks.
+    """Convert the masks.
 
     Args:
         instances: what was found, with masks.
@@ -82,8 +79,7 @@ def to_instance_masks(
 
 
 def to_label_image(instances: Instances, header: Header) -> Image:
-    """
-    Convert the masks to one image.
+    """Convert the masks to one image.
 
     Args:
         instances: what was found, with masks.
@@ -97,8 +93,7 @@ def to_label_image(instances: Instances, header: Header) -> Image:
 
 
 def rle_counts(mask: np.ndarray) -> 'array.array[int]':
-    """
-    Encode a mask as the uncompressed run-length encoding of COCO.
+    """Encode a mask as the uncompressed run-length encoding of COCO.
 
     Args:
         mask: (height, width), zero outside of the object and non-zero inside.

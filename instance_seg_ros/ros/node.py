@@ -1,10 +1,9 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-The node `instance_seg`: camera images in; detections, masks and a debug image out.
+"""The node `instance_seg`: camera images in; detections, masks and a debug image out.
 
-It is thin: it has the states of its lifecycle and passes on what comes in. Inference runs in the
-engine's thread on the newest image, so that parameters and services never wait for it. What nobody
-subscribes to is neither computed nor published.
+It only handles the lifecycle and passes messages on. Inference runs in the engine's threads on the
+newest image, so parameters and services never wait for it. Outputs without subscribers are neither
+computed nor published.
 """
 
 import threading
@@ -49,14 +48,14 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 
 
 class InstanceSegNode(LifecycleNode):
-    """
-    See docs/ros-interface.md for topics, parameters, services and diagnostics.
+    """See docs/ros-interface.md for topics, parameters, services and diagnostics.
 
     configure loads the model and makes the outputs, activate subscribes to the cameras, deactivate
     unsubscribes, cleanup frees the memory. `~/segment` works as long as a model is loaded.
 
     Raises:
-        rclpy.exceptions.ParameterException: for a parameter of the wrong type or out of range.
+        ValueError: for a parameter of the wrong type.
+        rclpy.exceptions.ParameterException: for a number out of range.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -73,7 +72,7 @@ class InstanceSegNode(LifecycleNode):
         self._enabled = True
         self._configurations = 0
         self._warned: dict[Camera, tuple[str, float]] = {}
-        # Images and services have threads of their own beside that of parameters and transitions.
+        # Images and services have their own groups, so that parameters never wait for them.
         self._image_group = MutuallyExclusiveCallbackGroup()
         watch_parameters(self, self._check_parameters, self._apply_parameters)
         self._make_services()
@@ -87,8 +86,7 @@ class InstanceSegNode(LifecycleNode):
             self._autostart = self.create_timer(1e-3, self._start, clock=clock)
 
     def stop(self, timeout: float) -> bool:
-        """
-        Prepare to be destroyed: let go of all callbacks and end the inference thread.
+        """Prepare to be destroyed: let go of all callbacks and end the inference thread.
 
         Args:
             timeout: seconds that the frame in hand has.
@@ -172,7 +170,7 @@ class InstanceSegNode(LifecycleNode):
         values = read_parameters(self)
         compressed = values.node.image_transport == COMPRESSED
         cameras = camera_topics(self, values.node.image_topics, compressed)
-        # The Segmenter leaves OpenCV as it is for 0, and an earlier configuration may have set it.
+        # For 0 the Segmenter does not touch OpenCV, and an earlier configuration may have set it.
         cv2.setNumThreads(-1)
         return_freed_memory()
         self._engine = self._load(values)
@@ -297,7 +295,7 @@ class InstanceSegNode(LifecycleNode):
             self._on_set_enabled,
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
-        # Its own: the answer takes as long as a frame.
+        # A group of its own: the answer takes as long as a frame.
         self.create_service(
             Segment, '~/segment', self._on_segment, callback_group=MutuallyExclusiveCallbackGroup()
         )

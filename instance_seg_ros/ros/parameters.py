@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-The node's parameters: declared, read, checked and watched.
+"""The node's parameters: declared, read, checked and watched.
 
 What they are stands in instance_seg_ros/settings.py and instance_seg_ros/ros/settings.py.
 """
@@ -29,8 +28,7 @@ _BY_NAME = {setting.name: setting for setting in all_settings()}
 
 @dataclass(frozen=True)
 class ParameterValues:
-    """
-    The checked values of all parameters.
+    """The checked values of all parameters.
 
     Attributes:
         model: for the Segmenter, when a model is loaded.
@@ -44,8 +42,7 @@ class ParameterValues:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> 'ParameterValues':
-        """
-        Take the values of all parameters by name.
+        """Take the values of all parameters by name.
 
         Raises:
             ValueError: for a value of another type or out of range.
@@ -95,23 +92,24 @@ def descriptor_of(setting: Setting) -> ParameterDescriptor:
 
 
 def declare_parameters(node: Node) -> None:
-    """
-    Declare all parameters on the node.
+    """Declare all parameters on the node.
+
+    A wrong choice is accepted here: it fails when the node is configured, and can be corrected.
 
     Raises:
-        ValueError: for a value of the wrong type or out of range.
+        ValueError: for a value of the wrong type.
+        rclpy.exceptions.InvalidParameterValueException: for a number out of range.
     """
     for setting in _BY_NAME.values():
         given = _given(node, setting.name)
-        value = setting.default if given is None else setting.convert(given)
+        value = setting.default if given is None else _of_right_type(setting, given)
         node.declare_parameter(
             setting.name, _as_parameter(value), descriptor_of(setting), ignore_override=True
         )
 
 
 def read_parameters(node: Node) -> ParameterValues:
-    """
-    Return the values of all parameters.
+    """Return the values of all parameters.
 
     Raises:
         ValueError: for a value that cannot be used.
@@ -120,8 +118,7 @@ def read_parameters(node: Node) -> ParameterValues:
 
 
 def changed_parameters(node: Node, changes: list[Parameter], active: bool) -> ParameterValues:
-    """
-    Return the values of all parameters as they will be after some changes.
+    """Return the values of all parameters as they will be after some changes.
 
     Args:
         node: has the values so far.
@@ -162,8 +159,7 @@ def needs_configure(changes: list[Parameter]) -> list[str]:
 def watch_parameters(
     node: Node, check: Callable[[list[Parameter]], None], apply: Callable[[list[Parameter]], None]
 ) -> None:
-    """
-    Check and apply changes of parameters, whole sets or nothing.
+    """Check and apply changes of parameters, whole sets or nothing.
 
     Args:
         node: whose parameters they are.
@@ -200,10 +196,20 @@ def _converted(change: Parameter) -> Parameter:
     if setting is None or change.value is None:
         return change
     try:
-        value = _as_parameter(setting.convert(change.value))
+        value = _as_parameter(_of_right_type(setting, change.value))
         return Parameter(change.name, value=value)
     except ValueError:  # what is wrong with it is said later
         return change
+
+
+def _of_right_type(setting: Setting, given: Any) -> Any:
+    try:
+        value = setting.parse(given)
+    except (TypeError, ValueError):
+        value = None
+    if type(value) is not setting.kind:  # True is an int
+        raise ValueError(f'{setting.name} is {given!r}: expected {setting.expected()}')
+    return value
 
 
 def _as_parameter(value: Any) -> Any:

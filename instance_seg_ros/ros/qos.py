@@ -37,8 +37,7 @@ MOST_SUGGESTIONS = 5
 
 
 def profile(reliability: str, depth: int) -> QoSProfile:
-    """
-    Return a profile that keeps the last messages, volatile.
+    """Return a profile that keeps the last messages, volatile.
 
     The defaults of the parameters give those that REP 2003 asks for. Input: best effort, which a
     camera of either reliability matches; an image that is missed is not sent again, and only the
@@ -52,8 +51,7 @@ def profile(reliability: str, depth: int) -> QoSProfile:
 
 
 def overridden(node: Node, topic: str, endpoint: str) -> QoSOverridingOptions:
-    """
-    Return the options that let the user's `qos_overrides.<topic>...` parameters change a profile.
+    """Return the options that let the user's `qos_overrides.<topic>...` change a profile.
 
     Only of those that are given: rclpy would declare all, with the values of the profile. At the
     next configure these would go before a profile that the node's own parameters have changed.
@@ -80,8 +78,7 @@ def _is_given(node: Node, name: str) -> bool:
 
 @dataclass(frozen=True)
 class Silence:
-    """
-    Why a subscription gets nothing.
+    """Why a subscription gets nothing.
 
     Attributes:
         text: one line, with what to do.
@@ -93,8 +90,7 @@ class Silence:
 
 
 def explain_silence(node: Node, topic: str, type_name: str, qos: QoSProfile) -> Silence:
-    """
-    Look at who publishes a topic.
+    """Look at who publishes a topic.
 
     Args:
         node: that subscribes.

@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-The settings that only the node has: topics, quality of service, diagnostics.
+"""The settings that only the node has: topics, quality of service, diagnostics.
 
 As ``instance_seg_ros.settings``, and with the same imports: nothing of ROS, so that launch files
 and tools/generate.py can read them. After a change run ``make generate``.

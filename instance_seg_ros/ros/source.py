@@ -37,8 +37,7 @@ class Source(Protocol):
 
 
 class Request:
-    """
-    A single image that somebody waits for: the Source behind `~/segment`.
+    """A single image that somebody waits for: the Source behind `~/segment`.
 
     Attributes:
         messages: by the name of the output, once it is done.

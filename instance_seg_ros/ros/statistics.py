@@ -13,8 +13,7 @@ LEAST_SAMPLES = 4
 
 
 class Samples:
-    """
-    Values with the time at which each was taken, for the last WINDOW seconds.
+    """Values with the time at which each was taken, for the last WINDOW seconds.
 
     Not safe for threads: StreamStatistics holds the lock.
     """
@@ -65,8 +64,7 @@ class Samples:
 
 
 class StreamStatistics:
-    """
-    Counts of the frames of one camera, and times.
+    """Counts of the frames of one camera, and times.
 
     Safe to use from several threads.
 

@@ -145,8 +145,7 @@ class NodeProcess:
 
 
 class Camera:
-    """
-    A ROS node that publishes images and collects what the node under test answers.
+    """A ROS node that publishes images and collects what the node under test answers.
 
     Args:
         namespace: of the node under test, and of this one.
