@@ -39,6 +39,8 @@ class SegmenterArguments(LiveArguments, total=False):
     model_path: str | Path
     text_graph_path: str | Path
     labels_path: str | Path
+    engine: str
+    providers: Sequence[str]
     refine_providers: Sequence[str]
     speed_preset: str
     num_threads: int

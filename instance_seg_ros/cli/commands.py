@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from instance_seg_ros.cli.media import VideoSink, VideoSource, Window, has_display
+from instance_seg_ros.cli.models import convert_model
 from instance_seg_ros.cli.options import LIBRARY_SETTINGS
 from instance_seg_ros.cli.report import CocoResults, ImageTable, Tally, image_ids
 from instance_seg_ros.drawing import draw_instances
@@ -49,6 +50,8 @@ def run(options: argparse.Namespace) -> int:
     _silence_opencv()
     commands = {'demo': _run_demo, 'image': _run_images, 'video': _run_video, 'camera': _run_camera}
     try:
+        if options.command == 'models':
+            return convert_model(options)
         _check_options(options)
         return commands[options.command](options)
     except BrokenPipeError:

@@ -113,6 +113,11 @@ def read_text_graph(path: Path) -> list[GraphNode]:
     return [node for node in nodes if node is not None]
 
 
+def parse_text_graph(text: str) -> list[GraphNode]:
+    """Return the nodes of a text graph that is known to be one."""
+    return [node for block in _blocks(text) if (node := _parse_node(block)) is not None]
+
+
 def split(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> SplitGraph:
     """Split a Mask R-CNN before and behind the features of regions, which both stages compute.
 

@@ -20,7 +20,7 @@ from instance_seg_ros.images import check_image
 from instance_seg_ros.refinement.interface import Refined
 from instance_seg_ros.refinement.pasting import paste
 from instance_seg_ros.refinement.refiner_file import MULTIPLE, one_line, open_refiner, read_traits
-from instance_seg_ros.refinement.smoother import MaskSmoother, context_rois, smooth
+from instance_seg_ros.refinement.smoother import context_rois, smooth
 from instance_seg_ros.settings import CPU_PROVIDER
 
 # A finer pass adds nothing for boxes whose longer side is below this share of the pass before: 96
@@ -55,7 +55,6 @@ class MaskRefiner:
     Raises:
         ModelError: onnxruntime is not installed, a provider is not in it, or the file is missing
             or is not such a model.
-        RuntimeError: OpenCV lacks its contributed modules, that the smoother needs.
 
     Examples:
         >>> refiner = MaskRefiner('models/mask_refiner.onnx', num_threads=2)
@@ -71,7 +70,6 @@ class MaskRefiner:
         providers: Sequence[str] = (CPU_PROVIDER,),
         name: str = '',
     ) -> None:
-        MaskSmoother()  # what there is no time for is left to it: without it, an error now
         self._passes = passes
         self.name = name or str(path)
         self._name = f'refiner {path}'
@@ -259,10 +257,10 @@ def _window_of(mask: NDArray[np.float32]) -> tuple[slice, slice]:
     All of a mask without an object.
     """
     inside = mask > _PERHAPS
-    return _span(inside.any(1)), _span(inside.any(0))
+    return _span(np.any(inside, axis=1)), _span(np.any(inside, axis=0))
 
 
-def _span(occupied: NDArray[np.bool_]) -> slice:
+def _span(occupied: Any) -> slice:
     where = np.flatnonzero(occupied)
     if len(where) == 0:
         return slice(0, len(occupied))

@@ -355,7 +355,7 @@ class InstanceSegNode(LifecycleNode):
                 labels,
                 VisionInfo(
                     header=header,
-                    method=f'Mask R-CNN {engine.segmenter.model_name}',
+                    method=f'Mask R-CNN {engine.segmenter.model_name} in {engine.segmenter.engine}',
                     database_location=camera.label_topic,
                     database_version=self._configurations,
                 ),
@@ -380,6 +380,7 @@ class InstanceSegNode(LifecycleNode):
         if engine is not None:
             model = {
                 'model': engine.segmenter.model_name,
+                'engine': engine.segmenter.engine,
                 'refiner': engine.segmenter.refiner,
                 'classes': str(len(engine.segmenter.class_names)),
             }
