@@ -97,7 +97,8 @@ class ModelSettings:
     low_memory: bool = setting(
         False,
         'Less memory for more time: OpenCV without Winograd convolutions (200 MB less with the '
-        'COCO model, for half more time), onnxruntime without buffers that it keeps (60 MB, a tenth)',
+        'COCO model, for half more time), onnxruntime without buffers that it keeps (60 MB, a '
+        'tenth)',
         Group.SPEED,
         applies=Applies.AT_CONFIGURE,
     )
