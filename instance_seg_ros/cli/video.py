@@ -58,6 +58,7 @@ class VideoSource:
                 f'{name}: OpenCV can read no frame from it; it is not a video or camera, or damaged'
             )
         self._first: NDArray[np.uint8] = frame
+        self._began = self._now()
         self.size: tuple[int, int] = (frame.shape[1], frame.shape[0])
 
     @property
@@ -75,9 +76,9 @@ class VideoSource:
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         """Yield uint8 (H, W, 3), BGR, all of one size, until the end."""
         frame, ok = self._first, True
-        began, last = self._now(), -math.inf
+        self._began, last = self._now(), -math.inf
         while ok:
-            stamp = self._now() - began
+            stamp = self._now() - self._began
             if not self._live and not last < stamp <= self._latest():
                 stamp = max(last, -1 / self.rate) + 1 / self.rate  # it has none, or a broken one
             self.stamps.append(stamp)
@@ -85,6 +86,10 @@ class VideoSource:
             # A stream may change its size; a video file cannot.
             yield frame if frame.shape[1::-1] == self.size else cv2.resize(frame, self.size)
             ok, frame = self._capture.read()
+
+    def seconds(self) -> float | None:
+        """Return the time since the first frame of a camera, None for a file."""
+        return self._now() - self._began if self._live else None
 
     def _now(self) -> float:
         if self._live:
@@ -156,14 +161,18 @@ class VideoSink:
             return True
         return shutil.disk_usage(self._path.parent).free > _ROOM
 
-    def finish(self) -> tuple[int, int]:
+    def finish(self, until: float | None = None) -> tuple[int, int]:
         """Finish the file: without this it cannot be played.
+
+        Args:
+            until: seconds from the video's start up to which the last frame is shown; by default
+                as long as the source's rate says.
 
         Returns:
             How many frames are in it, and how many were given.
 
         """
-        self._write_waiting(self._began + self._duration)
+        self._write_waiting(self._began + self._duration if until is None else until)
         self._writer.release()
         if frames_in(self._path) >= self._written:
             return self._frames, self._frames

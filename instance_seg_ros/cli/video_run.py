@@ -87,7 +87,7 @@ class _VideoRun:
                 complete = self._write_frames(segmenter, window, results, sink)
             except KeyboardInterrupt as error:
                 interrupted, complete = error, True
-            kept, given = sink.finish()
+            kept, given = sink.finish(self._source.seconds())
             complete = complete and kept == given
             if not kept and interrupted is not None:
                 raise interrupted
