@@ -13,6 +13,7 @@ from typing import Any
 from instance_seg_ros.detection.text_graph import read_text_graph, split
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.settings import EXACT
+from instance_seg_ros.text_files import is_file, read_text, read_yaml, shown
 
 COCO_MODEL = 'mask_rcnn_inception_v2_coco'
 SHIPPED_MODEL = 'person_mask_rcnn'
@@ -24,6 +25,7 @@ _COCO_CLASSES = 90
 _FILES = ('weights', 'text_graph', 'labels')
 _NUMBERS = ('input_max_side', 'proposals')
 _LARGEST_UPSCALE = 4.0
+_LARGEST = {'input_max_side': 16384, 'proposals': 10_000, 'size_multiple': 512}
 _FOR_PEOPLE = ('description', 'licence', 'card')
 _OPTIONAL = (*_NUMBERS, 'max_upscale', 'size_multiple', 'presets', 'sha256', 'sha1', *_FOR_PEOPLE)
 
@@ -73,7 +75,7 @@ class ModelManifest:
 
     def missing_files(self) -> list[Path]:
         """Return the files that are not there."""
-        return [path for path in (self.weights, self.text_graph, self.labels) if not path.is_file()]
+        return [path for path in (self.weights, self.text_graph, self.labels) if not is_file(path)]
 
     def at_speed(self, preset: str) -> ModelManifest:
         """Return the manifest with the sizes of a preset; ``exact`` changes nothing.
@@ -148,7 +150,7 @@ def find_model(
     }
     digests = {role: digest for role, digest in found.digests.items() if role not in given}
     found = replace(found, digests=digests, **given)  # type: ignore[arg-type]
-    if described is None and 'labels' not in given and not found.labels.is_file():
+    if described is None and 'labels' not in given and not is_file(found.labels):
         found = replace(found, labels=_coco_labels_for(found) or found.labels)
     return _complete(found)
 
@@ -168,7 +170,7 @@ def check_recorded_digest(path: Path) -> None:
     record = path.with_name(f'{path.name}.sha256')
     if not record.is_file():
         return
-    words = record.read_text(encoding='utf-8', errors='replace').split()
+    words = read_text(record, 'record', 'Expected a line of sha256sum', 10_000).split()
     if len(words) != 2 or len(words[0]) != 64:
         raise ModelError(
             f'{record}: expected a line of sha256sum: 64 hexadecimal digits and a file name'
@@ -209,24 +211,22 @@ def read_manifest(path: Path) -> ModelManifest:
     Raises:
         ModelError: the file is missing, is no YAML mapping, or lacks or does not know a key.
     """
-    import yaml  # only those who load a model need it
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ModelError(f'manifest {path}: {error.strerror}') from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(f'manifest {path}: is not YAML ({" ".join(str(error).split())})') from None
+    content = read_yaml(path, 'manifest', 'Expected the YAML file of a model; see docs/models.md')
     if not isinstance(content, dict):
         raise ModelError(
             f'manifest {path}: expected a mapping with the keys name, {", ".join(_FILES)}'
         )
     missing = [key for key in ('name', *_FILES) if not isinstance(content.get(key), str)]
-    unknown = sorted(set(content) - {'name', *_FILES, *_OPTIONAL})
+    unknown = sorted(shown(key) for key in set(content) - {'name', *_FILES, *_OPTIONAL})
     if missing or unknown:
         problems = [f'lacks {", ".join(missing)}'] * bool(missing)
-        problems += [f'has unknown keys {", ".join(map(str, unknown))}'] * bool(unknown)
+        problems += [f'has unknown keys {", ".join(unknown[:10])}'] * bool(unknown)
         raise ModelError(f'manifest {path}: {" and ".join(problems)}')
+    name = content['name']
+    if not name.isprintable() or not 0 < len(name) <= 100:
+        raise ModelError(
+            f'manifest {path}: name is {shown(name)}, expected 1 to 100 printable characters'
+        )
     return _manifest(path, content)
 
 
@@ -248,11 +248,12 @@ def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
 def _numbers(
     path: Path, content: dict[str, Any], keys: Iterable[str], of: str = ''
 ) -> dict[str, int]:
-    numbers = {key: content[key] for key in keys if content.get(key) is not None}
+    numbers = {key: content[key] for key in keys if key in content}
     for key, value in numbers.items():
-        if type(value) is not int or value <= 0:
+        if type(value) is not int or not 0 < value <= _LARGEST[key]:
             raise ModelError(
-                f'manifest {path}: {of}{key} is {value!r}, expected a whole number above 0'
+                f'manifest {path}: {of}{key} is {shown(value)}, expected a whole number from 1 to '
+                f'{_LARGEST[key]}'
             )
     return numbers
 
@@ -260,7 +261,7 @@ def _numbers(
 def _upscale(path: Path, value: Any) -> float:
     if type(value) not in (int, float) or not 1 <= value <= _LARGEST_UPSCALE:
         raise ModelError(
-            f'manifest {path}: max_upscale is {value!r}, expected a factor from 1 (no '
+            f'manifest {path}: max_upscale is {shown(value)}, expected a factor from 1 (no '
             f'scaling up) to {_LARGEST_UPSCALE:g}'
         )
     return float(value)
@@ -272,11 +273,11 @@ def _presets(path: Path, value: Any) -> dict[str, SpeedPreset]:
     )
     if not valid:
         raise ModelError(
-            f'manifest {path}: presets is {value!r}, expected a mapping of names to '
+            f'manifest {path}: presets is {shown(value)}, expected a mapping of names to '
             f'{" and ".join(_NUMBERS)}'
         )
     return {
-        str(name): SpeedPreset(**_numbers(path, preset, _NUMBERS, f'presets: {name}: '))
+        str(name): SpeedPreset(**_numbers(path, preset, _NUMBERS, f'presets: {shown(name)}: '))
         for name, preset in value.items()
     }
 
@@ -289,7 +290,7 @@ def _digests(path: Path, algorithm: str, value: Any) -> dict[str, str]:
     )
     if not valid:
         raise ModelError(
-            f'manifest {path}: {algorithm} is {value!r}, expected a mapping of '
+            f'manifest {path}: {algorithm} is {shown(value)}, expected a mapping of '
             f'{", ".join(_FILES)} or some of them to digests in quotes'
         )
     return value
@@ -298,7 +299,7 @@ def _digests(path: Path, algorithm: str, value: Any) -> dict[str, str]:
 def _find_file(folder: Path, name: str) -> Path:
     """Return a file of a manifest's folder, or, where it is not there, of the user's folders."""
     folders = [folder, *_folders_of_the_user()]
-    return next((f / name for f in folders if (f / name).is_file()), folder / name)
+    return next((f / name for f in folders if is_file(f / name)), folder / name)
 
 
 def _folders_of_the_user() -> list[Path]:
@@ -331,7 +332,7 @@ def _of_name(name: str) -> ModelManifest:
     if path.suffix in ('.yaml', '.yml'):
         return read_manifest(path)
     for folder in model_folders():
-        if (folder / f'{name}.yaml').is_file():
+        if is_file(folder / f'{name}.yaml'):
             return read_manifest(folder / f'{name}.yaml')
     known = sorted({p.stem for folder in model_folders() for p in folder.glob('*.yaml')})
     raise ModelError(
@@ -343,7 +344,7 @@ def _of_name(name: str) -> ModelManifest:
 
 def _coco_labels_for(manifest: ModelManifest) -> Path | None:
     """Return COCO's label file for a model of its 90 classes, None for others."""
-    if not manifest.text_graph.is_file():
+    if not is_file(manifest.text_graph):
         return None
     graph = split(read_text_graph(manifest.text_graph), manifest.text_graph)
     if graph.num_classes != _COCO_CLASSES:
@@ -373,7 +374,7 @@ def _complete(manifest: ModelManifest) -> ModelManifest:
     missing = [
         f'{role.replace("_", " ")} {path}'
         for role in _FILES
-        if not (path := getattr(manifest, role)).is_file()
+        if not is_file(path := getattr(manifest, role))
     ]
     if missing:
         raise ModelError(
