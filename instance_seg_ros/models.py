@@ -192,6 +192,11 @@ def model_folders() -> Iterator[Path]:
     a ROS workspace, a virtual environment or a source checkout alike.
     """
     yield from _folders_of_the_user()
+    yield from package_folders()
+
+
+def package_folders() -> Iterator[Path]:
+    """Yield those of :func:`model_folders` that were installed with this package."""
     package = Path(__file__).resolve().parent
     for parent in package.parents:
         shared = parent / 'share' / package.name / 'models'

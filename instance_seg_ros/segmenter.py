@@ -28,6 +28,7 @@ from instance_seg_ros.refinement.loader import load_refiner
 from instance_seg_ros.refinement.pasting import clip_rois
 from instance_seg_ros.schema import check_names, settings_of
 from instance_seg_ros.settings import MIN_IMAGE_SIDE, ModelSettings, Settings
+from instance_seg_ros.trial import try_model
 from instance_seg_ros.typed_settings import SettingProperties
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Segmenter(SettingProperties):
         # Before the digests: "is a web page" says more than "has another digest".
         read_weights(self.manifest.weights)
         self.manifest.check_digests()
+        if not chosen.trust_model:
+            try_model(self.manifest)
         self._detector = MaskRcnn(
             self.manifest.weights,
             self.manifest.text_graph,
@@ -327,7 +330,10 @@ class Segmenter(SettingProperties):
         return Configuration(settings, class_ids, refiner)
 
     def _load_refiner(self, name: str) -> Refiner:
-        return load_refiner(name, self._chosen.num_threads, self._chosen.refine_providers)
+        chosen = self._chosen
+        return load_refiner(
+            name, chosen.num_threads, chosen.refine_providers, trusted=chosen.trust_model
+        )
 
 
 def _select(

@@ -38,6 +38,7 @@ class SegmenterArguments(LiveArguments, total=False):
     model_path: str | Path
     text_graph_path: str | Path
     labels_path: str | Path
+    trust_model: bool
     refine_providers: Sequence[str]
     speed_preset: str
     num_threads: int
