@@ -3,18 +3,20 @@
 # In a ROS 2 workspace an ordinary `colcon build` needs none of this.
 
 PYTHON ?= python3
+JOBS ?= 2
 # The folders are passed on to tools/run.
 export VENV := $(abspath $(or $(VENV),.venv))
 export WORKSPACE := $(abspath $(or $(WORKSPACE),.ros))
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare demo test lint generate bench clean
+.PHONY: help prepare demo test test-quick lint generate bench clean
 
 help:
 	@echo 'make demo    sample photos through the ROS 2 node; the results are in demo_output/'
 	@echo 'make test    all tests; TESTS=test/library for some of them'
-	@echo 'make lint    ruff and mypy'
-	@echo 'make generate  what follows from the settings: config/seg.yaml, tables, types'
+	@echo 'make test-quick  the tests that need neither a full-size network nor a node'
+	@echo 'make lint    ruff, mypy and the linters of colcon test'
+	@echo 'make generate    what follows from the settings: config/seg.yaml, tables, types'
 	@echo 'make bench   the library and the node beside the naive script; BENCH="--repeats 3" for less'
 	@echo 'make clean   remove all that was made here'
 	@echo 'PYTHON=python3.12 chooses the interpreter.'
@@ -25,13 +27,20 @@ prepare:
 demo: prepare
 	@tools/run python demo/run_demo.py --output demo_output
 
+# Two processes at a time; each takes whole files, so that a node or a network of a file is started once,
+# and has a ROS domain of its own. JOBS=0 runs all in one process.
 test: prepare
-	@tools/run pytest $(TESTS)
+	@tools/run pytest --numprocesses $(JOBS) --dist loadfile $(TESTS)
+
+# What needs neither a full-size network nor a node: less than a minute.
+test-quick: prepare
+	@tools/run pytest --numprocesses $(JOBS) --dist loadfile -m 'not slow' $(TESTS)
 
 lint:
 	@$(PYTHON) tools/prepare.py --venv $(VENV)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/python tools/ament_lint.py
 	@$(VENV)/bin/mypy
 
 generate:

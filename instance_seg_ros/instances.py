@@ -20,7 +20,8 @@ class Instances:
         scores: float32 (N,), 0 to 1.
         class_ids: int32 (N,), in the model's own numbering.
         class_names: N names.
-        rois: int32 (N, 4), x, y, width, height in whole pixels, inside the image.
+        rois: int32 (N, 4), x, y, width, height in whole pixels, inside the image: as large as the
+            mask, which can reach beyond the box; without masks the pixels that the box touches.
         masks: N arrays uint8 (height, width) of the roi, 0 or 1; None where the mask stage did not
             run.
         refined: bool (N,), whether the refiner in use sharpened the mask. With a learned one it is

@@ -12,6 +12,7 @@ from typing import Any
 
 from instance_seg_ros.detection.text_graph import read_text_graph, split
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.installed import DOCS, share_folders
 from instance_seg_ros.settings import EXACT
 from instance_seg_ros.text_files import is_file, read_text, read_yaml, shown
 
@@ -197,14 +198,9 @@ def model_folders() -> Iterator[Path]:
 
 def package_folders() -> Iterator[Path]:
     """Yield those of :func:`model_folders` that were installed with this package."""
-    package = Path(__file__).resolve().parent
-    for parent in package.parents:
-        shared = parent / 'share' / package.name / 'models'
-        if shared.is_dir():
-            yield shared
-    checkout = package.parent / 'models'
-    if checkout.is_dir():
-        yield checkout
+    for folder in share_folders():
+        if (folder / 'models').is_dir():
+            yield folder / 'models'
 
 
 def read_manifest(path: Path) -> ModelManifest:
@@ -216,7 +212,7 @@ def read_manifest(path: Path) -> ModelManifest:
     Raises:
         ModelError: the file is missing, is no YAML mapping, or lacks or does not know a key.
     """
-    content = read_yaml(path, 'manifest', 'Expected the YAML file of a model; see docs/models.md')
+    content = read_yaml(path, 'manifest', f'Expected the YAML file of a model; see {DOCS}/models.md')
     if not isinstance(content, dict):
         raise ModelError(
             f'manifest {path}: expected a mapping with the keys name, {", ".join(_FILES)}'
@@ -384,8 +380,8 @@ def _complete(manifest: ModelManifest) -> ModelManifest:
     if missing:
         raise ModelError(
             f'model {manifest.name!r}: {", ".join(missing)} '
-            f'{"is" if len(missing) == 1 else "are"} missing. See docs/models.md for where to get '
-            f'the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names, or give '
-            'their paths as model_path, text_graph_path and labels_path'
+            f'{"is" if len(missing) == 1 else "are"} missing. See {DOCS}/models.md for where to '
+            f'get the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names, or '
+            'give their paths as model_path, text_graph_path and labels_path'
         )
     return manifest

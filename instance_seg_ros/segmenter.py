@@ -21,11 +21,13 @@ from instance_seg_ros.configuration import Configuration, PendingInstances
 from instance_seg_ros.detection import Detections, MaskRcnn
 from instance_seg_ros.detection.frozen_graph import read_weights
 from instance_seg_ros.images import check_image
+from instance_seg_ros.installed import DOCS
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.models import SHIPPED_MODEL, find_model
 from instance_seg_ros.refinement.interface import Refiner
 from instance_seg_ros.refinement.loader import load_refiner
-from instance_seg_ros.refinement.pasting import clip_rois
+from instance_seg_ros.refinement.parts import without_crumbs
+from instance_seg_ros.refinement.pasting import clip_rois, trim_to_masks
 from instance_seg_ros.schema import check_names, settings_of
 from instance_seg_ros.settings import MIN_IMAGE_SIDE, ModelSettings, Settings
 from instance_seg_ros.trial import try_model
@@ -253,7 +255,11 @@ class Segmenter(SettingProperties):
             passes=settings.refine_passes,
             budget_ms=settings.refine_budget_ms,
         )
-        masks = [(alpha >= settings.mask_threshold).astype(np.uint8) for alpha in alphas]
+        masks = [
+            without_crumbs((alpha >= settings.mask_threshold).astype(np.uint8), settings.min_part)
+            for alpha in alphas
+        ]
+        rois, masks = trim_to_masks(rois, masks)
         timings = {
             'detect': pending.milliseconds,
             'masks': 1e3 * (coarse_done - started),
@@ -367,5 +373,6 @@ def _log_model(asked: str, name: str, refiner: str) -> None:
     if asked == 'auto' and name == SHIPPED_MODEL:
         LOG.info(
             'the COCO model is not installed: the shipped small model finds people only '
-            '(docs/models.md says how to install the other)'
+            '(%s says how to install the other)',
+            f'{DOCS}/models.md',
         )

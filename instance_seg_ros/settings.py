@@ -141,6 +141,14 @@ class Settings:
         Group.RESULTS,
         limits=(0, 1),
     )
+    min_part: float = setting(
+        0.05,
+        "Parts of a mask with less than this share of its largest part's pixels are dropped, and "
+        'holes with less are filled',
+        Group.RESULTS,
+        limits=(0, 1),
+        zero='masks stay as they are',
+    )
     classes: tuple[str, ...] = setting(
         (), 'Names of the classes to keep; empty: all', Group.RESULTS
     )

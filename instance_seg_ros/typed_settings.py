@@ -23,6 +23,7 @@ class LiveArguments(TypedDict, total=False):
     confidence_threshold: float
     nms_threshold: float
     mask_threshold: float
+    min_part: float
     classes: Sequence[str]
     max_instances: int
     refiner: str
@@ -94,6 +95,19 @@ class SettingProperties(ABC):
     @mask_threshold.setter
     def mask_threshold(self, value: float) -> None:
         self.update(mask_threshold=value)
+
+    @property
+    def min_part(self) -> float:
+        """The setting ``min_part``, which applies from the next frame.
+
+        Parts of a mask with less than this share of its largest part's pixels are dropped, and
+        holes with less are filled; 0: masks stay as they are.
+        """
+        return self.settings.min_part
+
+    @min_part.setter
+    def min_part(self, value: float) -> None:
+        self.update(min_part=value)
 
     @property
     def classes(self) -> tuple[str, ...]:

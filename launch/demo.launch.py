@@ -26,8 +26,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             'rviz',
             default_value='true',
-            choices=['true', 'false'],
-            description='Open RViz with the debug image',
+            description='Open RViz with the debug image, where it is installed',
         ),
     ]
     # It sees our arguments. It also sets the transports, so the camera comes after it.

@@ -18,6 +18,7 @@ from instance_seg_ros.cli.results import STDOUT
 from instance_seg_ros.cli.video_run import run_camera, run_video
 from instance_seg_ros.cli.window import Window, has_display
 from instance_seg_ros.errors import ImageError, ModelError
+from instance_seg_ros.installed import find_shared
 from instance_seg_ros.segmenter import Segmenter
 
 DONE = 0
@@ -57,11 +58,20 @@ def _run(options: argparse.Namespace) -> int:
         window = _make_window(options)
         return _make_segmenter(options), window
 
-    if options.command == 'image':
+    if options.command == 'demo':
+        options.source = [str(_photos())]
+    if options.command in ('image', 'demo'):
         return run_images(options, console, outputs, load)
     command = {'video': run_video, 'camera': run_camera}[options.command]
     command(options, console, outputs, load)
     return DONE
+
+
+def _photos() -> Path:
+    try:
+        return find_shared('demo/photos')
+    except FileNotFoundError as error:
+        raise CommandError(str(error)) from None
 
 
 def _silence_opencv() -> None:

@@ -33,7 +33,9 @@ def make_parser() -> argparse.ArgumentParser:
         description="Find the instances in images, a video or a camera's picture and draw them.",
     )
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
-    commands = parser.add_subparsers(dest='command', required=True, metavar='image|video|camera')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    demo = _command(commands, 'demo', 'the sample photos that come with the package')
+    demo.set_defaults(coarse=False)
     image = _command(commands, 'image', 'image files, all that match a pattern, or a folder')
     image.add_argument('source', nargs='+', metavar='PATH|GLOB|FOLDER')
     image.add_argument(

@@ -1,6 +1,7 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Batch norms folded into the convolutions before them: y = scale * conv(x, w) + shift becomes
-y = conv(x, scale * w) + shift.
+"""Batch norms folded into the convolutions before them.
+
+y = scale * conv(x, w) + shift becomes y = conv(x, scale * w) + shift.
 
 cv2.dnn does the same, but again whenever an input changes its shape, in one thread and into another
 copy of the weights. The number of regions changes twice in every frame, for boxes and for masks.
@@ -56,8 +57,9 @@ def fold_batch_norms(
 
 
 def _kernels_and_norms(nodes: list[GraphNode]) -> Iterator[tuple[str, list[GraphNode]]]:
-    """Yield the name of each kernel that only convolutions with one and the same batch norm use,
-    and the nodes of that: both stages of a Mask R-CNN use some.
+    """Yield each kernel whose convolutions all have the same batch norm, and that norm's nodes.
+
+    Both stages of a Mask R-CNN use some kernels, so a norm can have several nodes.
     """
     users: defaultdict[str, list[GraphNode]] = defaultdict(list)
     for node in nodes:

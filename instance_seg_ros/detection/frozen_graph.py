@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.installed import DOCS
 
 # Field numbers of tensorflow/core/framework: graph.proto, node_def.proto, attr_value.proto,
 # tensor.proto, tensor_shape.proto.
@@ -69,8 +70,8 @@ def read_weights(path: Path) -> NDArray[np.uint8]:
         payload = path.read_bytes()
     except OSError as error:
         raise ModelError(
-            f'weights {path}: {error.strerror}. Expected a frozen graph (.pb); see docs/models.md '
-            'for where to get one'
+            f'weights {path}: {error.strerror}. Expected a frozen graph (.pb); see '
+            f'{DOCS}/models.md for where to get one'
         ) from None
     problem = _problem(payload)
     if problem:

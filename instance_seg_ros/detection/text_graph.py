@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.installed import DOCS
 from instance_seg_ros.text_files import read_text, shown
 
 # Rows below this score are not reported by the network. The published graphs say 0.3; lower, so
@@ -28,7 +29,7 @@ _LARGEST_WHOLE, _LARGEST_REAL = 1 << 20, 1e30
 _LARGEST = 16_000_000  # bytes of a text graph
 _EXPECTED = (
     'cv2.dnn needs the OpenCV text graph (.pbtxt) of the model beside its frozen graph (.pb); see '
-    'docs/models.md'
+    f'{DOCS}/models.md'
 )
 _PLACEHOLDER = """node {{
   name: "{name}"
@@ -222,8 +223,9 @@ def _position_of_crop(nodes: list[GraphNode], regions: str) -> int | None:
 
 
 def _twins(masks: list[GraphNode], boxes: list[GraphNode]) -> dict[str, str]:
-    """Names of nodes of the mask stage that do to its crop what a node of the box stage does to
-    the other, and the names of those.
+    """Map nodes of the mask stage to the nodes of the box stage that do the same to the other crop.
+
+    Both are given by name.
     """
     operations = {node.name: node.op for node in boxes}
     twins = {masks[0].name: boxes[0].name}

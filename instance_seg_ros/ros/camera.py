@@ -23,16 +23,11 @@ from instance_seg_ros.ros.frames import (
     MASKS,
     Frame,
 )
-from instance_seg_ros.ros.qos import (
-    IMAGE_TYPES,
-    LATCHED_QOS,
-    Silence,
-    explain_silence,
-    overridden,
-    profile,
-)
+from instance_seg_ros.ros.qos import LATCHED_QOS, overridden, profile
 from instance_seg_ros.ros.settings import COMPRESSED, NodeSettings
+from instance_seg_ros.ros.silence import IMAGE_TYPES, Silence, explain_silence
 from instance_seg_ros.ros.statistics import StreamStatistics
+from instance_seg_ros.ros.surroundings import Machine
 
 OUTPUT_TYPES = {
     DETECTIONS: Detection2DArray,
@@ -128,6 +123,7 @@ class Camera:
         self._type = CompressedImage if settings.image_transport == COMPRESSED else Image
         self._qos = profile(settings.input_reliability, settings.input_depth)
         self._images: Any = None
+        self._machine = Machine()
         qos = profile(settings.output_reliability, settings.output_depth)
         self._outputs = {
             name: self._publisher(message_type, f'{topics.output_prefix}/{name}', qos)
@@ -207,7 +203,7 @@ class Camera:
         type_name = IMAGE_TYPES[0] if self._type is Image else IMAGE_TYPES[1]
         # The subscription's own profile has the overrides.
         qos = self._images.qos_profile if self._images is not None else self._qos
-        return explain_silence(self._node, self.topic, type_name, qos)
+        return explain_silence(self._node, self.topic, type_name, qos, self._machine)
 
     def _count(self, frame: Frame) -> None:
         self.statistics.count('processed')

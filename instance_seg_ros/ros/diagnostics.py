@@ -13,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from instance_seg_ros.ros.camera import Camera
 from instance_seg_ros.ros.frames import STAGES
-from instance_seg_ros.ros.qos import Silence
+from instance_seg_ros.ros.silence import Silence
 from instance_seg_ros.ros.statistics import WINDOW
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR

@@ -36,8 +36,9 @@ from instance_seg_ros.ros.parameters import (
     read_parameters,
     watch_parameters,
 )
-from instance_seg_ros.ros.qos import Silence
 from instance_seg_ros.ros.settings import COMPRESSED
+from instance_seg_ros.ros.silence import Silence
+from instance_seg_ros.ros.what_runs import what_runs
 from instance_seg_ros.srv import Segment
 
 NODE_NAME = 'instance_seg'
@@ -54,7 +55,8 @@ class InstanceSegNode(LifecycleNode):
     unsubscribes, cleanup frees the memory. `~/segment` works as long as a model is loaded.
 
     Raises:
-        rclpy.exceptions.ParameterException: for a parameter of the wrong type or out of range.
+        ValueError: for a parameter of the wrong type.
+        rclpy.exceptions.ParameterException: for a number out of range.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -111,7 +113,10 @@ class InstanceSegNode(LifecycleNode):
             self._fail('configure', error)
             return FAILURE
         self._problem, self._lifecycle = '', 'inactive'
-        self.get_logger().info(f'configured in {time.monotonic() - started:.1f} s')
+        seconds = time.monotonic() - started
+        self.get_logger().info(
+            f'configured in {seconds:.1f} s: {what_runs(self._loaded_engine().segmenter)}'
+        )
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -127,10 +132,8 @@ class InstanceSegNode(LifecycleNode):
             return FAILURE
         self._problem, self._lifecycle = '', 'active'
         self._publish_info()
-        segmenter = self._loaded_engine().segmenter
         self.get_logger().info(
-            f'ready: model {segmenter.model_name}, refiner {segmenter.refiner}, images from '
-            f'{", ".join(camera.topic for camera in self._cameras)}'
+            f'ready: images from {", ".join(camera.topic for camera in self._cameras)}'
         )
         return result
 

@@ -94,12 +94,15 @@ def descriptor_of(setting: Setting) -> ParameterDescriptor:
 def declare_parameters(node: Node) -> None:
     """Declare all parameters on the node.
 
+    A wrong choice is accepted here: it fails when the node is configured, and can be corrected.
+
     Raises:
-        ValueError: for a value of the wrong type or out of range.
+        ValueError: for a value of the wrong type.
+        rclpy.exceptions.InvalidParameterValueException: for a number out of range.
     """
     for setting in _BY_NAME.values():
         given = _given(node, setting.name)
-        value = setting.default if given is None else setting.convert(given)
+        value = setting.default if given is None else _of_right_type(setting, given)
         node.declare_parameter(
             setting.name, _as_parameter(value), descriptor_of(setting), ignore_override=True
         )
@@ -193,10 +196,20 @@ def _converted(change: Parameter) -> Parameter:
     if setting is None or change.value is None:
         return change
     try:
-        value = _as_parameter(setting.convert(change.value))
+        value = _as_parameter(_of_right_type(setting, change.value))
         return Parameter(change.name, value=value)
     except ValueError:  # what is wrong with it is said later
         return change
+
+
+def _of_right_type(setting: Setting, given: Any) -> Any:
+    try:
+        value = setting.parse(given)
+    except (TypeError, ValueError):
+        value = None
+    if type(value) is not setting.kind:  # True is an int
+        raise ValueError(f'{setting.name} is {given!r}: expected {setting.expected()}')
+    return value
 
 
 def _as_parameter(value: Any) -> Any:

@@ -450,7 +450,11 @@ class TestSegmenter:
 
     def test_a_refiner_by_its_path(self, small_model: Path, photo: np.ndarray, path: Path) -> None:
         segmenter = Segmenter(
-            model=str(small_model), refiner=str(path), confidence_threshold=0.3, mask_threshold=0.99
+            model=str(small_model),
+            refiner=str(path),
+            confidence_threshold=0.3,
+            mask_threshold=0.99,
+            min_part=0.0,
         )
         found = segmenter(photo)
         assert segmenter.refiner == str(path)

@@ -40,6 +40,10 @@ class TestResults:
         assert (found.rois[:, :2] + found.rois[:, 2:] <= (320, 240)).all()
         assert not found.refined.any()
         for mask, (_, _, w, h) in zip(found.masks, found.rois, strict=True):
+            # The roi is as large as the mask, whatever the refiner looked at.
+            assert not mask.any() or all(
+                edge.any() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])
+            )
             assert mask.shape == (h, w) and mask.dtype == np.uint8 and mask.max() <= 1
         assert any(mask.any() and not mask.all() for mask in found.masks)
 
@@ -242,9 +246,9 @@ class TestLargeImages:
         image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
         image = cv2.resize(image, (8000, 6000))
         segmenter.update(input_max_side=320, max_instances=5)
-        started = time.perf_counter()
+        started = time.process_time()  # of all threads, whatever else the machine does
         found = segmenter(image)
-        assert time.perf_counter() - started < 20
+        assert time.process_time() - started < 40
         assert found.image_size == (6000, 8000)
         assert len(found) == 5
         assert found.boxes[:, 2].max() > 4000
@@ -441,7 +445,7 @@ def run_python(code: str, *arguments: str) -> str:
         [sys.executable, '-c', code, *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         cwd=Path(__file__).parent,
     )  # not where the sources would shadow the installed package
     assert done.returncode == 0, f'exit code {done.returncode}: {done.stderr[-2000:]}'

@@ -11,7 +11,7 @@ import pytest
 from rcl_interfaces.msg import Parameter as ParameterMessage
 from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
-from ros_harness import Camera
+from ros_harness import Camera, NodeProcess
 
 from instance_seg_ros.msg import InstanceMask
 from instance_seg_ros.ros.settings import all_settings
@@ -22,6 +22,7 @@ START = {
     'confidence_threshold': 0.3,
     'nms_threshold': 0.4,
     'mask_threshold': 0.5,
+    'min_part': 0.05,
     'classes': [''],
     'max_instances': 100,
     'input_max_side': 0,
@@ -61,6 +62,7 @@ def found(camera: Camera, photo: np.ndarray) -> tuple[list[Any], list[Any]]:
         {'confidence_threshold': 0.6},
         {'nms_threshold': 0.05},
         {'mask_threshold': 0.8},
+        {'min_part': 1.0},
         {'classes': ['sheep']},
         {'classes': ['stop sign', 'sheep'], 'max_instances': 3},
         {'max_instances': 2},
@@ -204,6 +206,21 @@ def test_values_of_another_type_are_understood_at_start(connect: Callable[..., C
         'classes': ['person'],
         'low_memory': True,
     }
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'reason'),
+    [
+        ({'confidence_threshold': 'high'}, "confidence_threshold is 'high': expected a number"),
+        ({'max_instances': True}, 'max_instances is True: expected a whole number from 1 to 10000'),
+    ],
+)
+def test_a_value_of_a_wrong_type_at_start_is_named(
+    wrong: dict[str, Any], reason: str, start_node: Callable[..., NodeProcess]
+) -> None:
+    process = start_node('mistyped', **wrong)
+    assert process.wait() == 1
+    assert reason in process.output and 'Traceback' not in process.output
 
 
 def test_a_model_is_changed_by_a_re_configure(
