@@ -212,7 +212,9 @@ def read_manifest(path: Path) -> ModelManifest:
     Raises:
         ModelError: the file is missing, is no YAML mapping, or lacks or does not know a key.
     """
-    content = read_yaml(path, 'manifest', f'Expected the YAML file of a model; see {DOCS}/models.md')
+    content = read_yaml(
+        path, 'manifest', f'Expected the YAML file of a model; see {DOCS}/models.md'
+    )
     if not isinstance(content, dict):
         raise ModelError(
             f'manifest {path}: expected a mapping with the keys name, {", ".join(_FILES)}'

@@ -27,6 +27,7 @@ _WHOLE = re.compile(r'\b(?:i|b|size|int_val|int64_val):\s*([^\s,;}]+)')
 _REAL = re.compile(r'\b(?:f|float_val):\s*([^\s,;}]+)')
 _LARGEST_WHOLE, _LARGEST_REAL = 1 << 20, 1e30
 _LARGEST = 16_000_000  # bytes of a text graph
+_MOST_CLASSES = 10_000
 _EXPECTED = (
     'cv2.dnn needs the OpenCV text graph (.pbtxt) of the model beside its frozen graph (.pb); see '
     f'{DOCS}/models.md'
@@ -54,7 +55,10 @@ class GraphNode:
     def number(self, key: str) -> float | None:
         """Return the value of a scalar attribute, None where the node has none of that name."""
         match = re.search(_attribute_pattern(key), self.text)
-        return float(match.group(2)) if match else None
+        try:
+            return float(match.group(2)) if match else None
+        except ValueError:  # true or false
+            return None
 
     def with_number(self, key: str, value: float) -> GraphNode:
         """Return the node with a scalar attribute changed, or added where it is missing."""
@@ -208,7 +212,17 @@ def _stages(nodes: list[GraphNode], path: Path, proposals: int | None) -> _Stage
         edited[first.name] = first.with_number('keep_top_k', proposals)
     nodes = [edited.get(node.name, node) for node in nodes]
     start, end = crops
-    return _Stages(nodes[:start], nodes[start:end], nodes[end:], int(classes))
+    if not start < end:
+        raise ModelError(
+            f'text graph {path}: crops the detections before the proposals. Expected what '
+            'tf_text_graph_mask_rcnn.py of OpenCV writes'
+        )
+    num_classes = int(classes)
+    if not 1 <= num_classes <= _MOST_CLASSES:
+        raise ModelError(
+            f'text graph {path}: has num_classes {num_classes}, expected 1 to {_MOST_CLASSES}'
+        )
+    return _Stages(nodes[:start], nodes[start:end], nodes[end:], num_classes)
 
 
 def _position_of_crop(nodes: list[GraphNode], regions: str) -> int | None:
