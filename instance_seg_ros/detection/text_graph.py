@@ -211,7 +211,7 @@ def _stages(nodes: list[GraphNode], path: Path, proposals: int | None) -> _Stage
     if proposals is not None and proposals < (first.number('keep_top_k') or math.inf):
         edited[first.name] = first.with_number('keep_top_k', proposals)
     nodes = [edited.get(node.name, node) for node in nodes]
-    start, end = crops
+    start, end = (crop for crop in crops if crop is not None)
     if not start < end:
         raise ModelError(
             f'text graph {path}: crops the detections before the proposals. Expected what '
