@@ -220,7 +220,7 @@ def read_manifest(path: Path) -> ModelManifest:
             f'manifest {path}: expected a mapping with the keys name, {", ".join(_FILES)}'
         )
     missing = [key for key in ('name', *_FILES) if not isinstance(content.get(key), str)]
-    unknown = sorted(shown(key) for key in set(content) - {'name', *_FILES, *_OPTIONAL})
+    unknown = sorted(_key(key) for key in set(content) - {'name', *_FILES, *_OPTIONAL})
     if missing or unknown:
         problems = [f'lacks {", ".join(missing)}'] * bool(missing)
         problems += [f'has unknown keys {", ".join(unknown[:10])}'] * bool(unknown)
@@ -255,10 +255,16 @@ def _numbers(
     for key, value in numbers.items():
         if type(value) is not int or not 0 < value <= _LARGEST[key]:
             raise ModelError(
-                f'manifest {path}: {of}{key} is {shown(value)}, expected a whole number from 1 to '
-                f'{_LARGEST[key]}'
+                f'manifest {path}: {of}{key} is {shown(value)}, expected a whole number above 0 '
+                f'and at most {_LARGEST[key]}'
             )
     return numbers
+
+
+def _key(key: Any) -> str:
+    """Return a key of a file for a message."""
+    plain = isinstance(key, str) and key.isprintable() and len(key) <= 50
+    return key if plain else shown(key)
 
 
 def _upscale(path: Path, value: Any) -> float:
@@ -280,7 +286,7 @@ def _presets(path: Path, value: Any) -> dict[str, SpeedPreset]:
             f'{" and ".join(_NUMBERS)}'
         )
     return {
-        str(name): SpeedPreset(**_numbers(path, preset, _NUMBERS, f'presets: {shown(name)}: '))
+        str(name): SpeedPreset(**_numbers(path, preset, _NUMBERS, f'presets: {_key(name)}: '))
         for name, preset in value.items()
     }
 

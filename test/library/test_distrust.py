@@ -129,7 +129,10 @@ BOMB = 'a: &a [x, x]\n' + ''.join(
         ('name: CI\non: push\njobs: {}\n', 'unknown keys'),
         ('1: a\nfoo: b\n', 'unknown keys'),
         (MANIFEST + 'card: 2001-99-99\n', 'is not YAML'),
-        (MANIFEST.replace('size_multiple: 16', 'size_multiple: 4000000000'), 'from 1 to 512'),
+        (
+            MANIFEST.replace('size_multiple: 16', 'size_multiple: 4000000000'),
+            'above 0 and at most 512',
+        ),
         (MANIFEST.replace('size_multiple: 16', f'size_multiple: {"9" * 9000}'), 'not YAML'),
         (MANIFEST.replace('size_multiple: 16', f'size_multiple: 0x{"f" * 9000}'), 'size_multiple'),
         (MANIFEST.replace('proposals: 16', 'proposals: 1:1:1:1:1:1:1:1:1'), 'proposals is'),
