@@ -32,6 +32,7 @@ from instance_seg_ros.refinement.parts import without_crumbs
 from instance_seg_ros.refinement.pasting import clip_rois, trim_to_masks
 from instance_seg_ros.schema import check_names, settings_of
 from instance_seg_ros.settings import MIN_IMAGE_SIDE, ModelSettings, Settings
+from instance_seg_ros.trial import try_model
 from instance_seg_ros.typed_settings import SettingProperties
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ class Segmenter(SettingProperties):
             # Before the digests: "is a web page" says more than "has another digest".
             read_weights(self.manifest.weights)
         self.manifest.check_digests()
+        if not chosen.trust_model:
+            try_model(self.manifest, chosen)
         self._detector = load_detector(self.manifest, chosen)
         self._chosen = chosen
         self._names = read_class_names(self.manifest.labels, self._detector.num_classes)
@@ -335,7 +338,10 @@ class Segmenter(SettingProperties):
         return Configuration(settings, class_ids, refiner)
 
     def _load_refiner(self, name: str) -> Refiner:
-        return load_refiner(name, self._chosen.num_threads, self._chosen.refine_providers)
+        chosen = self._chosen
+        return load_refiner(
+            name, chosen.num_threads, chosen.refine_providers, trusted=chosen.trust_model
+        )
 
 
 def _select(

@@ -66,6 +66,13 @@ class ModelSettings:
         Group.MODEL,
         applies=Applies.AT_CONFIGURE,
     )
+    trust_model: bool = setting(
+        False,
+        'Load unknown networks without first trying them in a process with limits on time and '
+        'memory; a network that passed is known from then on',
+        Group.MODEL,
+        applies=Applies.AT_CONFIGURE,
+    )
     refine_providers: tuple[str, ...] = setting(
         (CPU_PROVIDER,),
         'Execution providers of onnxruntime for a refiner network, the preferred one first',

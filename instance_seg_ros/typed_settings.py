@@ -41,6 +41,7 @@ class SegmenterArguments(LiveArguments, total=False):
     labels_path: str | Path
     engine: str
     providers: Sequence[str]
+    trust_model: bool
     refine_providers: Sequence[str]
     speed_preset: str
     num_threads: int

@@ -17,9 +17,9 @@ from instance_seg_ros.settings import ModelSettings, Settings
 LIBRARY_SETTINGS = settings_of(ModelSettings, Settings)
 _METAVARS = {float: 'X', int: 'N', str: 'TEXT', tuple: 'NAME,NAME'}
 _EPILOG = """exit codes: 0 done; 1 some images could not be read and were skipped; 2 bad input;
-130 ended by Ctrl-C (what was written until then is complete)"""
+130 ended by Ctrl-C: what was written until then is complete, and the same command goes on"""
 _JSON_HELP = (
-    "write COCO results (a list, as pycocotools' loadRes reads it) to FILE. The "
+    "write COCO results (a list, as pycocotools' loadRes reads it) to FILE, - for stdout. The "
     'image_id is the number that a file is named by, where all are, else its position '
     "from 1; in a video the frame's number from 0. The category_id is the class id + 1, "
     "which is COCO's"
@@ -79,7 +79,13 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
         metavar='FOLDER',
         help='where the annotated files go, under their own names (%(default)s)',
     )
+    group.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace files that exist; without this they end the command before it begins',
+    )
     group.add_argument('--json', type=Path, metavar='FILE', help=_JSON_HELP)
+    group.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
     group.add_argument(
         '--show',
         action=argparse.BooleanOptionalAction,

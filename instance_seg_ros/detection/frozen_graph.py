@@ -31,6 +31,8 @@ _DTYPES = {_FLOAT32: '<f4', 3: '<i4', 9: '<i8'}
 # How a field's bytes are encoded.
 _VARINT, _LENGTH_AND_BYTES = 0, 2
 _FIXED_LENGTHS = {1: 8, 5: 4}
+_LONGEST_VARINT = 10
+_LARGEST = (1 << 31) - 1  # bytes
 
 _Span = tuple[int, int]
 
@@ -64,6 +66,10 @@ def read_weights(path: Path) -> NDArray[np.uint8]:
             anything else.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ModelError(f'weights {path}: is no regular file. Expected a frozen graph (.pb)')
+        if (size := path.stat().st_size) > _LARGEST:
+            raise ModelError(f'weights {path}: has {size} bytes; protobuf allows 2 GiB')
         payload = path.read_bytes()
     except OSError as error:
         raise ModelError(
@@ -261,7 +267,10 @@ def _end_of_fields(payload: bytes) -> int | None:
         tag = payload[position]
         if tag not in known_tags:
             return None
-        length, position = _varint(payload, position + 1)
+        try:
+            length, position = _varint(payload, position + 1)
+        except ValueError:
+            return None
         if tag != 0x18:
             position += length
     return position
@@ -269,14 +278,16 @@ def _end_of_fields(payload: bytes) -> int | None:
 
 def _varint(payload: bytes, position: int) -> tuple[int, int]:
     """Value of a protobuf varint and the position behind it (past the end where it is cut off)."""
-    value = shift = 0
-    while position < len(payload):
+    value = 0
+    for shift in range(0, 7 * _LONGEST_VARINT, 7):
+        if position >= len(payload):
+            return value, len(payload) + 1
         byte = payload[position]
         value |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
+        position += 1
         if not byte & 0x80:
             return value, position
-    return value, len(payload) + 1
+    raise ValueError(f'the number at byte {position - _LONGEST_VARINT} has no end')
 
 
 __all__ = ['Constant', 'float_constants', 'read_constants', 'read_weights']
