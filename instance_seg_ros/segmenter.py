@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.class_names import class_ids_of, read_class_names, thresholds_of
 from instance_seg_ros.configuration import Configuration, PendingInstances
-from instance_seg_ros.detection import Detections, MaskRcnn
+from instance_seg_ros.detection import Detections
 from instance_seg_ros.detection.frozen_graph import read_weights
+from instance_seg_ros.detection.loader import load_detector
+from instance_seg_ros.detection.nms import suppress
 from instance_seg_ros.images import check_image
 from instance_seg_ros.installed import DOCS
 from instance_seg_ros.instances import Instances
@@ -32,6 +34,7 @@ from instance_seg_ros.regions import Region
 from instance_seg_ros.schema import check_names, settings_of
 from instance_seg_ros.settings import MIN_IMAGE_SIDE, ModelSettings, Settings
 from instance_seg_ros.tiling import make_tiles, merge_tiles, parse_grid
+from instance_seg_ros.trial import try_model
 from instance_seg_ros.typed_settings import SettingProperties
 
 if TYPE_CHECKING:
@@ -81,25 +84,27 @@ class Segmenter(SettingProperties):
             labels_path=chosen.labels_path,
         )
         self.manifest = manifest.at_speed(chosen.speed_preset)
-        # Before the digests: "is a web page" says more than "has another digest".
-        read_weights(self.manifest.weights)
+        if self.manifest.weights is not None:
+            # Before the digests: "is a web page" says more than "has another digest".
+            read_weights(self.manifest.weights)
         self.manifest.check_digests()
-        self._detector = MaskRcnn(
-            self.manifest.weights,
-            self.manifest.text_graph,
-            self.manifest.proposals,
-            chosen.parallel_nets,
-            chosen.low_memory,
-        )
+        if not chosen.trust_model:
+            try_model(self.manifest, chosen)
+        self._detector = load_detector(self.manifest, chosen)
         self._chosen = chosen
         self._names = read_class_names(self.manifest.labels, self._detector.num_classes)
         self._configuration = self._configure(live, self._load_refiner(live.refiner))
-        _log_model(str(chosen.model), self.manifest.name, self.refiner)
+        _log_model(str(chosen.model), self.manifest.name, self.engine, self.refiner)
 
     @property
     def model_name(self) -> str:
         """Name of the model in use."""
         return self.manifest.name
+
+    @property
+    def engine(self) -> str:
+        """What runs the network: ``opencv``, or ``onnxruntime`` with its execution provider."""
+        return self._detector.engine
 
     @property
     def class_names(self) -> dict[int, str]:
@@ -373,7 +378,10 @@ class Segmenter(SettingProperties):
         return Configuration(settings, class_ids, thresholds, parse_grid(settings.tiles), refiner)
 
     def _load_refiner(self, name: str) -> Refiner:
-        return load_refiner(name, self._chosen.num_threads, self._chosen.refine_providers)
+        chosen = self._chosen
+        return load_refiner(
+            name, chosen.num_threads, chosen.refine_providers, trusted=chosen.trust_model
+        )
 
 
 def _select(
@@ -389,18 +397,12 @@ def _select(
         usable &= np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) >= settings.min_area
     usable &= np.isin(detections.class_ids, list(configuration.class_ids))
     candidates = np.flatnonzero(usable)
-    if len(candidates) == 0:
-        return candidates
-    x1y1, x2y2 = boxes[candidates, :2], boxes[candidates, 2:]
-    kept = cv2.dnn.NMSBoxesBatched(
-        np.concatenate([x1y1, x2y2 - x1y1], 1).tolist(),
-        detections.scores[candidates].tolist(),
-        detections.class_ids[candidates].tolist(),
-        0.0,
+    kept = suppress(
+        boxes[candidates].astype(np.float64),
+        detections.class_ids[candidates],
         settings.nms_threshold,
     )
-    # Detections come by falling score, so their order is that of the scores.
-    return np.sort(candidates[np.asarray(kept, np.intp)])[: settings.max_instances]
+    return candidates[kept][: settings.max_instances]
 
 
 def _merged(whole: Instances, tiles: list[tuple[Region, Instances]]) -> Instances:
@@ -436,8 +438,8 @@ def _those_of(settings: Iterable[Any], given: dict[str, Any]) -> dict[str, Any]:
     return {each.name: given[each.name] for each in settings if each.name in given}
 
 
-def _log_model(asked: str, name: str, refiner: str) -> None:
-    LOG.info('model %s, refiner %s', name, refiner)
+def _log_model(asked: str, name: str, engine: str, refiner: str) -> None:
+    LOG.info('model %s in %s, refiner %s', name, engine, refiner)
     if asked == 'auto' and name == SHIPPED_MODEL:
         LOG.info(
             'the COCO model is not installed: the shipped small model finds people only '

@@ -20,6 +20,7 @@ from instance_seg_ros.schema import Applies, Group, check_settings, setting
 MIN_IMAGE_SIDE = 34  # pixels; the network accepts smaller images and finds nonsense in them
 EXACT = 'exact'
 CPU_PROVIDER = 'CPUExecutionProvider'
+AUTO, OPENCV, ONNXRUNTIME = 'auto', 'opencv', 'onnxruntime'
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,27 @@ class ModelSettings:
     labels_path: str | Path = setting(
         '',
         'Label file, one class name per line, in place of the one that belongs to the frozen graph',
+        Group.MODEL,
+        applies=Applies.AT_CONFIGURE,
+    )
+    engine: str = setting(
+        AUTO,
+        'What runs the network: opencv, onnxruntime, or auto: OpenCV where its release reads the '
+        'model right (4.10 to 5.0), else, and where the model prefers it, onnxruntime',
+        Group.MODEL,
+        choices=(AUTO, OPENCV, ONNXRUNTIME),
+        applies=Applies.AT_CONFIGURE,
+    )
+    providers: tuple[str, ...] = setting(
+        (CPU_PROVIDER,),
+        'Execution providers of onnxruntime for the network, the preferred one first',
+        Group.MODEL,
+        applies=Applies.AT_CONFIGURE,
+    )
+    trust_model: bool = setting(
+        False,
+        'Load unknown networks without first trying them in a process with limits on time and '
+        'memory; a network that passed is known from then on',
         Group.MODEL,
         applies=Applies.AT_CONFIGURE,
     )
@@ -81,7 +103,9 @@ class ModelSettings:
     )
     low_memory: bool = setting(
         False,
-        'Do without Winograd convolutions: 200 MB less with the COCO model, for half more time',
+        'Less memory for more time: OpenCV without Winograd convolutions (200 MB less with the '
+        'COCO model, for half more time), onnxruntime without buffers that it keeps (60 MB, a '
+        'tenth)',
         Group.SPEED,
         applies=Applies.AT_CONFIGURE,
     )

@@ -42,6 +42,9 @@ class SegmenterArguments(LiveArguments, total=False):
     model_path: str | Path
     text_graph_path: str | Path
     labels_path: str | Path
+    engine: str
+    providers: Sequence[str]
+    trust_model: bool
     refine_providers: Sequence[str]
     speed_preset: str
     num_threads: int

@@ -62,6 +62,7 @@ class InstanceSegNode(LifecycleNode):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(NODE_NAME, **kwargs)
+        self._inherited = set(vars(self))
         declare_parameters(self)
         self._engine: Engine | None = None
         self._cameras: list[Camera] = []
@@ -101,6 +102,14 @@ class InstanceSegNode(LifecycleNode):
         engine = self._engine
         ended = engine is None or engine.stop(timeout)
         return ended and not self._loader.is_alive()
+
+    def destroy_node(self) -> None:
+        """Leave ROS, also while a thread is still inside of OpenCV; of no use after that."""
+        super().destroy_node()
+        # rclpy keeps its part of the lifecycle, and with it DDS and shared memory, until nothing
+        # refers to the node any more. Such a thread does.
+        for name in self._inherited & set(vars(self)):
+            delattr(self, name)
 
     # --- lifecycle
 
@@ -284,6 +293,8 @@ class InstanceSegNode(LifecycleNode):
             camera.drop()
 
     def _on_malformed(self, camera: Camera, problem: str) -> None:
+        if self._stopping:
+            return
         camera.statistics.count_error('malformed', problem)
         self.get_logger().warning(
             f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD
@@ -375,7 +386,7 @@ class InstanceSegNode(LifecycleNode):
                 labels,
                 VisionInfo(
                     header=header,
-                    method=f'Mask R-CNN {engine.segmenter.model_name}',
+                    method=f'Mask R-CNN {engine.segmenter.model_name} in {engine.segmenter.engine}',
                     database_location=camera.label_topic,
                     database_version=self._configurations,
                 ),
@@ -400,6 +411,7 @@ class InstanceSegNode(LifecycleNode):
         if engine is not None:
             model = {
                 'model': engine.segmenter.model_name,
+                'engine': engine.segmenter.engine,
                 'refiner': engine.segmenter.refiner,
                 'classes': str(len(engine.segmenter.class_names)),
             }
