@@ -6,11 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ImageError
+from instance_seg_ros.images import read_image
 from instance_seg_ros.instances import Instances
 
 MOSTLY = 0.5  # an instance with more than this part of its box on ignored pixels is dropped
@@ -55,13 +55,14 @@ def read_ignore_mask(path: str | Path) -> NDArray[np.bool_]:
     Raises:
         ValueError: there is no such image.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if image is None:
+    try:
+        image = read_image(path)
+    except ImageError as error:
         raise ValueError(
-            f'ignore_mask {path}: cannot be read as an image. Expected a PNG of the size of the '
-            "camera's images, white where pixels are ignored"
-        )
-    return image > 0
+            f"ignore_mask {error}. Expected a PNG of the size of the camera's images, white where "
+            'pixels are ignored'
+        ) from None
+    return image.max(axis=2) > 0
 
 
 def apply_ignore_mask(instances: Instances, ignored: NDArray[np.bool_]) -> Instances:
