@@ -128,7 +128,7 @@ def test_a_camera_with_other_transports_than_the_node(
 def test_a_camera_with_too_little_shared_memory(
     start_node: Callable[..., NodeProcess], start_camera
 ) -> None:
-    without = {name: '' for name in TRANSPORTS}
+    without = dict.fromkeys(TRANSPORTS, '')
     start_camera('/little/image', without)
     text = warning(start_node('little', image_timeout=1.0), 'large-images-are-lost')
     assert '/little/camera' in text or 'camera (reliable' in text
