@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""The text of captions: OpenCV's strokes for ASCII, Pillow and a font of the system for the rest."""
+"""The text of captions: OpenCV's strokes for ASCII, a font of the system for the rest."""
 
 from __future__ import annotations
 

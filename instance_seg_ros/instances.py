@@ -136,8 +136,8 @@ class Instances:
         """
         if len(self) and self.class_ids.max() > MAX_CLASS_ID:
             raise ValueError(
-                f'class id {self.class_ids.max()}: expected at most {MAX_CLASS_ID}, as a class image has one '
-                'byte a pixel'
+                f'class id {self.class_ids.max()}: expected at most {MAX_CLASS_ID}, as a class '
+                'image has one byte a pixel'
             )
         return self._painted(self.class_ids.astype(np.uint8) + np.uint8(1))
 
