@@ -58,9 +58,9 @@ class BoxFilter:
         """Go on by one frame."""
         self.x[: self.dim_z] += self.x[self.dim_z :]
 
-    def update(self, detection_points_flatten: NDArray[Any], R: Any = None, H: Any = None) -> None:
-        """Take what was seen; all coordinates always are, so norfair's R and H say nothing."""
-        error = detection_points_flatten - self.x[: self.dim_z]
+    def update(self, position: NDArray[Any], *_: Any) -> None:
+        """Take what was seen, (N, 1): always all coordinates, so norfair's R and H say nothing."""
+        error = position - self.x[: self.dim_z]
         covariance = self._covariance + self._velocity
         total = self._position + self._covariance + covariance + _PROCESS_NOISE
         total += _MEASUREMENT_NOISE

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Identities of instances across the frames of one camera.
 
-norfair (BSD-3-Clause) keeps the objects and matches them; distance and filter are in matching.py. docs/tracking.md compares it with other libraries, and says why masks are not
-compared.
+norfair (BSD-3-Clause) keeps the objects and matches them; distance and filter are in matching.py.
+docs/tracking.md compares it with other libraries, and says why masks are not compared.
 """
 
 from __future__ import annotations
