@@ -13,7 +13,8 @@ from typing import Any
 from instance_seg_ros.detection.text_graph import read_text_graph, split
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.installed import DOCS, share_folders
-from instance_seg_ros.settings import EXACT
+from instance_seg_ros.settings import EXACT, ONNXRUNTIME, OPENCV
+from instance_seg_ros.text_files import is_file, read_text, read_yaml, shown
 
 COCO_MODEL = 'mask_rcnn_inception_v2_coco'
 SHIPPED_MODEL = 'person_mask_rcnn'
@@ -22,11 +23,23 @@ SEARCH_PATH_VARIABLE = 'INSTANCE_SEG_ROS_MODELS'
 DEFAULT_INPUT_MAX_SIDE = 1365  # of the published pipeline config
 
 _COCO_CLASSES = 90
-_FILES = ('weights', 'text_graph', 'labels')
+_TENSORFLOW = ('weights', 'text_graph')
+_PARTS = ('proposal_part', 'box_part', 'mask_part')
+_FILES = (*_TENSORFLOW, *_PARTS, 'labels')
 _NUMBERS = ('input_max_side', 'proposals')
 _LARGEST_UPSCALE = 4.0
+_LARGEST = {'input_max_side': 16384, 'proposals': 10_000, 'size_multiple': 512}
 _FOR_PEOPLE = ('description', 'licence', 'card')
-_OPTIONAL = (*_NUMBERS, 'max_upscale', 'size_multiple', 'presets', 'sha256', 'sha1', *_FOR_PEOPLE)
+_OPTIONAL = (
+    *_NUMBERS,
+    'engine',
+    'max_upscale',
+    'size_multiple',
+    'presets',
+    'sha256',
+    'sha1',
+    *_FOR_PEOPLE,
+)
 
 
 @dataclass(frozen=True)
@@ -52,18 +65,22 @@ class ModelManifest:
 
     Attributes:
         name: as users give it.
-        weights, text_graph, labels: paths; see docs/models.md.
+        weights, text_graph: frozen graph and text graph, None for a model of ONNX parts only; see
+            docs/models.md.
+        labels: label file.
         digests: file role to (algorithm, hexadecimal digest) on record.
         input_max_side: longest side in pixels that images are scaled down to.
         max_upscale: smaller images are scaled up towards that side, by this factor at most.
         size_multiple: both sides are scaled to the nearest multiple of this number of pixels.
         proposals: regions that the first stage hands on, None for the text graph's own number.
         presets: by name, what to run it with where speed counts more.
+        engine: that is faster for this model, '' where it does not say.
+        proposal_part, box_part, mask_part: ONNX parts, None where they are to be converted.
     """
 
     name: str
-    weights: Path
-    text_graph: Path
+    weights: Path | None
+    text_graph: Path | None
     labels: Path
     digests: dict[str, tuple[str, str]] = field(default_factory=dict)
     input_max_side: int = DEFAULT_INPUT_MAX_SIDE
@@ -71,10 +88,31 @@ class ModelManifest:
     size_multiple: int = 1
     proposals: int | None = None
     presets: dict[str, SpeedPreset] = field(default_factory=lambda: dict(DEFAULT_PRESETS))
+    engine: str = ''
+    proposal_part: Path | None = None
+    box_part: Path | None = None
+    mask_part: Path | None = None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that the model has, by their roles."""
+        return {role: path for role in _FILES if (path := getattr(self, role)) is not None}
+
+    @property
+    def parts(self) -> dict[str, Path]:
+        """The model's own ONNX parts by name, empty where it has none."""
+        names = ('proposals', 'boxes', 'masks')
+        paths = (self.proposal_part, self.box_part, self.mask_part)
+        return {n: path for n, path in zip(names, paths, strict=True) if path is not None}
+
+    def tensorflow_files(self) -> tuple[Path, Path]:
+        """Return frozen graph and text graph of a model that has them."""
+        assert self.weights is not None and self.text_graph is not None
+        return self.weights, self.text_graph
 
     def missing_files(self) -> list[Path]:
         """Return the files that are not there."""
-        return [path for path in (self.weights, self.text_graph, self.labels) if not path.is_file()]
+        return [path for path in self.files.values() if not is_file(path)]
 
     def at_speed(self, preset: str) -> ModelManifest:
         """Return the manifest with the sizes of a preset; ``exact`` changes nothing.
@@ -149,7 +187,7 @@ def find_model(
     }
     digests = {role: digest for role, digest in found.digests.items() if role not in given}
     found = replace(found, digests=digests, **given)  # type: ignore[arg-type]
-    if described is None and 'labels' not in given and not found.labels.is_file():
+    if described is None and 'labels' not in given and not is_file(found.labels):
         found = replace(found, labels=_coco_labels_for(found) or found.labels)
     return _complete(found)
 
@@ -169,7 +207,7 @@ def check_recorded_digest(path: Path) -> None:
     record = path.with_name(f'{path.name}.sha256')
     if not record.is_file():
         return
-    words = record.read_text(encoding='utf-8', errors='replace').split()
+    words = read_text(record, 'record', 'Expected a line of sha256sum', 10_000).split()
     if len(words) != 2 or len(words[0]) != 64:
         raise ModelError(
             f'{record}: expected a line of sha256sum: 64 hexadecimal digits and a file name'
@@ -191,6 +229,11 @@ def model_folders() -> Iterator[Path]:
     a ROS workspace, a virtual environment or a source checkout alike.
     """
     yield from _folders_of_the_user()
+    yield from package_folders()
+
+
+def package_folders() -> Iterator[Path]:
+    """Yield those of :func:`model_folders` that were installed with this package."""
     for folder in share_folders():
         if (folder / 'models').is_dir():
             yield folder / 'models'
@@ -205,24 +248,26 @@ def read_manifest(path: Path) -> ModelManifest:
     Raises:
         ModelError: the file is missing, is no YAML mapping, or lacks or does not know a key.
     """
-    import yaml  # only those who load a model need it
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ModelError(f'manifest {path}: {error.strerror}') from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(f'manifest {path}: is not YAML ({" ".join(str(error).split())})') from None
+    content = read_yaml(
+        path, 'manifest', f'Expected the YAML file of a model; see {DOCS}/models.md'
+    )
     if not isinstance(content, dict):
         raise ModelError(
-            f'manifest {path}: expected a mapping with the keys name, {", ".join(_FILES)}'
+            f'manifest {path}: expected a mapping with the keys name, {", ".join(_TENSORFLOW)}, '
+            'labels'
         )
-    missing = [key for key in ('name', *_FILES) if not isinstance(content.get(key), str)]
-    unknown = sorted(set(content) - {'name', *_FILES, *_OPTIONAL})
+    needed = ('name', *_needed_files(content))
+    missing = [key for key in needed if not isinstance(content.get(key), str)]
+    unknown = sorted(_key(key) for key in set(content) - {'name', *_FILES, *_OPTIONAL})
     if missing or unknown:
         problems = [f'lacks {", ".join(missing)}'] * bool(missing)
-        problems += [f'has unknown keys {", ".join(map(str, unknown))}'] * bool(unknown)
+        problems += [f'has unknown keys {", ".join(unknown[:10])}'] * bool(unknown)
         raise ModelError(f'manifest {path}: {" and ".join(problems)}')
+    name = content['name']
+    if not name.isprintable() or not 0 < len(name) <= 100:
+        raise ModelError(
+            f'manifest {path}: name is {shown(name)}, expected 1 to 100 printable characters'
+        )
     return _manifest(path, content)
 
 
@@ -237,26 +282,56 @@ def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
         options['max_upscale'] = _upscale(path, content['max_upscale'])
     if 'presets' in content:
         options['presets'] = _presets(path, content['presets'])
-    files = [_find_file(path.parent, content[key]) for key in _FILES]
-    return ModelManifest(content['name'], files[0], files[1], files[2], digests, **options)
+    if 'engine' in content:
+        options['engine'] = _engine(path, content['engine'])
+    files: dict[str, Any] = {
+        role: _find_file(path.parent, content[role]) if role in content else None for role in _FILES
+    }
+    for role in digests:
+        if files[role] is None:
+            raise ModelError(f'manifest {path}: has a digest of {role}, which it does not name')
+    return ModelManifest(content['name'], **files, digests=digests, **options)
+
+
+def _needed_files(content: dict[str, Any]) -> tuple[str, ...]:
+    """Return the files that a manifest must name: those of TensorFlow, or all ONNX parts."""
+    has_parts = any(role in content for role in _PARTS)
+    tensorflow = _TENSORFLOW if not has_parts or any(r in content for r in _TENSORFLOW) else ()
+    return (*tensorflow, *(_PARTS if has_parts else ()), 'labels')
+
+
+def _engine(path: Path, value: Any) -> str:
+    if value not in (OPENCV, ONNXRUNTIME):
+        raise ModelError(
+            f'manifest {path}: engine is {value!r}, expected {OPENCV} or {ONNXRUNTIME}: the one '
+            'that is faster for this model'
+        )
+    return str(value)
 
 
 def _numbers(
     path: Path, content: dict[str, Any], keys: Iterable[str], of: str = ''
 ) -> dict[str, int]:
-    numbers = {key: content[key] for key in keys if content.get(key) is not None}
+    numbers = {key: content[key] for key in keys if key in content}
     for key, value in numbers.items():
-        if type(value) is not int or value <= 0:
+        if type(value) is not int or not 0 < value <= _LARGEST[key]:
             raise ModelError(
-                f'manifest {path}: {of}{key} is {value!r}, expected a whole number above 0'
+                f'manifest {path}: {of}{key} is {shown(value)}, expected a whole number above 0 '
+                f'and at most {_LARGEST[key]}'
             )
     return numbers
+
+
+def _key(key: Any) -> str:
+    """Return a key of a file for a message."""
+    plain = isinstance(key, str) and key.isprintable() and len(key) <= 50
+    return key if plain else shown(key)
 
 
 def _upscale(path: Path, value: Any) -> float:
     if type(value) not in (int, float) or not 1 <= value <= _LARGEST_UPSCALE:
         raise ModelError(
-            f'manifest {path}: max_upscale is {value!r}, expected a factor from 1 (no '
+            f'manifest {path}: max_upscale is {shown(value)}, expected a factor from 1 (no '
             f'scaling up) to {_LARGEST_UPSCALE:g}'
         )
     return float(value)
@@ -268,11 +343,11 @@ def _presets(path: Path, value: Any) -> dict[str, SpeedPreset]:
     )
     if not valid:
         raise ModelError(
-            f'manifest {path}: presets is {value!r}, expected a mapping of names to '
+            f'manifest {path}: presets is {shown(value)}, expected a mapping of names to '
             f'{" and ".join(_NUMBERS)}'
         )
     return {
-        str(name): SpeedPreset(**_numbers(path, preset, _NUMBERS, f'presets: {name}: '))
+        str(name): SpeedPreset(**_numbers(path, preset, _NUMBERS, f'presets: {_key(name)}: '))
         for name, preset in value.items()
     }
 
@@ -285,7 +360,7 @@ def _digests(path: Path, algorithm: str, value: Any) -> dict[str, str]:
     )
     if not valid:
         raise ModelError(
-            f'manifest {path}: {algorithm} is {value!r}, expected a mapping of '
+            f'manifest {path}: {algorithm} is {shown(value)}, expected a mapping of '
             f'{", ".join(_FILES)} or some of them to digests in quotes'
         )
     return value
@@ -294,7 +369,7 @@ def _digests(path: Path, algorithm: str, value: Any) -> dict[str, str]:
 def _find_file(folder: Path, name: str) -> Path:
     """Return a file of a manifest's folder, or, where it is not there, of the user's folders."""
     folders = [folder, *_folders_of_the_user()]
-    return next((f / name for f in folders if (f / name).is_file()), folder / name)
+    return next((f / name for f in folders if is_file(f / name)), folder / name)
 
 
 def _folders_of_the_user() -> list[Path]:
@@ -310,7 +385,8 @@ def _manifest_naming(weights: Path) -> ModelManifest | None:
                 manifest = read_manifest(path)
             except ModelError:  # another program's file that lies there by chance
                 continue
-            if manifest.weights.resolve() == weights.resolve():
+            named = manifest.weights
+            if named is not None and named.resolve() == weights.resolve():
                 return manifest
     return None
 
@@ -327,7 +403,7 @@ def _of_name(name: str) -> ModelManifest:
     if path.suffix in ('.yaml', '.yml'):
         return read_manifest(path)
     for folder in model_folders():
-        if (folder / f'{name}.yaml').is_file():
+        if is_file(folder / f'{name}.yaml'):
             return read_manifest(folder / f'{name}.yaml')
     known = sorted({p.stem for folder in model_folders() for p in folder.glob('*.yaml')})
     raise ModelError(
@@ -339,7 +415,7 @@ def _of_name(name: str) -> ModelManifest:
 
 def _coco_labels_for(manifest: ModelManifest) -> Path | None:
     """Return COCO's label file for a model of its 90 classes, None for others."""
-    if not manifest.text_graph.is_file():
+    if manifest.text_graph is None or not is_file(manifest.text_graph):
         return None
     graph = split(read_text_graph(manifest.text_graph), manifest.text_graph)
     if graph.num_classes != _COCO_CLASSES:
@@ -368,8 +444,8 @@ def _auto() -> ModelManifest:
 def _complete(manifest: ModelManifest) -> ModelManifest:
     missing = [
         f'{role.replace("_", " ")} {path}'
-        for role in _FILES
-        if not (path := getattr(manifest, role)).is_file()
+        for role, path in manifest.files.items()
+        if not is_file(path)
     ]
     if missing:
         raise ModelError(

@@ -10,7 +10,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from instance_seg_ros.cli.commands import CommandError, run
+from instance_seg_ros.cli.commands import run
+from instance_seg_ros.cli.console import CommandError, never_fail_to_print
 from instance_seg_ros.cli.options import make_parser
 from instance_seg_ros.memory import reuse_freed_memory
 
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; see ``instance-seg --help``.
     """
+    never_fail_to_print()
     parser = make_parser()
     options = parser.parse_args(arguments)
     reuse_freed_memory()
@@ -39,13 +41,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print('\ninterrupted', file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as with "| head"
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         return READER_GONE
 
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        return run(options)
+        code = run(options)
+        _flush()
+        return code
     except CommandError as error:
         print(f'instance-seg: error: {error}', file=sys.stderr)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _close_stdout()
         return BAD_INPUT
+
+
+def _flush() -> None:
+    """See now, not when Python ends, whether all that was printed has a place."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandError(f'standard output: {error.strerror}') from None
+
+
+def _close_stdout() -> None:
+    """Let what is still to be printed go nowhere, and not be complained about."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

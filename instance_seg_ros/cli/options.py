@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import __version__
+from instance_seg_ros.cli.models import add_models_command
 from instance_seg_ros.schema import Setting, settings_of
 from instance_seg_ros.settings import ModelSettings, Settings
 
 LIBRARY_SETTINGS = settings_of(ModelSettings, Settings)
 _METAVARS = {float: 'X', int: 'N', str: 'TEXT', tuple: 'NAME,NAME'}
 _EPILOG = """exit codes: 0 done; 1 some images could not be read and were skipped; 2 bad input;
-130 ended by Ctrl-C (what was written until then is complete)"""
+130 ended by Ctrl-C: what was written until then is complete, and the same command goes on"""
 _JSON_HELP = (
-    "write COCO results (a list, as pycocotools' loadRes reads it) to FILE. The "
+    "write COCO results (a list, as pycocotools' loadRes reads it) to FILE, - for stdout. The "
     'image_id is the number that a file is named by, where all are, else its position '
     "from 1; in a video the frame's number from 0. The category_id is the class id + 1, "
     "which is COCO's"
@@ -55,6 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     for command in (video, camera):
         command.add_argument('--max-frames', type=_count, metavar='N', help='end after N frames')
+    add_models_command(commands)
     return parser
 
 
@@ -77,7 +79,13 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
         metavar='FOLDER',
         help='where the annotated files go, under their own names (%(default)s)',
     )
+    group.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace files that exist; without this they end the command before it begins',
+    )
     group.add_argument('--json', type=Path, metavar='FILE', help=_JSON_HELP)
+    group.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
     group.add_argument(
         '--show',
         action=argparse.BooleanOptionalAction,

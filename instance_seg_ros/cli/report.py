@@ -105,8 +105,8 @@ class CocoResults:
         file_name: str | None = None,
         *,
         coarse: bool = False,
-    ) -> None:
-        """Add the instances of one image.
+    ) -> list[dict[str, Any]]:
+        """Add the instances of one image, and return their rows.
 
         Args:
             instances: to add.
@@ -124,10 +124,15 @@ class CocoResults:
                     [round(value, 4) for value in line] for line in instances.coarse[i].tolist()
                 ]
         self._rows += rows
+        return rows
 
-    def write(self, path: Path) -> None:
-        """Write the file; raises OSError."""
-        path.write_text(json.dumps(self._rows), encoding='utf-8')
+    def add_rows(self, rows: Iterable[dict[str, Any]], image_id: int) -> None:
+        """Add rows of an earlier run, under this COCO id of their image."""
+        self._rows += [row | {'image_id': image_id} for row in rows]
+
+    def text(self) -> str:
+        """Return the file's content: JSON, in ASCII."""
+        return json.dumps(self._rows)
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:

@@ -14,12 +14,17 @@ from instance_seg_ros.refinement.plain import PlainMasks
 from instance_seg_ros.refinement.refiner import MaskRefiner
 from instance_seg_ros.refinement.smoother import MaskSmoother
 from instance_seg_ros.settings import CPU_PROVIDER
+from instance_seg_ros.trial import try_refiner
 
 SMOOTH, NONE, GAN, AUTO = 'smooth', 'none', 'gan', 'auto'
 
 
 def load_refiner(
-    name: str, num_threads: int = 0, providers: Sequence[str] = (CPU_PROVIDER,)
+    name: str,
+    num_threads: int = 0,
+    providers: Sequence[str] = (CPU_PROVIDER,),
+    *,
+    trusted: bool = False,
 ) -> Refiner:
     """Load a refiner.
 
@@ -29,6 +34,7 @@ def load_refiner(
             ONNX file.
         num_threads: of the network, 0 for all cores.
         providers: onnxruntime's execution providers, the preferred one first.
+        trusted: load an unknown network without a trial in another process.
 
     Raises:
         ModelError: no such refiner, or its file is missing or cannot be used.
@@ -44,13 +50,18 @@ def load_refiner(
     if name == SMOOTH:
         return MaskSmoother()
     if name != GAN:
-        return MaskRefiner(_path(name), num_threads=num_threads, providers=providers)
+        path = _path(name)
+        if not trusted:
+            try_refiner(path)
+        return MaskRefiner(path, num_threads=num_threads, providers=providers)
     if shipped is None:
         raise ModelError(
             f'refiner {name!r}: mask_refiner.onnx is in no folder of models. Install the package '
             f'again, add the folder to {SEARCH_PATH_VARIABLE}, or choose smooth, none or auto'
         )
     check_recorded_digest(shipped)
+    if not trusted:
+        try_refiner(shipped)
     return MaskRefiner(shipped, num_threads=num_threads, providers=providers, name=GAN)
 
 

@@ -220,9 +220,10 @@ def test_unreadable_files_in_a_folder_are_skipped_and_told(photos: Path) -> None
     assert files_in(photos / 'instance_seg_output') == ['astronaut.png', 'coffee.jpg']
 
 
+@pytest.mark.slow
 def test_the_settings_reach_the_segmenter(photos: Path) -> None:
     def count(*arguments: str) -> int:
-        done = run(photos, 'image', 'astronaut.png', *arguments)
+        done = run(photos, 'image', 'astronaut.png', '--overwrite', *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout.count(' person ')
 
@@ -247,6 +248,7 @@ def test_the_settings_reach_the_segmenter(photos: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_refiner_and_its_settings_reach_the_segmenter(photos: Path) -> None:
     tiny = pytest.importorskip('tiny_refiners')
     tiny.counting(photos / 'counting.onnx', 0.25)  # each pass adds that much, everywhere
@@ -256,6 +258,7 @@ def test_the_refiner_and_its_settings_reach_the_segmenter(photos: Path) -> None:
             photos,
             'image',
             'astronaut.png',
+            '--overwrite',
             '--json',
             'found.json',
             *LOW,
@@ -288,10 +291,12 @@ def test_a_video_keeps_its_frame_rate_and_length(video: Path) -> None:
     assert table[1].split()[2] == str(len({row['image_id'] for row in rows}))
 
 
+@pytest.mark.slow
 def test_parallel_nets_change_nothing_in_the_results(video: Path) -> None:
     one, two = (video.parent / name for name in ('one.json', 'two.json'))
     assert run(video.parent, 'video', video.name, *LOW, '--json', one).returncode == 0
-    done = run(video.parent, 'video', video.name, *LOW, '--json', two, '--parallel-nets', '2')
+    more = ['--parallel-nets', '2', '--overwrite']
+    done = run(video.parent, 'video', video.name, *LOW, '--json', two, *more)
     assert done.returncode == 0, done.stderr
     assert json.loads(one.read_text()) and two.read_text() == one.read_text()
 
@@ -302,7 +307,13 @@ def test_max_frames_ends_a_video_early(video: Path) -> None:
     assert len(read_video(video.parent / 'instance_seg_output' / 'pan.mp4')[1]) == 3
 
 
+def unfinished(output: Path) -> list[Path]:
+    """Files beside an output that will be one when they are whole."""
+    return [path for path in output.parent.glob('.instance-seg-*.part.*') if path.stat().st_size]
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_an_interrupted_video_can_be_played(tmp_path: Path, number: signal.Signals) -> None:
     write_video(tmp_path / 'long.mp4', 1500)
     output = tmp_path / 'instance_seg_output' / 'long.mp4'
@@ -311,9 +322,10 @@ def test_an_interrupted_video_can_be_played(tmp_path: Path, number: signal.Signa
         command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE
     )
     try:
-        # The first frames are in the file: its header alone is smaller.
-        while process.poll() is None and not (output.exists() and output.stat().st_size > 1000):
+        while process.poll() is None and not unfinished(output):
             time.sleep(0.05)
+        time.sleep(2)
+        assert not output.exists()  # until it is whole
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=LIMIT)
     finally:
@@ -326,6 +338,7 @@ def test_an_interrupted_video_can_be_played(tmp_path: Path, number: signal.Signa
     assert isinstance(json.loads((tmp_path / 'r.json').read_text()), list)
 
 
+@pytest.mark.slow
 def test_the_video_of_a_camera_plays_as_fast_as_things_happened(video: Path) -> None:
     # A file in place of the camera: OpenCV opens numbers, devices, URLs and paths alike.
     done = run(video.parent, 'camera', video, '--max-frames', '10')
@@ -346,7 +359,7 @@ def test_the_video_of_a_camera_plays_as_fast_as_things_happened(video: Path) -> 
         (['image', 'text.png'], 'text.png: is damaged, or is no image'),
         (['image', 'dot.png'], 'dot.png: image is 1x1'),
         (['image', 'photo.png', '--output', 'text.png'], 'text.png: is a file'),
-        (['image', 'photo.png', '--output', '.'], 'photo.png: would be overwritten'),
+        (['image', 'photo.png', '--output', '.'], 'photo.png: is read by this command'),
         (['image', 'photo.png', '--json', 'empty'], 'empty: is a folder'),
         (['image', 'photo.png', '--coarse'], '--coarse .*--json'),
         (['image', 'photo.png', '--alpha', '2'], '--alpha is 2.0: expected a number from 0 to 1'),
