@@ -39,7 +39,8 @@ def read_text(path: Path, what: str, expected: str, largest: int) -> str:
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
-            raise ModelError(f'{what} {path}: is no regular file. {expected}')
+            kind = 'Is a directory' if stat.S_ISDIR(about.st_mode) else 'is no regular file'
+            raise ModelError(f'{what} {path}: {kind}. {expected}')
         if about.st_size > largest:
             raise ModelError(
                 f'{what} {path}: has {about.st_size} bytes, at most {largest} are read. {expected}'
@@ -52,7 +53,9 @@ def read_text(path: Path, what: str, expected: str, largest: int) -> str:
     try:
         text = content.decode('utf-8-sig')
     except UnicodeDecodeError:
-        raise ModelError(f'{what} {path}: is not a UTF-8 text file. {expected}') from None
+        raise ModelError(
+            f'{what} {path}: is not a UTF-8 text file, cannot be read as text. {expected}'
+        ) from None
     return text.replace('\r\n', '\n').replace('\r', '\n')
 
 
