@@ -60,7 +60,7 @@ def test_text_files_may_come_from_any_editor(own: Path, end: str, mark: str) -> 
 @pytest.mark.parametrize(
     ('content', 'told'),
     [
-        (b'\xff\xfen\0o\0d\0e\0', 'is not a UTF-8 text file'),
+        (b'\xff\xfen\0o\0d\0e\0', 'not a UTF-8 text file|cannot be read as text'),
         (bytes(20_000_000), 'has 20000000 bytes, at most'),
         (None, '[Nn]o such file'),
         ('folder', 'Is a directory'),
