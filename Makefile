@@ -4,25 +4,30 @@
 
 PYTHON ?= python3
 JOBS ?= 2
+# Of which PyPI has wheels: kilted or jazzy. Where ROS 2 is installed and sourced, that is used.
+ROS ?= kilted
+SUFFIX := $(if $(filter kilted,$(ROS)),,-$(ROS))
 # The folders are passed on to tools/run.
-export VENV := $(abspath $(or $(VENV),.venv))
-export WORKSPACE := $(abspath $(or $(WORKSPACE),.ros))
+export VENV := $(abspath $(or $(VENV),.venv$(SUFFIX)))
+export WORKSPACE := $(abspath $(or $(WORKSPACE),.ros$(SUFFIX)))
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare demo test test-quick lint generate bench clean
+.PHONY: help prepare demo test test-quick test-rclpy lint generate bench clean
 
 help:
 	@echo 'make demo    sample photos through the ROS 2 node; the results are in demo_output/'
 	@echo 'make test    all tests; TESTS=test/library for some of them'
 	@echo 'make test-quick  the tests that need neither a full-size network nor a node'
-	@echo 'make lint    ruff, mypy and the linters of colcon test'
+	@echo 'make test-rclpy RCLPY_RELEASE=...'
+	@echo '             the ROS tests with newer releases of rclpy; without the folder it says which'
+	@echo 'make lint    ruff, mypy, the linters of colcon test, no private attributes of other packages'
 	@echo 'make generate    what follows from the settings: config/seg.yaml, tables, types'
 	@echo 'make bench   the library and the node beside the naive script; BENCH="--repeats 3" for less'
 	@echo 'make clean   remove all that was made here'
-	@echo 'PYTHON=python3.12 chooses the interpreter.'
+	@echo 'PYTHON=python3.12 chooses the interpreter, ROS=jazzy the distribution in place of kilted.'
 
 prepare:
-	@$(PYTHON) tools/prepare.py --venv $(VENV) --workspace $(WORKSPACE)
+	@$(PYTHON) tools/prepare.py --ros $(ROS) --venv $(VENV) --workspace $(WORKSPACE)
 
 demo: prepare
 	@tools/run python demo/run_demo.py --output demo_output
@@ -36,12 +41,16 @@ test: prepare
 test-quick: prepare
 	@tools/run pytest --numprocesses $(JOBS) --dist loadfile -m 'not slow' $(TESTS)
 
+test-rclpy: prepare
+	@tools/run python tools/rclpy_releases.py --repository "$(RCLPY_RELEASE)" $(RELEASES)
+
 lint:
-	@$(PYTHON) tools/prepare.py --venv $(VENV)
+	@$(PYTHON) tools/prepare.py --ros $(ROS) --venv $(VENV)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check --quiet .
 	@$(VENV)/bin/python tools/ament_lint.py
 	@$(VENV)/bin/mypy
+	@$(VENV)/bin/python tools/private_attributes.py instance_seg_ros
 
 generate:
 	@$(PYTHON) tools/generate.py
@@ -51,4 +60,4 @@ bench: prepare
 	@tools/run python benchmarks/run.py $(BENCH)
 
 clean:
-	rm -rf $(VENV) $(WORKSPACE) demo_output benchmark_output .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(WORKSPACE) .venv-* .ros-* demo_output benchmark_output .mypy_cache .pytest_cache .ruff_cache

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -101,6 +102,36 @@ def class_ids_of(names: Iterable[str], class_names: dict[int, str]) -> frozenset
     Raises:
         ValueError: the model does not know a name; the message lists close ones.
     """
+    return _ids('classes', names, class_names)
+
+
+def thresholds_of(texts: Iterable[str], class_names: dict[int, str]) -> dict[int, float]:
+    """Read the setting class_thresholds, such as ``['person:0.6', 'cup:0.3']``.
+
+    Returns:
+        Class id to threshold.
+
+    Raises:
+        ValueError: not a name, a colon and a number from 0 to 1, or an unknown name.
+    """
+    thresholds: dict[int, float] = {}
+    for text in texts:
+        name, _, number = text.rpartition(':')
+        try:
+            threshold = float(number)
+        except ValueError:
+            threshold = math.nan
+        if not name or not 0 <= threshold <= 1:
+            raise ValueError(
+                f'class_thresholds has {text!r}: expected a class name, a colon and a number from '
+                '0 to 1, such as person:0.6'
+            )
+        for class_id in _ids('class_thresholds', [name.strip()], class_names):
+            thresholds[class_id] = threshold
+    return thresholds
+
+
+def _ids(setting: str, names: Iterable[str], class_names: dict[int, str]) -> frozenset[int]:
     known, wanted = sorted(set(class_names.values())), set(names)
     for name in sorted(wanted.difference(known)):
         close = difflib.get_close_matches(name, known, 3)
@@ -110,5 +141,5 @@ def class_ids_of(names: Iterable[str], class_names: dict[int, str]) -> frozenset
             if close
             else f'it knows {", ".join(known[:10])}{more}'
         )
-        raise ValueError(f'classes: the model has no class {name!r}; {hint}')
+        raise ValueError(f'{setting}: the model has no class {name!r}; {hint}')
     return frozenset(class_id for class_id, name in class_names.items() if name in wanted)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.detection import Detections
 from instance_seg_ros.refinement.interface import Refiner
+from instance_seg_ros.regions import Region
 from instance_seg_ros.settings import Settings
 
 
@@ -20,11 +22,15 @@ class Configuration:
     Attributes:
         settings: as they were given.
         class_ids: ids of the classes to keep.
+        thresholds: lowest score of the classes that have one of their own, by class id.
+        tiles: columns and rows of the tiles that an image is segmented in besides.
         refiner: what turns coarse masks into those of the image.
     """
 
     settings: Settings
     class_ids: frozenset[int]
+    thresholds: Mapping[int, float]
+    tiles: tuple[int, int]
     refiner: Refiner
 
 
@@ -42,6 +48,7 @@ class PendingInstances:
         masks: whether masks are wanted.
         configuration: what the image is segmented with.
         milliseconds: that the boxes took.
+        tiles: the same for each tile; with tiles, the boxes are known with the masks alone.
     """
 
     image: NDArray[np.uint8]
@@ -51,3 +58,4 @@ class PendingInstances:
     masks: bool
     configuration: Configuration
     milliseconds: float
+    tiles: tuple[tuple[Region, PendingInstances], ...] = ()

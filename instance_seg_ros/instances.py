@@ -10,6 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_PARALLEL = (
+    'scores',
+    'class_ids',
+    'class_names',
+    'rois',
+    'masks',
+    'refined',
+    'coarse',
+    'track_ids',
+)
+
 
 @dataclass
 class Instances:
@@ -29,6 +40,8 @@ class Instances:
         image_size: (height, width) of the source image.
         coarse: float32 (N, M, M), the mask head's raw probabilities over each box; None without
             masks.
+        track_ids: int64 (N,), ids from 1 on that last from frame to frame; None where nothing
+            tracks the instances.
         timings: milliseconds of each stage of the frame that these were found in: ``detect``,
             ``masks`` and ``refine``; empty where they were not measured.
 
@@ -46,11 +59,12 @@ class Instances:
     image_size: tuple[int, int]
     coarse: NDArray[np.float32] | None = None
     timings: dict[str, float] = field(default_factory=dict)
+    track_ids: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Check that every array has as many rows as there are boxes."""
         count = len(self.boxes)
-        for name in ('scores', 'class_ids', 'class_names', 'rois', 'masks', 'refined', 'coarse'):
+        for name in _PARALLEL:
             value = getattr(self, name)
             if value is not None and len(value) != count:
                 raise ValueError(
@@ -99,6 +113,7 @@ class Instances:
             self.image_size,
             None if self.coarse is None else self.coarse[rows],
             self.timings,
+            None if self.track_ids is None else self.track_ids[rows],
         )
 
     def full_mask(self, i: int) -> NDArray[np.uint8]:
@@ -110,11 +125,31 @@ class Instances:
 
     def label_image(self) -> NDArray[np.uint16]:
         """Return uint16 (H, W): 0 is background, else position + 1; the best score lies on top."""
-        labels = np.zeros(self.image_size, np.uint16)
+        return self._painted(np.arange(1, len(self) + 1, dtype=np.uint16))
+
+    def class_image(self) -> NDArray[np.uint8]:
+        """Return uint8 (H, W): 0 is background, else class id + 1; the best score lies on top.
+
+        Raises:
+            ValueError: a class id is above 254; there are no masks.
+        """
+        if len(self) and self.class_ids.max() > 254:
+            raise ValueError(
+                f'class id {self.class_ids.max()}: expected at most 254, as a class image has one '
+                'byte a pixel'
+            )
+        return self._painted(self.class_ids.astype(np.uint8) + np.uint8(1))
+
+    def confidence_image(self) -> NDArray[np.uint8]:
+        """Return uint8 (H, W): the score in 1/255, 0 for background; the best lies on top."""
+        return self._painted(np.rint(self.scores * 255).astype(np.uint8))
+
+    def _painted(self, values: NDArray[Any]) -> NDArray[Any]:
+        image = np.zeros(self.image_size, values.dtype)
         for i, mask in reversed(list(enumerate(self._masks()))):
             x, y, w, h = self.rois[i]
-            labels[y : y + h, x : x + w][mask > 0] = i + 1
-        return labels
+            image[y : y + h, x : x + w][mask > 0] = values[i]
+        return image
 
     def cutout(self, image: NDArray[np.uint8], i: int) -> NDArray[np.uint8]:
         """Return instance ``i`` without its background.

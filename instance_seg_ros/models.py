@@ -13,7 +13,7 @@ from typing import Any
 from instance_seg_ros.detection.text_graph import read_text_graph, split
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.installed import DOCS, share_folders
-from instance_seg_ros.settings import EXACT
+from instance_seg_ros.settings import EXACT, ONNXRUNTIME, OPENCV
 from instance_seg_ros.text_files import is_file, read_text, read_yaml, shown
 
 COCO_MODEL = 'mask_rcnn_inception_v2_coco'
@@ -23,12 +23,23 @@ SEARCH_PATH_VARIABLE = 'INSTANCE_SEG_ROS_MODELS'
 DEFAULT_INPUT_MAX_SIDE = 1365  # of the published pipeline config
 
 _COCO_CLASSES = 90
-_FILES = ('weights', 'text_graph', 'labels')
+_TENSORFLOW = ('weights', 'text_graph')
+_PARTS = ('proposal_part', 'box_part', 'mask_part')
+_FILES = (*_TENSORFLOW, *_PARTS, 'labels')
 _NUMBERS = ('input_max_side', 'proposals')
 _LARGEST_UPSCALE = 4.0
 _LARGEST = {'input_max_side': 16384, 'proposals': 10_000, 'size_multiple': 512}
 _FOR_PEOPLE = ('description', 'licence', 'card')
-_OPTIONAL = (*_NUMBERS, 'max_upscale', 'size_multiple', 'presets', 'sha256', 'sha1', *_FOR_PEOPLE)
+_OPTIONAL = (
+    *_NUMBERS,
+    'engine',
+    'max_upscale',
+    'size_multiple',
+    'presets',
+    'sha256',
+    'sha1',
+    *_FOR_PEOPLE,
+)
 
 
 @dataclass(frozen=True)
@@ -54,18 +65,22 @@ class ModelManifest:
 
     Attributes:
         name: as users give it.
-        weights, text_graph, labels: paths; see docs/models.md.
+        weights, text_graph: frozen graph and text graph, None for a model of ONNX parts only; see
+            docs/models.md.
+        labels: label file.
         digests: file role to (algorithm, hexadecimal digest) on record.
         input_max_side: longest side in pixels that images are scaled down to.
         max_upscale: smaller images are scaled up towards that side, by this factor at most.
         size_multiple: both sides are scaled to the nearest multiple of this number of pixels.
         proposals: regions that the first stage hands on, None for the text graph's own number.
         presets: by name, what to run it with where speed counts more.
+        engine: that is faster for this model, '' where it does not say.
+        proposal_part, box_part, mask_part: ONNX parts, None where they are to be converted.
     """
 
     name: str
-    weights: Path
-    text_graph: Path
+    weights: Path | None
+    text_graph: Path | None
     labels: Path
     digests: dict[str, tuple[str, str]] = field(default_factory=dict)
     input_max_side: int = DEFAULT_INPUT_MAX_SIDE
@@ -73,10 +88,31 @@ class ModelManifest:
     size_multiple: int = 1
     proposals: int | None = None
     presets: dict[str, SpeedPreset] = field(default_factory=lambda: dict(DEFAULT_PRESETS))
+    engine: str = ''
+    proposal_part: Path | None = None
+    box_part: Path | None = None
+    mask_part: Path | None = None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that the model has, by their roles."""
+        return {role: path for role in _FILES if (path := getattr(self, role)) is not None}
+
+    @property
+    def parts(self) -> dict[str, Path]:
+        """The model's own ONNX parts by name, empty where it has none."""
+        names = ('proposals', 'boxes', 'masks')
+        paths = (self.proposal_part, self.box_part, self.mask_part)
+        return {n: path for n, path in zip(names, paths, strict=True) if path is not None}
+
+    def tensorflow_files(self) -> tuple[Path, Path]:
+        """Return frozen graph and text graph of a model that has them."""
+        assert self.weights is not None and self.text_graph is not None
+        return self.weights, self.text_graph
 
     def missing_files(self) -> list[Path]:
         """Return the files that are not there."""
-        return [path for path in (self.weights, self.text_graph, self.labels) if not is_file(path)]
+        return [path for path in self.files.values() if not is_file(path)]
 
     def at_speed(self, preset: str) -> ModelManifest:
         """Return the manifest with the sizes of a preset; ``exact`` changes nothing.
@@ -217,9 +253,11 @@ def read_manifest(path: Path) -> ModelManifest:
     )
     if not isinstance(content, dict):
         raise ModelError(
-            f'manifest {path}: expected a mapping with the keys name, {", ".join(_FILES)}'
+            f'manifest {path}: expected a mapping with the keys name, {", ".join(_TENSORFLOW)}, '
+            'labels'
         )
-    missing = [key for key in ('name', *_FILES) if not isinstance(content.get(key), str)]
+    needed = ('name', *_needed_files(content))
+    missing = [key for key in needed if not isinstance(content.get(key), str)]
     unknown = sorted(_key(key) for key in set(content) - {'name', *_FILES, *_OPTIONAL})
     if missing or unknown:
         problems = [f'lacks {", ".join(missing)}'] * bool(missing)
@@ -244,8 +282,31 @@ def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
         options['max_upscale'] = _upscale(path, content['max_upscale'])
     if 'presets' in content:
         options['presets'] = _presets(path, content['presets'])
-    files = [_find_file(path.parent, content[key]) for key in _FILES]
-    return ModelManifest(content['name'], files[0], files[1], files[2], digests, **options)
+    if 'engine' in content:
+        options['engine'] = _engine(path, content['engine'])
+    files: dict[str, Any] = {
+        role: _find_file(path.parent, content[role]) if role in content else None for role in _FILES
+    }
+    for role in digests:
+        if files[role] is None:
+            raise ModelError(f'manifest {path}: has a digest of {role}, which it does not name')
+    return ModelManifest(content['name'], **files, digests=digests, **options)
+
+
+def _needed_files(content: dict[str, Any]) -> tuple[str, ...]:
+    """Return the files that a manifest must name: those of TensorFlow, or all ONNX parts."""
+    has_parts = any(role in content for role in _PARTS)
+    tensorflow = _TENSORFLOW if not has_parts or any(r in content for r in _TENSORFLOW) else ()
+    return (*tensorflow, *(_PARTS if has_parts else ()), 'labels')
+
+
+def _engine(path: Path, value: Any) -> str:
+    if value not in (OPENCV, ONNXRUNTIME):
+        raise ModelError(
+            f'manifest {path}: engine is {value!r}, expected {OPENCV} or {ONNXRUNTIME}: the one '
+            'that is faster for this model'
+        )
+    return str(value)
 
 
 def _numbers(
@@ -324,7 +385,8 @@ def _manifest_naming(weights: Path) -> ModelManifest | None:
                 manifest = read_manifest(path)
             except ModelError:  # another program's file that lies there by chance
                 continue
-            if manifest.weights.resolve() == weights.resolve():
+            named = manifest.weights
+            if named is not None and named.resolve() == weights.resolve():
                 return manifest
     return None
 
@@ -353,7 +415,7 @@ def _of_name(name: str) -> ModelManifest:
 
 def _coco_labels_for(manifest: ModelManifest) -> Path | None:
     """Return COCO's label file for a model of its 90 classes, None for others."""
-    if not is_file(manifest.text_graph):
+    if manifest.text_graph is None or not is_file(manifest.text_graph):
         return None
     graph = split(read_text_graph(manifest.text_graph), manifest.text_graph)
     if graph.num_classes != _COCO_CLASSES:
@@ -382,8 +444,8 @@ def _auto() -> ModelManifest:
 def _complete(manifest: ModelManifest) -> ModelManifest:
     missing = [
         f'{role.replace("_", " ")} {path}'
-        for role in _FILES
-        if not is_file(path := getattr(manifest, role))
+        for role, path in manifest.files.items()
+        if not is_file(path)
     ]
     if missing:
         raise ModelError(

@@ -33,6 +33,8 @@ class Group(Enum):
     REFINER = 'Mask refiner'
     SPEED = 'Speed and memory'
     CAMERAS = 'Cameras'
+    TRACKING = 'Identities'
+    DEPTH = 'Places in space'
     OUTPUTS = 'Outputs'
     DIAGNOSTICS = 'Diagnostics'
     LIFECYCLE = 'Lifecycle'

@@ -16,10 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.class_names import class_ids_of, read_class_names
+from instance_seg_ros.class_names import class_ids_of, read_class_names, thresholds_of
 from instance_seg_ros.configuration import Configuration, PendingInstances
-from instance_seg_ros.detection import Detections, MaskRcnn
+from instance_seg_ros.detection import Detections
 from instance_seg_ros.detection.frozen_graph import read_weights
+from instance_seg_ros.detection.loader import load_detector
+from instance_seg_ros.detection.nms import suppress
 from instance_seg_ros.images import check_image
 from instance_seg_ros.installed import DOCS
 from instance_seg_ros.instances import Instances
@@ -28,8 +30,10 @@ from instance_seg_ros.refinement.interface import Refiner
 from instance_seg_ros.refinement.loader import load_refiner
 from instance_seg_ros.refinement.parts import without_crumbs
 from instance_seg_ros.refinement.pasting import clip_rois, trim_to_masks
+from instance_seg_ros.regions import Region
 from instance_seg_ros.schema import check_names, settings_of
 from instance_seg_ros.settings import MIN_IMAGE_SIDE, ModelSettings, Settings
+from instance_seg_ros.tiling import make_tiles, merge_tiles, parse_grid
 from instance_seg_ros.trial import try_model
 from instance_seg_ros.typed_settings import SettingProperties
 
@@ -80,27 +84,27 @@ class Segmenter(SettingProperties):
             labels_path=chosen.labels_path,
         )
         self.manifest = manifest.at_speed(chosen.speed_preset)
-        # Before the digests: "is a web page" says more than "has another digest".
-        read_weights(self.manifest.weights)
+        if self.manifest.weights is not None:
+            # Before the digests: "is a web page" says more than "has another digest".
+            read_weights(self.manifest.weights)
         self.manifest.check_digests()
         if not chosen.trust_model:
-            try_model(self.manifest)
-        self._detector = MaskRcnn(
-            self.manifest.weights,
-            self.manifest.text_graph,
-            self.manifest.proposals,
-            chosen.parallel_nets,
-            chosen.low_memory,
-        )
+            try_model(self.manifest, chosen)
+        self._detector = load_detector(self.manifest, chosen)
         self._chosen = chosen
         self._names = read_class_names(self.manifest.labels, self._detector.num_classes)
         self._configuration = self._configure(live, self._load_refiner(live.refiner))
-        _log_model(str(chosen.model), self.manifest.name, self.refiner)
+        _log_model(str(chosen.model), self.manifest.name, self.engine, self.refiner)
 
     @property
     def model_name(self) -> str:
         """Name of the model in use."""
         return self.manifest.name
+
+    @property
+    def engine(self) -> str:
+        """What runs the network: ``opencv``, or ``onnxruntime`` with its execution provider."""
+        return self._detector.engine
 
     @property
     def class_names(self) -> dict[int, str]:
@@ -205,14 +209,32 @@ class Segmenter(SettingProperties):
         """
         check_image(image_bgr, min_side=MIN_IMAGE_SIDE)
         configuration = configuration or self._configuration
+        size = self._input_size(image_bgr.shape, configuration.settings)
+        whole = self._detect(image_bgr, size, masks, configuration)
+        tiles = make_tiles(configuration.tiles, image_bgr.shape[:2], MIN_IMAGE_SIDE)
+        if not tiles:
+            return whole
+        parts = []
+        for tile in tiles:
+            view = tile.view(image_bgr)
+            tile_size = self._input_size(view.shape, configuration.settings, like=size)
+            parts.append((tile, self._detect(view, tile_size, masks, configuration)))
+        milliseconds = whole.milliseconds + sum(part.milliseconds for _, part in parts)
+        return replace(whole, tiles=tuple(parts), milliseconds=milliseconds)
+
+    def _detect(
+        self,
+        image: NDArray[np.uint8],
+        size: tuple[int, int],
+        masks: bool,
+        configuration: Configuration,
+    ) -> PendingInstances:
         started = time.perf_counter()
-        detections = self._detector.detect(self._scaled(image_bgr, configuration.settings))
-        boxes = detections.boxes(*image_bgr.shape[:2])
+        detections = self._detector.detect(_resized(image, size))
+        boxes = detections.boxes(*image.shape[:2])
         keep = _select(detections, boxes, configuration)
         milliseconds = 1e3 * (time.perf_counter() - started)
-        return PendingInstances(
-            image_bgr, detections, boxes, keep, masks, configuration, milliseconds
-        )
+        return PendingInstances(image, detections, boxes, keep, masks, configuration, milliseconds)
 
     def without_masks(self, pending: PendingInstances) -> Instances:
         """Return what is known before :meth:`finish`: the same boxes, scores and classes.
@@ -220,6 +242,12 @@ class Segmenter(SettingProperties):
         Returns:
             The instances, in pixels of the image, without masks; their ROIs are those of the boxes.
         """
+        instances = self._without_masks(pending)
+        return _merged(
+            instances, [(tile, self._without_masks(part)) for tile, part in pending.tiles]
+        )
+
+    def _without_masks(self, pending: PendingInstances) -> Instances:
         boxes = pending.boxes[pending.keep]
         class_ids = pending.detections.class_ids[pending.keep]
         height, width = pending.image.shape[:2]
@@ -241,9 +269,13 @@ class Segmenter(SettingProperties):
         Returns:
             The instances, in pixels of the image, with the milliseconds of each stage.
         """
-        instances = self.without_masks(pending)
         if not pending.masks:
-            return instances
+            return self.without_masks(pending)
+        instances = self._finish(pending)
+        return _merged(instances, [(tile, self._finish(part)) for tile, part in pending.tiles])
+
+    def _finish(self, pending: PendingInstances) -> Instances:
+        instances = self._without_masks(pending)
         started = time.perf_counter()
         coarse = self._detector.masks(pending.detections, pending.keep)
         coarse_done = time.perf_counter()
@@ -316,15 +348,24 @@ class Segmenter(SettingProperties):
         image, pending = under_way.popleft()
         return image, self.finish(pending.result())
 
-    def _scaled(self, image: NDArray[np.uint8], settings: Settings) -> NDArray[np.uint8]:
+    def _input_size(
+        self, shape: tuple[int, ...], settings: Settings, like: tuple[int, int] | None = None
+    ) -> tuple[int, int]:
+        """Return width and height of the network's input for an image.
+
+        Args:
+            shape: of the image.
+            settings: with the longer side.
+            like: another size that the network is prepared for: sides that differ from it by a
+                multiple of 16 need no other padding (see detection/net_loader).
+        """
         limit = settings.input_max_side or self.manifest.input_max_side
-        height, width = image.shape[:2]
+        height, width = shape[:2]
         scale = min(limit / max(height, width), self.manifest.max_upscale)
         size = self._side(width * scale), self._side(height * scale)
-        if size == (width, height):
-            return image
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        return cv2.resize(image, size, interpolation=method)
+        if like is None:
+            return size
+        return _congruent(size[0], like[0]), _congruent(size[1], like[1])
 
     def _side(self, pixels: float) -> int:
         multiple = self.manifest.size_multiple
@@ -333,7 +374,8 @@ class Segmenter(SettingProperties):
     def _configure(self, settings: Settings, refiner: Refiner) -> Configuration:
         wanted = settings.classes or self._names.values()
         class_ids = class_ids_of(wanted, self._names)
-        return Configuration(settings, class_ids, refiner)
+        thresholds = thresholds_of(settings.class_thresholds, self._names)
+        return Configuration(settings, class_ids, thresholds, parse_grid(settings.tiles), refiner)
 
     def _load_refiner(self, name: str) -> Refiner:
         chosen = self._chosen
@@ -348,28 +390,56 @@ def _select(
     """Return the detections that survive threshold, class filter and NMS, best first."""
     settings = configuration.settings
     usable = detections.scores >= settings.confidence_threshold
+    for class_id, threshold in configuration.thresholds.items():
+        of_class = detections.class_ids == class_id
+        usable[of_class] = detections.scores[of_class] >= threshold
+    if settings.min_area:
+        usable &= np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) >= settings.min_area
     usable &= np.isin(detections.class_ids, list(configuration.class_ids))
     candidates = np.flatnonzero(usable)
-    if len(candidates) == 0:
-        return candidates
-    x1y1, x2y2 = boxes[candidates, :2], boxes[candidates, 2:]
-    kept = cv2.dnn.NMSBoxesBatched(
-        np.concatenate([x1y1, x2y2 - x1y1], 1).tolist(),
-        detections.scores[candidates].tolist(),
-        detections.class_ids[candidates].tolist(),
-        0.0,
+    kept = suppress(
+        boxes[candidates].astype(np.float64),
+        detections.class_ids[candidates],
         settings.nms_threshold,
     )
-    # Detections come by falling score, so their order is that of the scores.
-    return np.sort(candidates[np.asarray(kept, np.intp)])[: settings.max_instances]
+    return candidates[kept][: settings.max_instances]
+
+
+def _merged(whole: Instances, tiles: list[tuple[Region, Instances]]) -> Instances:
+    if not tiles:
+        return whole
+    merged = merge_tiles(whole, tiles)
+    timings = {
+        stage: whole.timings[stage] + sum(part.timings[stage] for _, part in tiles)
+        for stage in whole.timings
+    }
+    return replace(merged, timings=timings)
+
+
+def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    width = image.shape[1]
+    if size == (width, image.shape[0]):
+        return image
+    method = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
+    return cv2.resize(image, size, interpolation=method)
+
+
+def _congruent(side: int, other: int) -> int:
+    """Return the side nearest to this one that differs from another by a multiple of 16."""
+    nearest = other + 16 * round((side - other) / 16)
+    return (
+        nearest
+        if nearest >= MIN_IMAGE_SIDE
+        else nearest + 16 * math.ceil((MIN_IMAGE_SIDE - nearest) / 16)
+    )
 
 
 def _those_of(settings: Iterable[Any], given: dict[str, Any]) -> dict[str, Any]:
     return {each.name: given[each.name] for each in settings if each.name in given}
 
 
-def _log_model(asked: str, name: str, refiner: str) -> None:
-    LOG.info('model %s, refiner %s', name, refiner)
+def _log_model(asked: str, name: str, engine: str, refiner: str) -> None:
+    LOG.info('model %s in %s, refiner %s', name, engine, refiner)
     if asked == 'auto' and name == SHIPPED_MODEL:
         LOG.info(
             'the COCO model is not installed: the shipped small model finds people only '

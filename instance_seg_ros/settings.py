@@ -20,6 +20,7 @@ from instance_seg_ros.schema import Applies, Group, check_settings, setting
 MIN_IMAGE_SIDE = 34  # pixels; the network accepts smaller images and finds nonsense in them
 EXACT = 'exact'
 CPU_PROVIDER = 'CPUExecutionProvider'
+AUTO, OPENCV, ONNXRUNTIME = 'auto', 'opencv', 'onnxruntime'
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,20 @@ class ModelSettings:
     labels_path: str | Path = setting(
         '',
         'Label file, one class name per line, in place of the one that belongs to the frozen graph',
+        Group.MODEL,
+        applies=Applies.AT_CONFIGURE,
+    )
+    engine: str = setting(
+        AUTO,
+        'What runs the network: opencv, onnxruntime, or auto: OpenCV where its release reads the '
+        'model right (4.10 to 5.0), else, and where the model prefers it, onnxruntime',
+        Group.MODEL,
+        choices=(AUTO, OPENCV, ONNXRUNTIME),
+        applies=Applies.AT_CONFIGURE,
+    )
+    providers: tuple[str, ...] = setting(
+        (CPU_PROVIDER,),
+        'Execution providers of onnxruntime for the network, the preferred one first',
         Group.MODEL,
         applies=Applies.AT_CONFIGURE,
     )
@@ -88,7 +103,9 @@ class ModelSettings:
     )
     low_memory: bool = setting(
         False,
-        'Do without Winograd convolutions: 200 MB less with the COCO model, for half more time',
+        'Less memory for more time: OpenCV without Winograd convolutions (200 MB less with the '
+        'COCO model, for half more time), onnxruntime without buffers that it keeps (60 MB, a '
+        'tenth)',
         Group.SPEED,
         applies=Applies.AT_CONFIGURE,
     )
@@ -152,6 +169,18 @@ class Settings:
     classes: tuple[str, ...] = setting(
         (), 'Names of the classes to keep; empty: all', Group.RESULTS
     )
+    class_thresholds: tuple[str, ...] = setting(
+        (),
+        'Thresholds of single classes in place of confidence_threshold, such as person:0.6',
+        Group.RESULTS,
+    )
+    min_area: int = setting(
+        0,
+        'Instances with a smaller box are dropped',
+        Group.RESULTS,
+        unit='square pixels',
+        limits=(0, 100_000_000),
+    )
     max_instances: int = setting(
         100,
         'Instances per image at most, those with the best scores',
@@ -165,6 +194,12 @@ class Settings:
         unit='pixels',
         limits=(MIN_IMAGE_SIDE, 16_384),
         zero="the model's own",
+    )
+    tiles: str = setting(
+        '1x1',
+        'For small objects: also segment the image in overlapping tiles, columns x rows such as '
+        '2x2, each for the time of an image',
+        Group.SPEED,
     )
 
     def __post_init__(self) -> None:

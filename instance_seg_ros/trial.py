@@ -23,8 +23,10 @@ from typing import Any
 
 import cv2
 
+from instance_seg_ros.detection.loader import choose_engine, load_detector
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.models import SHIPPED_REFINER, ModelManifest, package_folders, read_manifest
+from instance_seg_ros.settings import ModelSettings
 
 try:
     import resource
@@ -37,20 +39,26 @@ LONGEST = 90.0  # seconds
 _LONGEST_CPU = 40  # seconds of all cores together
 _MOST_MEMORY = 4 << 30  # bytes beyond those of the libraries
 _NAMED = ('weights ', 'text graph ', 'refiner ', 'OpenCV ')  # how messages with a file begin
+_REFINER = 'refiner'
 _TRUST = 'If you trust the file, set trust_model to go without this trial'
 
 
-def try_model(manifest: ModelManifest) -> None:
+def try_model(manifest: ModelManifest, settings: ModelSettings) -> None:
     """Load a model's network and run it once in another process, unless it is known.
 
     Known are the models of this package, by their digests, and those that passed before.
+
+    Args:
+        manifest: its files.
+        settings: of which ``engine`` counts here.
 
     Raises:
         ModelError: it cannot be used, or it ended that process.
     """
     if not _has_record(manifest):
-        files = [manifest.weights, manifest.text_graph]
-        _try(f'model {manifest.name!r}', 'model', files, manifest.proposals)
+        files = {role: path for role, path in manifest.files.items() if role != 'labels'}
+        engine = choose_engine(manifest, settings)
+        _try(f'model {manifest.name!r}', engine, files, manifest.proposals)
 
 
 def try_refiner(path: Path) -> None:
@@ -67,12 +75,12 @@ def try_refiner(path: Path) -> None:
         record = folder / f'{SHIPPED_REFINER}.sha256'
         if record.is_file() and record.read_text('utf-8').split()[:1] == [digest]:
             return
-    _try(f'refiner {path}', 'refiner', [path])
+    _try(f'refiner {path}', _REFINER, {'refiner': path})
 
 
 def _has_record(manifest: ModelManifest) -> bool:
     """Whether this package has the digests of its network; they are right, or it were refused."""
-    roles = ('weights', 'text_graph')
+    roles = [role for role in manifest.files if role != 'labels']
     digests = [manifest.digests.get(role) for role in roles]
     if None in digests:
         return False
@@ -88,12 +96,13 @@ def _known_manifests() -> Iterator[ModelManifest]:
                 yield read_manifest(path)
 
 
-def _try(name: str, kind: str, files: list[Path], proposals: int | None = None) -> None:
-    passed = _memory_of([kind, *map(_digest, files), str(proposals)])
+def _try(name: str, kind: str, files: dict[str, Path], proposals: int | None = None) -> None:
+    passed = _memory_of([kind, *map(_digest, files.values()), str(proposals)])
     if passed is not None and passed.is_file():
         return
     started = time.monotonic()
-    problem = _run({'kind': kind, 'files': [str(path) for path in files], 'proposals': proposals})
+    paths = {role: str(path) for role, path in files.items()}
+    problem = _run({'kind': kind, 'files': paths, 'proposals': proposals})
     if problem:
         raise ModelError(problem if problem.startswith(_NAMED) else f'{name}: {problem}')
     LOG.info('%s is unknown, passed its trial in %.1f s', name, time.monotonic() - started)
@@ -186,16 +195,24 @@ def main() -> None:
 
 
 def _do(task: dict[str, Any]) -> None:
-    files = [Path(name) for name in task['files']]
+    files = {role: Path(path) for role, path in task['files'].items()}
     cv2.setNumThreads(2)
-    if task['kind'] == 'model':
-        from instance_seg_ros.detection.mask_rcnn import MaskRcnn
-
-        MaskRcnn(files[0], files[1], task['proposals'])
-    else:
+    if task['kind'] == _REFINER:
         from instance_seg_ros.refinement.refiner import MaskRefiner
 
-        MaskRefiner(files[0], num_threads=2)
+        MaskRefiner(files['refiner'], num_threads=2)
+        return
+    manifest = ModelManifest(
+        **{
+            'name': 'on trial',
+            'weights': None,
+            'text_graph': None,
+            'labels': Path(),
+            'proposals': task['proposals'],
+            **files,
+        }
+    )
+    load_detector(manifest, ModelSettings(engine=task['kind'], num_threads=2))
 
 
 def _limit() -> None:

@@ -25,11 +25,14 @@ class LiveArguments(TypedDict, total=False):
     mask_threshold: float
     min_part: float
     classes: Sequence[str]
+    class_thresholds: Sequence[str]
+    min_area: int
     max_instances: int
     refiner: str
     refine_passes: int
     refine_budget_ms: float
     input_max_side: int
+    tiles: str
 
 
 class SegmenterArguments(LiveArguments, total=False):
@@ -39,6 +42,8 @@ class SegmenterArguments(LiveArguments, total=False):
     model_path: str | Path
     text_graph_path: str | Path
     labels_path: str | Path
+    engine: str
+    providers: Sequence[str]
     trust_model: bool
     refine_providers: Sequence[str]
     speed_preset: str
@@ -122,6 +127,30 @@ class SettingProperties(ABC):
         self.update(classes=value)
 
     @property
+    def class_thresholds(self) -> tuple[str, ...]:
+        """The setting ``class_thresholds``, which applies from the next frame.
+
+        Thresholds of single classes in place of confidence_threshold, such as person:0.6.
+        """
+        return self.settings.class_thresholds
+
+    @class_thresholds.setter
+    def class_thresholds(self, value: Sequence[str]) -> None:
+        self.update(class_thresholds=value)
+
+    @property
+    def min_area(self) -> int:
+        """The setting ``min_area``, which applies from the next frame.
+
+        Instances with a smaller box are dropped; in square pixels.
+        """
+        return self.settings.min_area
+
+    @min_area.setter
+    def min_area(self, value: int) -> None:
+        self.update(min_area=value)
+
+    @property
     def max_instances(self) -> int:
         """The setting ``max_instances``, which applies from the next frame.
 
@@ -186,3 +215,16 @@ class SettingProperties(ABC):
     @input_max_side.setter
     def input_max_side(self, value: int) -> None:
         self.update(input_max_side=value)
+
+    @property
+    def tiles(self) -> str:
+        """The setting ``tiles``, which applies from the next frame.
+
+        For small objects: also segment the image in overlapping tiles, columns x rows such as 2x2,
+        each for the time of an image.
+        """
+        return self.settings.tiles
+
+    @tiles.setter
+    def tiles(self, value: str) -> None:
+        self.update(tiles=value)

@@ -10,7 +10,7 @@ import sysconfig
 from pathlib import Path
 
 OLDEST_PYTHON = (3, 10)
-NEWEST_PYTHON = (3, 14)
+NEWEST_PYTHON = {'kilted': (3, 14), 'jazzy': (3, 13)}  # of the wheels of each distribution
 APT_COMMAND = 'sudo apt install g++ make python3-dev python3-venv'
 
 
@@ -23,11 +23,11 @@ def has_ros2() -> bool:
     return bool(os.environ.get('ROS_DISTRO')) and shutil.which('ros2') is not None
 
 
-def check_machine() -> None:
-    """Raise SetupError if the environment cannot be made here."""
+def check_machine(distribution: str) -> None:
+    """Raise SetupError if the environment, with this distribution's wheels, cannot be made here."""
     if not has_ros2():
         _check_platform()
-        _check_python()
+        _check_python(distribution)
     _check_build_tools()
 
 
@@ -45,13 +45,15 @@ def _check_platform() -> None:
     )
 
 
-def _check_python() -> None:
+def _check_python(distribution: str) -> None:
     version = sys.version_info[:2]
-    if OLDEST_PYTHON <= version <= NEWEST_PYTHON:
+    newest = NEWEST_PYTHON[distribution]
+    if OLDEST_PYTHON <= version <= newest:
         return
     raise SetupError(
-        f'{sys.executable} is Python {version[0]}.{version[1]}; the ROS 2 wheels are for Python '
-        '3.10 to 3.14. Name another one: make PYTHON=python3.12 demo'
+        f'{sys.executable} is Python {version[0]}.{version[1]}; the wheels of ROS 2 '
+        f'{distribution.capitalize()} are for Python 3.10 to {newest[0]}.{newest[1]}. '
+        'Name another one: make PYTHON=python3.12 demo'
     )
 
 

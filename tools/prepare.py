@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from machine import SetupError, check_machine
-from virtualenv import make_virtualenv
+from virtualenv import DISTRIBUTIONS, make_virtualenv
 from workspace import build_workspace
 
 
@@ -14,10 +14,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--venv', type=Path, required=True, help='the virtual environment')
     parser.add_argument('--workspace', type=Path, help='build the ROS packages in this folder')
+    parser.add_argument(
+        '--ros',
+        choices=DISTRIBUTIONS,
+        default=DISTRIBUTIONS[0],
+        help='the distribution, where ROS 2 is not installed',
+    )
     arguments = parser.parse_args()
     try:
-        check_machine()
-        environment_digest = make_virtualenv(arguments.venv)
+        check_machine(arguments.ros)
+        environment_digest = make_virtualenv(arguments.venv, arguments.ros)
         if arguments.workspace is not None:
             build_workspace(arguments.workspace, arguments.venv, environment_digest)
     except SetupError as error:

@@ -14,18 +14,22 @@ TOOLS = Path(__file__).resolve().parent
 # Marks an environment as made here: no other one is ever deleted.
 MARKER = 'made-by-instance-seg-ros'
 STAMP = 'instance-seg-ros.stamp'
+DISTRIBUTIONS = ('kilted', 'jazzy')  # those of which PyPI has wheels
+# Read by tools/run: the wheels do not say of which distribution they are.
+DISTRIBUTION = 'ros-distribution'
 
 # The wheels' CMake files name the Python of the machine on which they were built.
-BUILD_MACHINE_NUMPY = re.compile(r'/opt/python/cp[^/;"]+/lib/[^;"]*?/numpy/_core/include')
+BUILD_MACHINE_NUMPY = re.compile(r'/opt/python/cp[^/;"]+/lib/[^;"]*?/numpy/_?core/include')
 BUILD_MACHINE_PYTHON = re.compile(r'/opt/python/cp[^/;"]+/include/python3\.\d+t?')
 
 
-def make_virtualenv(folder: Path) -> str:
+def make_virtualenv(folder: Path, distribution: str) -> str:
     """
     Make the environment, or leave it as it is where nothing has changed.
 
     Args:
         folder: where it is, or will be.
+        distribution: one of DISTRIBUTIONS, whose wheels are installed where no ROS 2 is.
 
     Returns:
         A digest of what the environment holds; it changes when the environment does.
@@ -33,31 +37,33 @@ def make_virtualenv(folder: Path) -> str:
     Raises:
         SetupError: if the folder holds something else, or pip fails.
     """
-    wanted = _wanted(folder)
+    wanted = _wanted(folder, distribution)
     if is_current(folder / STAMP, wanted):
         return wanted
     _remove_old(folder)
-    source = 'beside ROS 2' if has_ros2() else 'with ROS 2 wheels'
+    source = 'beside ROS 2' if has_ros2() else f'with wheels of ROS 2 {distribution.capitalize()}'
     print(f'Making {folder} {source}: once, a minute or two ...', flush=True)
     arguments = ['--system-site-packages'] if has_ros2() else []
     _run([sys.executable, '-m', 'venv', *arguments, str(folder)])
     (folder / MARKER).touch()
-    _install(folder)
+    if not has_ros2():
+        (folder / DISTRIBUTION).write_text(distribution + '\n', 'utf-8')
+    _install(folder, distribution)
     write_stamp(folder / STAMP, wanted)
     return wanted
 
 
-def _wanted(folder: Path) -> str:
+def _wanted(folder: Path, distribution: str) -> str:
     # The path counts: an environment does not survive being moved.
     return digest(
-        [requirements_file(), Path(__file__)],
+        [requirements_file(distribution), Path(__file__)],
         [sys.executable, sys.version, str(folder.resolve()), str(has_ros2())],
     )
 
 
-def requirements_file() -> Path:
+def requirements_file(distribution: str) -> Path:
     """Return the file with what is to be installed here."""
-    return TOOLS / ('requirements-ros2.txt' if has_ros2() else 'requirements.txt')
+    return TOOLS / f'requirements-{"ros2" if has_ros2() else distribution}.txt'
 
 
 def _remove_old(folder: Path) -> None:
@@ -71,16 +77,16 @@ def _remove_old(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _install(folder: Path) -> None:
+def _install(folder: Path, distribution: str) -> None:
     python = str(folder / 'bin' / 'python')
     pip = [python, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check']
     if has_ros2():
         # numpy stays the one that the environment's compiled packages were built for.
         numpy_version = _ask(python, 'import numpy; print(numpy.__version__)')
-        _run([*pip, '-r', str(requirements_file()), f'numpy=={numpy_version}'])
+        _run([*pip, '-r', str(requirements_file(distribution)), f'numpy=={numpy_version}'])
         return
     # The list is complete, so pip need not resolve anything.
-    _run([*pip, '--no-deps', '-r', str(requirements_file())])
+    _run([*pip, '--no-deps', '-r', str(requirements_file(distribution))])
     _point_cmake_files_here(folder, python)
 
 

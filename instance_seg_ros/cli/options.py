@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import __version__
+from instance_seg_ros.cli.models import add_models_command
 from instance_seg_ros.schema import Setting, settings_of
 from instance_seg_ros.settings import ModelSettings, Settings
 
@@ -55,6 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     for command in (video, camera):
         command.add_argument('--max-frames', type=_count, metavar='N', help='end after N frames')
+    add_models_command(commands)
     return parser
 
 

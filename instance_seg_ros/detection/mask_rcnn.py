@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.detection.detections import ROW, Detections
 from instance_seg_ros.detection.net_loader import NetLoader
 from instance_seg_ros.detection.nets import Nets
 from instance_seg_ros.detection.text_graph import split
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.settings import OPENCV
 
-_ROW = 7  # image id, class id, score, x1, y1, x2, y2
 _WARM_UP_SIZE = (192, 256)
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What the box network finds in one image.
-
-    Attributes:
-        rows: float32 (N, 7): image id, class id, score, x1, y1, x2, y2 as fractions of the image,
-            falling score; rows without score or area are left out.
-        features: the feature map that the mask network reads.
-    """
-
-    rows: NDArray[np.float32]
-    features: NDArray[np.float32]
-
-    @property
-    def scores(self) -> NDArray[np.float32]:
-        """Scores, float32 (N,)."""
-        return self.rows[:, 2]
-
-    @property
-    def class_ids(self) -> NDArray[np.int32]:
-        """Class ids in the model's numbering, int32 (N,)."""
-        return self.rows[:, 1].astype(np.int32)
-
-    def boxes(self, height: int, width: int) -> NDArray[np.float32]:
-        """Boxes, float32 (N, 4), x1, y1, x2, y2 in pixels of an image of that size."""
-        return self.rows[:, 3:] * np.array([width, height, width, height], np.float32)
 
 
 class MaskRcnn:
@@ -82,6 +54,11 @@ class MaskRcnn:
             self.mask_size = self._warm_up()
         self._loader.forget_weights()
 
+    @property
+    def engine(self) -> str:
+        """Name of the engine."""
+        return OPENCV
+
     def detect(self, image_bgr: NDArray[np.uint8]) -> Detections:
         """Find boxes in an image.
 
@@ -95,7 +72,7 @@ class MaskRcnn:
         rows, features = self._nets.detect(
             cv2.dnn.blobFromImage(image_bgr, swapRB=True, crop=False)
         )
-        rows = rows.reshape(-1, _ROW)
+        rows = rows.reshape(-1, ROW)
         # cv2.dnn pads the output to its full number of rows: with zeros, or, where the first stage
         # found too few regions, with boxes of no area that do have a score.
         used = (rows[:, 2] > 0) & (rows[:, 5] > rows[:, 3]) & (rows[:, 6] > rows[:, 4])
@@ -139,9 +116,9 @@ class MaskRcnn:
     def _check_shapes(
         self, rows: NDArray[Any], features: NDArray[Any], masks: NDArray[Any]
     ) -> None:
-        if rows.ndim != 4 or rows.shape[-1] != _ROW:
+        if rows.ndim != 4 or rows.shape[-1] != ROW:
             raise self._loader.mismatch(
-                f'the detections have the shape {rows.shape}, expected (1, 1, N, {_ROW})'
+                f'the detections have the shape {rows.shape}, expected (1, 1, N, {ROW})'
             )
         if features.ndim != 4:
             raise self._loader.mismatch(f'the features have the shape {features.shape}')
@@ -157,4 +134,4 @@ class MaskRcnn:
             )
 
 
-__all__ = ['Detections', 'MaskRcnn']
+__all__ = ['MaskRcnn']

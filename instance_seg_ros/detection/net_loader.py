@@ -15,6 +15,8 @@ from instance_seg_ros.detection.frozen_graph import read_weights
 from instance_seg_ros.detection.text_graph import GraphNode, read_text_graph
 from instance_seg_ros.errors import ModelError
 
+_OLDEST = 4, 10
+
 
 class NetLoader:
     """Makes nets of parts of a text graph, all with the weights of one file.
@@ -32,7 +34,11 @@ class NetLoader:
     """
 
     def __init__(self, weights: Path, text_graph: Path, winograd: bool = True) -> None:
-        _check_opencv()
+        problem = opencv_problem()
+        if problem:
+            raise ModelError(
+                f'{problem}. Expected 4.10 to 5.0: install "opencv-contrib-python>=4.10,<5.1"'
+            )
         self._weights, self._text_graph, self._winograd = weights, text_graph, winograd
         self._nodes = read_text_graph(text_graph)
         self._version = _version(weights)
@@ -96,12 +102,16 @@ def _version(file: Path) -> tuple[int, int] | None:
     return state.st_mtime_ns, state.st_size
 
 
-def _check_opencv() -> None:
+def opencv_problem() -> str:
+    """Say why this OpenCV cannot run the networks, '' where it can."""
     if not hasattr(cv2.dnn, 'readNetFromTensorflow'):
-        raise ModelError(
-            f'OpenCV {cv2.__version__} has no reader of TensorFlow graphs: 5.1 removed it. '
-            'Expected 4.10 to 5.0; install "opencv-contrib-python>=4.10,<5.1"'
+        return f'OpenCV {cv2.__version__} has no reader of TensorFlow graphs: 5.1 removed it'
+    if tuple(map(int, cv2.__version__.split('.')[:2])) < _OLDEST:
+        return (
+            f'OpenCV {cv2.__version__} is older than {_OLDEST[0]}.{_OLDEST[1]}: its results for '
+            'these graphs are not known to be right'
         )
+    return ''
 
 
-__all__ = ['NetLoader']
+__all__ = ['NetLoader', 'opencv_problem']

@@ -143,6 +143,11 @@ def _fits(text: str, largest: float) -> bool:
         return text in ('true', 'false')
 
 
+def parse_text_graph(text: str) -> list[GraphNode]:
+    """Return the nodes of a text graph that is known to be one."""
+    return [node for block in _blocks(text) if (node := _parse_node(block)) is not None]
+
+
 def split(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> SplitGraph:
     """Split a Mask R-CNN before and behind the features of regions, which both stages compute.
 

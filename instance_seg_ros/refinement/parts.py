@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +50,7 @@ def without_crumbs(mask: NDArray[np.uint8], min_part: float) -> NDArray[np.uint8
     return tidy
 
 
-def _pixels(outlines: tuple[NDArray[np.int32], ...], parents: NDArray[np.int32]) -> NDArray:
+def _pixels(outlines: Sequence[Any], parents: NDArray[np.int32]) -> NDArray[np.float64]:
     """Count the pixels of parts and holes by Pick's theorem, exactly and without a label image.
 
     A part's outline runs through its own pixels, a hole's through those around it.

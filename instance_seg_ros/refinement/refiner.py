@@ -19,13 +19,15 @@ from instance_seg_ros.errors import ModelError
 from instance_seg_ros.images import check_image
 from instance_seg_ros.refinement.interface import Refined
 from instance_seg_ros.refinement.pasting import paste
-from instance_seg_ros.refinement.refiner_file import one_line, open_refiner, read_traits
-from instance_seg_ros.refinement.smoother import MaskSmoother, context_rois, smooth
+from instance_seg_ros.refinement.refiner_file import MULTIPLE, one_line, open_refiner, read_traits
+from instance_seg_ros.refinement.smoother import context_rois, smooth
 from instance_seg_ros.settings import CPU_PROVIDER
 
 # A finer pass adds nothing for boxes whose longer side is below this share of the pass before: 96
 # pixels after a pass at 128 (docs/models.md).
 _WORTH_A_FINER_PASS = 0.75
+_PERHAPS = 0.2  # of the object, as a probability; a pass moves outlines by less than the margin
+_MARGIN = 16  # pixels around the object that a finer pass sees
 _SMOOTHER_MS = 2.0  # put by for every instance that may be left to the smoother
 _TOLERANCE = 1e-3  # of a probability
 _FARTHEST = 2.0**24  # pixels from the image; beyond it float32 cannot distinguish two pixels
@@ -53,7 +55,6 @@ class MaskRefiner:
     Raises:
         ModelError: onnxruntime is not installed, a provider is not in it, or the file is missing
             or is not such a model.
-        RuntimeError: OpenCV lacks its contributed modules, that the smoother needs.
 
     Examples:
         >>> refiner = MaskRefiner('models/mask_refiner.onnx', num_threads=2)
@@ -69,7 +70,6 @@ class MaskRefiner:
         providers: Sequence[str] = (CPU_PROVIDER,),
         name: str = '',
     ) -> None:
-        MaskSmoother()  # what there is no time for is left to it: without it, an error now
         self._passes = passes
         self.name = name or str(path)
         self._name = f'refiner {path}'
@@ -175,44 +175,46 @@ class MaskRefiner:
                 longer = (boxes[:, 2:] - boxes[:, :2]).max(1)
                 rows = [i for i in rows if i in sharp and longer[i] > _WORTH_A_FINER_PASS * before]
             for i in rows:
-                left_over = np.count_nonzero(usable) - len(sharp)
-                if not self._fits(side, deadline - 1e-3 * _SMOOTHER_MS * left_over):
-                    return sharp
                 x, y, w, h = (int(v) for v in rois[i])
                 if number:
                     mask = cv2.resize(sharp[i], (side, side), interpolation=cv2.INTER_LINEAR)
+                    window = _window_of(mask)
                 else:
-                    mask = paste(
-                        coarse[i],
-                        boxes[i],
-                        (x, y),
-                        (w / side, h / side),
-                        (side, side),
-                        outside=False,
-                    )
-                sharp[i] = self._timed_pass(resized(image[y : y + h, x : x + w], side), mask)
+                    step = w / side, h / side
+                    size = side, side
+                    mask = paste(coarse[i], boxes[i], (x, y), step, size, outside=False)
+                    window = slice(0, side), slice(0, side)
+                left_over = np.count_nonzero(usable) - len(sharp)
+                share = mask[window].size / mask.size
+                if not self._fits(side, share, deadline - 1e-3 * _SMOOTHER_MS * left_over):
+                    return sharp
+                seen = resized(image[y : y + h, x : x + w], side)[window]
+                mask[window] = self._timed_pass(seen, mask[window], side)
+                sharp[i] = mask
         return sharp
 
-    def _fits(self, side: int, deadline: float) -> bool:
-        if time.perf_counter() + 1e-3 * self._milliseconds[side] <= deadline:
+    def _fits(self, side: int, share: float, deadline: float) -> bool:
+        """Whether there is time for a pass, or for a part of that share of its pixels."""
+        if time.perf_counter() + 1e-3 * share * self._milliseconds[side] <= deadline:
             return True
         # The estimate sinks slowly, so the pass is tried again: the machine may have been busy.
         self._milliseconds[side] *= 0.99
         return False
 
     def _timed_pass(
-        self, image: NDArray[np.uint8], coarse: NDArray[np.float32]
+        self, image: NDArray[np.uint8], coarse: NDArray[np.float32], side: int
     ) -> NDArray[np.float32]:
         started = time.perf_counter()
         alpha = self._pass(image, coarse)
-        expected = self._milliseconds[len(coarse)]
+        expected = self._milliseconds[side]
+        # As if it had been the whole square.
+        taken = 1e3 * (time.perf_counter() - started) * side**2 / coarse.size
         # A single slow pass counts as twice the expected time at most.
-        taken = min(1e3 * (time.perf_counter() - started), 2 * expected)
-        self._milliseconds[len(coarse)] = expected + 0.2 * (taken - expected)
+        self._milliseconds[side] = expected + 0.2 * (min(taken, 2 * expected) - expected)
         return alpha
 
     def _pass(self, image: NDArray[np.uint8], coarse: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the network on a square BGR image and mask; return a mask of that size."""
+        """Run the network on a BGR image and mask; return a mask of that size."""
         rgb = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)[None], np.float32)
         rgb /= np.float32(255)
         (alpha,) = self._session.run(['alpha'], {'image': rgb, 'coarse': coarse[None, None]})
@@ -247,6 +249,24 @@ class MaskRefiner:
         started = time.perf_counter()
         self._pass(image, coarse)
         return 1e3 * (time.perf_counter() - started)
+
+
+def _window_of(mask: NDArray[np.float32]) -> tuple[slice, slice]:
+    """Where a finer pass has something to do: about the object, in steps that the network takes.
+
+    All of a mask without an object.
+    """
+    inside = mask > _PERHAPS
+    return _span(np.any(inside, axis=1)), _span(np.any(inside, axis=0))
+
+
+def _span(occupied: Any) -> slice:
+    where = np.flatnonzero(occupied)
+    if len(where) == 0:
+        return slice(0, len(occupied))
+    low = max(0, int(where[0]) - _MARGIN) // MULTIPLE * MULTIPLE
+    high = -(-min(len(occupied), int(where[-1]) + 1 + _MARGIN) // MULTIPLE) * MULTIPLE
+    return slice(low, high)
 
 
 def resized(array: NDArray[Any], side: int) -> NDArray[Any]:

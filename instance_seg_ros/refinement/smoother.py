@@ -21,6 +21,7 @@ CONTEXT = 0.25  # of the box, on each side: an outline is often outside the box
 _LAMBDA, _SIGMA_COLOUR = 10.0, 6.0
 _LEAST_CONFIDENCE = 0.02
 _CONFIDENCE_OUTSIDE = 0.2  # of the box: probably, but not surely, background
+_HAS_FILTER = hasattr(cv2, 'ximgproc')
 
 
 class MaskSmoother:
@@ -33,10 +34,10 @@ class MaskSmoother:
     name = 'smooth'
 
     def __init__(self) -> None:
-        if not hasattr(cv2, 'ximgproc'):
+        if not _HAS_FILTER:
             raise RuntimeError(
                 'refiner smooth: this OpenCV has no ximgproc module. Install '
-                'opencv-contrib-python in place of opencv-python, or choose refiner none'
+                'opencv-contrib-python in place of opencv-python, or choose refiner gan or none'
             )
 
     def __call__(
@@ -99,7 +100,7 @@ def smooth(
     box: NDArray[np.float32],
     coarse: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Sharpen the mask of one instance.
+    """Sharpen the mask of one instance; without OpenCV's contributed modules, resize it.
 
     Args:
         image: uint8 (H, W, 3).
@@ -111,6 +112,8 @@ def smooth(
         float32 (height, width) of the roi, probabilities.
     """
     x, y, w, h = (int(v) for v in roi)
+    if not _HAS_FILTER:
+        return paste(coarse, box, (x, y), (1, 1), (h, w), outside=False)
     scale = min(1.0, CROP_SIDE / max(w, h))
     size = max(1, round(h * scale)), max(1, round(w * scale))
     guide = cv2.resize(image[y : y + h, x : x + w], size[::-1], interpolation=cv2.INTER_AREA)

@@ -1,6 +1,7 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """One camera: its subscription, its outputs and the statistics of its frames."""
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -9,21 +10,25 @@ from typing import Any
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
-from rclpy.time import Time
-from sensor_msgs.msg import CompressedImage, Image
-from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from vision_msgs.msg import Detection2DArray, Detection3DArray, LabelInfo, VisionInfo
 
 from instance_seg_ros.msg import InstanceMaskArray
 from instance_seg_ros.ros.compatibility import without_events
 from instance_seg_ros.ros.frames import (
+    CLASS_IMAGE,
+    CONFIDENCE_IMAGE,
     DEBUG_IMAGE,
     DEBUG_JPEG,
     DETECTIONS,
+    DETECTIONS_3D,
     LABEL_IMAGE,
     MASKS,
+    OBJECTS,
     Frame,
 )
 from instance_seg_ros.ros.qos import LATCHED_QOS, overridden, profile
+from instance_seg_ros.ros.scene import Scene
 from instance_seg_ros.ros.settings import COMPRESSED, NodeSettings
 from instance_seg_ros.ros.silence import IMAGE_TYPES, Silence, explain_silence
 from instance_seg_ros.ros.statistics import StreamStatistics
@@ -32,7 +37,11 @@ from instance_seg_ros.ros.surroundings import Machine
 OUTPUT_TYPES = {
     DETECTIONS: Detection2DArray,
     MASKS: InstanceMaskArray,
+    DETECTIONS_3D: Detection3DArray,
+    OBJECTS: PointCloud2,
     LABEL_IMAGE: Image,
+    CLASS_IMAGE: Image,
+    CONFIDENCE_IMAGE: Image,
     DEBUG_IMAGE: Image,
     DEBUG_JPEG: CompressedImage,
 }
@@ -104,6 +113,8 @@ class Camera:
         group: in which images are received.
         on_malformed: called in a thread with this camera and what is wrong with its image.
         on_failure: called in a thread with this camera and what went wrong with its frame.
+        scene: what is known of it beside its images.
+        on_depth_problem: called in a thread with this camera and why a frame has no depth.
     """
 
     def __init__(
@@ -114,7 +125,12 @@ class Camera:
         group: CallbackGroup,
         on_malformed: Callable[['Camera', str], None],
         on_failure: Callable[['Camera', str], None],
+        scene: Scene,
+        on_depth_problem: Callable[['Camera', str], None],
     ) -> None:
+        self.scene = scene
+        self._on_depth_problem = on_depth_problem
+        self._next_due = 0.0
         self.topic = self.key = topics.image
         self.statistics = StreamStatistics()
         self._node = node
@@ -163,8 +179,26 @@ class Camera:
     def close(self) -> None:
         """Remove all topics."""
         self.unsubscribe()
+        if self.scene.depth is not None:
+            self.scene.depth.close()
         for publisher in (*self._outputs.values(), self._label_info, self._vision_info):
             self._node.destroy_lifecycle_publisher(publisher)
+
+    def is_due(self, max_rate: float) -> bool:
+        """Return whether an image that arrives now is to be segmented.
+
+        Args:
+            max_rate: images a second at most; 0 is no limit.
+        """
+        if max_rate <= 0:
+            return True
+        now = time.monotonic()
+        if now < self._next_due:
+            return False
+        # The rhythm of due times is kept, so that the mean rate is the one that was asked for.
+        interval = 1 / max_rate
+        self._next_due = max(self._next_due, now - interval) + interval
+        return True
 
     def wanted(self) -> frozenset[str]:
         """Return the outputs that have subscribers."""
@@ -179,6 +213,8 @@ class Camera:
         for name, message in messages:
             with frame.timed('publish'):
                 self._outputs[name].publish(message)
+        if frame.depth_problem:
+            self._on_depth_problem(self, frame.depth_problem)
         self._count(frame)
 
     def drop(self) -> None:
@@ -214,9 +250,9 @@ class Camera:
             self.statistics.count('age', age)
 
     def _age(self, frame: Frame) -> float | None:
-        now = self._node.get_clock().now()
-        stamp = Time.from_msg(frame.message.header.stamp, clock_type=now.clock_type)
-        age = (now - stamp).nanoseconds / 1e9
+        # Not through rclpy's Time, which refuses a stamp before 1970.
+        stamp = frame.message.header.stamp
+        age = self._node.get_clock().now().nanoseconds / 1e9 - stamp.sec - stamp.nanosec / 1e9
         return age if 0 <= age < BELIEVABLE_AGE else None
 
     def _publisher(self, message_type: type, topic: str, qos: QoSProfile) -> Any:

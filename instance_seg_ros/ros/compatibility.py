@@ -11,8 +11,6 @@ from typing import Any
 
 from ament_index_python.packages import get_package_share_directory
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.exceptions import InvalidHandle
-from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -83,30 +81,3 @@ def without_events(endpoint: str) -> dict[str, Any]:
     """
     callbacks = {'publisher': PublisherEventCallbacks, 'subscription': SubscriptionEventCallbacks}
     return {'event_callbacks': callbacks[endpoint](use_default_callbacks=False)}
-
-
-class Executor(MultiThreadedExecutor):
-    """rclpy's executor without two of its faults. No callback may be a coroutine that waits.
-
-    It survives it when a subscription goes while its message is being taken, as happens when the
-    node is deactivated under a stream of images. Humble raises InvalidHandle then, out of
-    spin_once, and the callback group stays blocked; later distributions take nothing, as is done
-    here.
-
-    It hands out a callback once. rclpy does so again and again until a thread has begun with it:
-    the busier the processor, the more, up to 250 times an image and with the processor's time that
-    the thread would need to begin.
-    """
-
-    def wait_for_ready_callbacks(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the next callback that is ready, as (task, entity, node)."""
-        found = super().wait_for_ready_callbacks(*args, **kwargs)
-        with self._tasks_lock:
-            self._tasks: list[Any] = [entry for entry in self._tasks if entry[0] is not found[0]]
-        return found
-
-    def _take_subscription(self, sub: Any) -> Any:
-        try:
-            return super()._take_subscription(sub)
-        except InvalidHandle:
-            return None

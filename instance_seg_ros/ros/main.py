@@ -5,24 +5,27 @@ import os
 import signal
 import sys
 import threading
+import time
 
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
-from instance_seg_ros.ros.compatibility import Executor
+from instance_seg_ros.ros.executor import CallbackRunner
 from instance_seg_ros.ros.given_parameters import check_given_parameters
 from instance_seg_ros.ros.node import NODE_NAME, InstanceSegNode
 
 # Parameters and transitions, images, and two services: see the node's callback groups.
-EXECUTOR_THREADS = 4
+CALLBACK_THREADS = 4
 STOP_PERIOD = 0.1  # seconds between looks at whether to stop
 FRAME_GRACE = 0.5  # seconds that the frame in hand has to end
 CALLBACK_GRACE = 0.3  # seconds that running callbacks have to end
-TOTAL_GRACE = 1.5  # seconds that everything has to end
+TOTAL_GRACE = 1.4  # seconds that everything has to end
+LAST_GRACE = 1.6  # seconds from the signal on, whatever is going on: DDS may be starting
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run the node until SIGINT or SIGTERM.
+    """Run the node until SIGINT, SIGTERM or SIGHUP.
 
     Args:
         args: command line; the process's own if None.
@@ -46,68 +49,86 @@ def main(args: list[str] | None = None) -> int:
 
 
 class _Signals:
-    """A pipe that SIGINT and SIGTERM write to."""
+    """Ends the process in time after a signal.
+
+    Attributes:
+        code: exit code of the process.
+    """
 
     def __init__(self) -> None:
+        self.code = 0
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-
-    def wait(self) -> None:
-        """Wait for a signal, or for wake()."""
-        os.read(self._read, 1)
-
-    def wake(self) -> None:
-        """Do what a signal does."""
-        os.write(self._write, b'.')
+        self._arrived = threading.Event()
 
     def listen(self) -> None:
         """Take over the signals."""
         # The kernel hands a signal to any thread, often one of DDS. Python's handler runs in the
         # main thread only, which need not wake up for it; this file is written to at once.
         signal.set_wakeup_fd(self._write)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
+        for number in SIGNALS:
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # by nohup
+                signal.signal(number, lambda *_: None)
+        threading.Thread(target=self._watch, name='signals', daemon=True).start()
+
+    def wait(self) -> None:
+        """Wait for the first signal, or for fail(); signals after it change nothing."""
+        self._arrived.wait()
+        # Python goes back to the default handlers while it ends, but leaves ignored ones ignored.
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+    def fail(self) -> None:
+        """Do what a signal does, with an exit code that says that something broke down."""
+        self.code = 1
+        os.write(self._write, b'.')
+
+    def exit_now(self) -> None:
+        """End the process without waiting for any thread."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(self.code)
+
+    def _watch(self) -> None:
+        os.read(self._read, 1)
+        self._arrived.set()
+        time.sleep(LAST_GRACE)
+        self.exit_now()
 
 
 def _run(node: InstanceSegNode, signals: _Signals) -> int:
-    executor = Executor(EXECUTOR_THREADS)
-    executor.add_node(node)
+    runner = CallbackRunner(node, CALLBACK_THREADS)
     stop, ended = threading.Event(), threading.Event()
-    failures: list[Exception] = []
 
     def spin() -> None:
         try:
             while not stop.is_set():
-                executor.spin_once(timeout_sec=STOP_PERIOD)
+                runner.run_once(STOP_PERIOD)
         except Exception as error:
             rclpy.logging.get_logger(NODE_NAME).fatal(f'{type(error).__name__}: {error}')
-            failures.append(error)
-            signals.wake()
+            signals.fail()
 
     spinner = threading.Thread(target=spin, name='executor', daemon=True)
     spinner.start()
     signals.wait()
     stop.set()
-    ending = threading.Thread(target=_end, args=(executor, spinner, node, ended), daemon=True)
+    ending = threading.Thread(target=_end, args=(runner, spinner, node, ended), daemon=True)
     ending.start()
     ending.join(TOTAL_GRACE)
-    code = 1 if failures else 0
     if not ended.is_set():
         # A thread is inside of OpenCV, with a model or a large frame, and cannot be interrupted.
         # The usual way out would wait for it, or pull the library away under it.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+        signals.exit_now()
+    return signals.code
 
 
 def _end(
-    executor: Executor, spinner: threading.Thread, node: InstanceSegNode, ended: threading.Event
+    runner: CallbackRunner, spinner: threading.Thread, node: InstanceSegNode, ended: threading.Event
 ) -> None:
     spinner.join()
     idle = node.stop(FRAME_GRACE)
     # It waits for the callbacks that run: usually for none, but a model may be loading.
-    closing = threading.Thread(target=executor.shutdown, daemon=True)
+    closing = threading.Thread(target=runner.shutdown, daemon=True)
     closing.start()
     closing.join(CALLBACK_GRACE)
     # Others see at once that the node is gone.

@@ -37,7 +37,7 @@ def to_detections(instances: Instances, header: Header) -> Detection2DArray:
 
     Returns:
         One detection per instance, in the same order: centre and size in source pixels, the class
-        id as text, an empty id, because nothing is tracked here.
+        id as text, and the track id as text, which is empty where nothing is tracked.
     """
     return Detection2DArray(
         header=header,
@@ -191,14 +191,45 @@ def _cropped_mask(mask: InstanceMask) -> np.ndarray:
     return (pixels != 0).astype(np.uint8)
 
 
+def hypothesis_of(instances: Instances, index: int) -> ObjectHypothesisWithPose:
+    """Return class id, as text, and score of an instance."""
+    return ObjectHypothesisWithPose(
+        hypothesis=ObjectHypothesis(
+            class_id=str(int(instances.class_ids[index])), score=float(instances.scores[index])
+        )
+    )
+
+
+def id_text(instances: Instances, index: int) -> str:
+    """Return the track id of an instance as text; empty where nothing tracks it."""
+    return '' if instances.track_ids is None else str(int(instances.track_ids[index]))
+
+
+def to_class_image(instances: Instances, header: Header) -> Image:
+    """Convert the masks to one image of classes.
+
+    Args:
+        instances: what was found, with masks.
+        header: of the source image, taken unchanged.
+
+    Returns:
+        A mono8 image of the size of the source image: 0 is background, else the class id + 1; where
+        masks overlap, the best score is on top.
+    """
+    return to_message(instances.class_image(), 'mono8', header)
+
+
+def to_confidence_image(instances: Instances, header: Header) -> Image:
+    """Convert the masks to one image of scores, mono8: 255 is a score of 1, 0 background."""
+    return to_message(instances.confidence_image(), 'mono8', header)
+
+
 def _detection(instances: Instances, index: int, header: Header) -> Detection2D:
     x1, y1, x2, y2 = (float(value) for value in instances.boxes[index])
-    hypothesis = ObjectHypothesis(
-        class_id=str(int(instances.class_ids[index])), score=float(instances.scores[index])
-    )
     return Detection2D(
         header=header,
-        results=[ObjectHypothesisWithPose(hypothesis=hypothesis)],
+        results=[hypothesis_of(instances, index)],
+        id=id_text(instances, index),
         bbox=BoundingBox2D(
             center=Pose2D(position=Point2D(x=(x1 + x2) / 2, y=(y1 + y2) / 2)),
             size_x=x2 - x1,
@@ -218,6 +249,7 @@ def _instance_mask(
         content = {'encoding': InstanceMask.MONO8_CROP, 'mask': to_message(pixels, 'mono8', header)}
     return InstanceMask(
         detection_index=index,
+        id=id_text(instances, index),
         class_id=str(int(instances.class_ids[index])),
         class_name=instances.class_names[index],
         score=float(instances.scores[index]),

@@ -19,7 +19,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_msgs.msg import Header
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import LabelInfo, VisionClass, VisionInfo
 
 from instance_seg_ros.memory import return_freed_memory, reuse_freed_memory
@@ -36,6 +36,7 @@ from instance_seg_ros.ros.parameters import (
     read_parameters,
     watch_parameters,
 )
+from instance_seg_ros.ros.scene import make_scenes
 from instance_seg_ros.ros.settings import COMPRESSED
 from instance_seg_ros.ros.silence import Silence
 from instance_seg_ros.ros.what_runs import what_runs
@@ -61,6 +62,7 @@ class InstanceSegNode(LifecycleNode):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(NODE_NAME, **kwargs)
+        self._inherited = set(vars(self))
         declare_parameters(self)
         self._engine: Engine | None = None
         self._cameras: list[Camera] = []
@@ -100,6 +102,14 @@ class InstanceSegNode(LifecycleNode):
         engine = self._engine
         ended = engine is None or engine.stop(timeout)
         return ended and not self._loader.is_alive()
+
+    def destroy_node(self) -> None:
+        """Leave ROS, also while a thread is still inside of OpenCV; of no use after that."""
+        super().destroy_node()
+        # rclpy keeps its part of the lifecycle, and with it DDS and shared memory, until nothing
+        # refers to the node any more. Such a thread does.
+        for name in self._inherited & set(vars(self)):
+            delattr(self, name)
 
     # --- lifecycle
 
@@ -177,7 +187,9 @@ class InstanceSegNode(LifecycleNode):
         self._engine = self._load(values)
         return_freed_memory()
         reuse_freed_memory()
-        for topics in cameras:
+        images = [topics.image for topics in cameras]
+        scenes = make_scenes(self, images, values.node, self._image_group)
+        for topics, scene in zip(cameras, scenes, strict=True):
             self._cameras.append(
                 Camera(
                     self,
@@ -186,6 +198,8 @@ class InstanceSegNode(LifecycleNode):
                     self._image_group,
                     self._on_malformed,
                     self._on_failure,
+                    scene,
+                    self._on_depth_problem,
                 )
             )
         self._configurations += 1
@@ -270,10 +284,17 @@ class InstanceSegNode(LifecycleNode):
 
     def _on_image(self, camera: Camera, message: Any) -> None:
         camera.statistics.count('received')
-        if self._enabled and camera.wanted() and self._engine is not None:
-            self._engine.submit(camera, message)
+        engine = self._engine
+        if not self._enabled or engine is None or not camera.wanted():
+            return
+        if camera.is_due(engine.configuration.node.max_rate):
+            engine.submit(camera, message)
+        else:
+            camera.drop()
 
     def _on_malformed(self, camera: Camera, problem: str) -> None:
+        if self._stopping:
+            return
         camera.statistics.count_error('malformed', problem)
         self.get_logger().warning(
             f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD
@@ -287,6 +308,12 @@ class InstanceSegNode(LifecycleNode):
             f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD
         )
 
+    def _on_depth_problem(self, camera: Camera, problem: str) -> None:
+        camera.statistics.count_error('without_depth', problem)
+        self.get_logger().warning(
+            f'{camera.topic}: no places in space: {problem}', throttle_duration_sec=WARNING_PERIOD
+        )
+
     # --- services
 
     def _make_services(self) -> None:
@@ -294,6 +321,12 @@ class InstanceSegNode(LifecycleNode):
             SetBool,
             '~/set_enabled',
             self._on_set_enabled,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
+        self.create_service(
+            Trigger,
+            '~/reset_tracking',
+            self._on_reset_tracking,
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
         # A group of its own: the answer takes as long as a frame.
@@ -310,6 +343,15 @@ class InstanceSegNode(LifecycleNode):
         response.success = True
         response.message = 'inference is running' if request.data else 'inference is paused'
         self.get_logger().info(response.message)
+        return response
+
+    def _on_reset_tracking(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        for camera in self._cameras:
+            camera.scene.reset_tracking()
+        response.success = True
+        response.message = 'all objects are forgotten: ids begin at 1 again'
         return response
 
     def _on_segment(self, request: Segment.Request, response: Segment.Response) -> Segment.Response:
@@ -344,7 +386,7 @@ class InstanceSegNode(LifecycleNode):
                 labels,
                 VisionInfo(
                     header=header,
-                    method=f'Mask R-CNN {engine.segmenter.model_name}',
+                    method=f'Mask R-CNN {engine.segmenter.model_name} in {engine.segmenter.engine}',
                     database_location=camera.label_topic,
                     database_version=self._configurations,
                 ),
@@ -369,6 +411,7 @@ class InstanceSegNode(LifecycleNode):
         if engine is not None:
             model = {
                 'model': engine.segmenter.model_name,
+                'engine': engine.segmenter.engine,
                 'refiner': engine.segmenter.refiner,
                 'classes': str(len(engine.segmenter.class_names)),
             }

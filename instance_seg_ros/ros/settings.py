@@ -52,6 +52,64 @@ class NodeSettings:
         limits=(1, 100),
         applies=Applies.AT_CONFIGURE,
     )
+    max_rate: float = setting(
+        0.0,
+        'Images of each camera that are segmented at most, in a second; others are dropped',
+        Group.CAMERAS,
+        unit='Hz',
+        limits=(0, 1000),
+        zero='all that the processor can',
+    )
+    roi: tuple[str, ...] = setting(
+        (),
+        'What of the images is segmented, width x height + x + y in pixels such as 640x400+0+80, '
+        "for each of image_topics in its order, none for all of it; results are in the image's "
+        'pixels all the same',
+        Group.CAMERAS,
+        applies=Applies.AT_CONFIGURE,
+    )
+    ignore_mask: tuple[str, ...] = setting(
+        (),
+        'Paths of PNG images, white where pixels do not count, such as those of the robot itself, '
+        'for each of image_topics in its order, none for no mask: instances that are mostly there '
+        'are dropped, masks are cut',
+        Group.CAMERAS,
+        applies=Applies.AT_CONFIGURE,
+    )
+    tracking: bool = setting(
+        False,
+        'Give each object an id that lasts from image to image, in the messages and the debug '
+        'image; needs the package norfair',
+        Group.TRACKING,
+    )
+    track_max_age: float = setting(
+        2.0,
+        'An object that is not seen for longer than this loses its id',
+        Group.TRACKING,
+        unit='seconds',
+        limits=(0.01, 3600),
+    )
+    depth_topic: str = setting(
+        '',
+        'Depth images that are registered to the camera images, for detections_3d and objects; a '
+        "name without a slash in front is in each camera's namespace; empty: no depth",
+        Group.DEPTH,
+        applies=Applies.AT_CONFIGURE,
+    )
+    camera_info_topic: str = setting(
+        '',
+        'Camera info of the depth images, named in the same way',
+        Group.DEPTH,
+        applies=Applies.AT_CONFIGURE,
+    )
+    depth_tolerance: float = setting(
+        0.05,
+        'Between the stamps of an image and of its depth image at most',
+        Group.DEPTH,
+        unit='seconds',
+        limits=(0, 10),
+        applies=Applies.AT_CONFIGURE,
+    )
     mask_encoding: str = setting(
         MONO8,
         'How instance_masks carries masks: mono8 (one crop per instance) or rle (run lengths, '

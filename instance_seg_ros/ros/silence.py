@@ -107,6 +107,8 @@ def _why_undelivered(around: Surroundings, publishers: list[Any]) -> str:
 
 
 def _fast_dds_problem(around: Surroundings, publisher: Any) -> str:
+    if not around.is_like_us(publisher):
+        return ''  # another middleware, of which nothing is known
     if not around.is_here(publisher):
         return _other_machine(around, publisher)
     process = around.process_of(publisher)
@@ -126,18 +128,20 @@ def _fast_dds_problem(around: Surroundings, publisher: Any) -> str:
             'it is on this machine but has a /dev/shm of its own, as a container has. Start the '
             f'container with --ipc=host {_see("a-container")}'
         )
-    return missing or _little_memory(process)
+    return missing or _little_memory(around, process)
 
 
 def _other_machine(around: Surroundings, publisher: Any) -> str:
     if _is_nameless(publisher):
         return (
-            'it is on another machine, which is heard but does not hear this one. A firewall may '
+            'it is on another machine, or in a container with a network of its own, and does not '
+            'hear this one. A firewall may '
             f'block UDP ports {dds_processes.ports(around.domain)} {_see("another-machine")}'
         )
     return (
-        'it is on another machine, and large images are lost on the way. Take image_transport: '
-        f'compressed, or transports:=large_data on both {_see("another-machine")}'
+        f'it is on another machine. Either it sends none (ros2 topic hz {around.topic}, there), or '
+        'they are too large for the network: take image_transport: compressed, or '
+        f'transports:=large_data on both {_see("another-machine")}'
     )
 
 
@@ -161,7 +165,7 @@ def _no_memory(around: Surroundings, process: Participant | None) -> str:
     )
 
 
-def _little_memory(process: Participant | None) -> str:
+def _little_memory(around: Surroundings, process: Participant | None) -> str:
     if process is None or process.memory is None or process.memory >= LARGE_IMAGE:
         return ''
     cause, remedy = 'it has no profile', 'set'
@@ -169,9 +173,9 @@ def _little_memory(process: Participant | None) -> str:
         cause = 'with ROS_AUTOMATIC_DISCOVERY_RANGE it takes no profile'
         remedy = 'unset that, and set'
     return (
-        f'{process.describe()} shares {process.memory / MIB:.1f} MiB of memory, and Fast DDS loses '
-        f'larger images: {cause}. For the camera, {remedy} {PROFILE} '
-        f'{_see("large-images-are-lost")}'
+        f'either it sends none (ros2 topic hz {around.topic}), or they are lost because '
+        f'{process.describe()} shares {process.memory / MIB:.1f} MiB of memory, less than a large '
+        f'image: {cause}. For the camera, {remedy} {PROFILE} {_see("large-images-are-lost")}'
     )
 
 
@@ -245,11 +249,11 @@ def _perhaps_unseen(around: Surroundings) -> str:
             f'. {_names(restricted)} listens to no announcements: if it is the camera, unset its '
             f'ROS_AUTOMATIC_DISCOVERY_RANGE {_see("another-discovery-range")}'
         )
-    if not around.others and around.elsewhere:
+    if around.elsewhere:
         domains = _list(f'{p.domain} ({p.describe()})' for p in _first(around.elsewhere))
         return (
-            f'. This node is in ROS_DOMAIN_ID {around.domain}, where no other process of this '
-            f'machine is; there are some in {domains} {_see("another-domain")}'
+            f'. This node is in ROS_DOMAIN_ID {around.domain}; on this machine there are also '
+            f'processes in {domains}. Is the camera one of them? {_see("another-domain")}'
         )
     if not around.others:
         return _nobody_here()

@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 from sensor_msgs.msg import Image
 
-from instance_seg_ros.ros.frames import DEBUG_JPEG, OUTPUTS, Frame
+from instance_seg_ros.ros.frames import DEBUG_IMAGE, DETECTIONS, LABEL_IMAGE, MASKS, Frame
+from instance_seg_ros.ros.scene import Scene
 
 UNLOADED = 'the model was unloaded'
-_REQUESTED = frozenset(OUTPUTS) - {DEBUG_JPEG}
+_REQUESTED = frozenset({DETECTIONS, MASKS, LABEL_IMAGE, DEBUG_IMAGE})
 
 
 class Source(Protocol):
@@ -19,6 +20,10 @@ class Source(Protocol):
     @property
     def key(self) -> Hashable:
         """Names the slot in which the newest image waits."""
+
+    @property
+    def scene(self) -> Scene:
+        """What is known beside the images."""
 
     def wanted(self) -> frozenset[str]:
         """Return the outputs that are to be computed for an image; none skips the image."""
@@ -47,6 +52,7 @@ class Request:
     key = '~/segment'
 
     def __init__(self) -> None:
+        self.scene = Scene()
         self.messages: dict[str, Image] = {}
         self.error = ''
         self._done = threading.Event()

@@ -75,18 +75,27 @@ class Surroundings:
         found = (p for p in self.others if p.pid is not None and p.pid & 0xFFFF == low)
         return next(found, None)
 
+    def is_like_us(self, publisher: Any) -> bool:
+        """Whether the publisher has this node's implementation of DDS."""
+        own = self._own_gid()
+        return own is not None and publisher.endpoint_gid[:2] == own[:2]
+
     def is_here(self, publisher: Any) -> bool:
-        """Whether the publisher is on this machine, containers included."""
-        own = next(
+        """Whether a publisher like us is on this machine, in containers with its network too."""
+        own = self._own_gid()
+        return own is not None and publisher.endpoint_gid[:4] == own[:4]
+
+    def _own_gid(self) -> Any:
+        """Return what names our subscription in DDS; its first bytes are maker and machine."""
+        return next(
             (
-                info
+                info.endpoint_gid
                 for info in self.node.get_subscriptions_info_by_topic(self.topic)
                 if info.node_name == self.node.get_name()
                 and info.node_namespace == self.node.get_namespace()
             ),
             None,
         )
-        return own is not None and publisher.endpoint_gid[:4] == own.endpoint_gid[:4]
 
     def _here(self, domain: int) -> list[Participant]:
         return [p for p in self._machine.participants() if p.domain == domain]

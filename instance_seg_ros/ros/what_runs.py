@@ -26,7 +26,7 @@ def what_runs(segmenter: Segmenter) -> str:
         One line: model, refiner, engine, OpenCV, threads, middleware and its transport.
     """
     return (
-        f'model {segmenter.model_name}, refiner {segmenter.refiner}, engine opencv, '
+        f'model {segmenter.model_name}, refiner {segmenter.refiner}, engine {segmenter.engine}, '
         f'OpenCV {cv2.__version__}, {cv2.getNumThreads()} threads, {middleware()}'
     )
 

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,7 @@ class NodeProcess:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(environment, PYTHONUNBUFFERED='1'),
+                start_new_session=True,
             )
 
     def restart(self) -> None:
@@ -119,6 +121,11 @@ class NodeProcess:
         started = time.monotonic()
         self.process.send_signal(number)
         return self.wait(), (time.monotonic() - started) / slowness()
+
+    def signal_again(self, number: int) -> None:
+        """Send the signal to the whole process group, as a terminal does, if it is still there."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
 
     def wait_for_signal_handlers(self) -> None:
         """Wait until the process no longer dies of SIGTERM, as each does that has just begun."""
@@ -385,6 +392,35 @@ class Camera:
 def slowness() -> float:
     """Return how much longer work takes on this machine now, by its load; 1 where it is idle."""
     return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
+def shared_memory_of(pid: int) -> set[str]:
+    """Return the files in /dev/shm that Fast DDS has made for a process: it holds their locks.
+
+    Ports are left out: after one process, another takes the number and the file.
+    """
+    locks = {path for path in _open_files(pid) if path.endswith('_el') and '_port' not in path}
+    return locks | {path[: -len('_el')] for path in locks}
+
+
+def shared_memory_left(files: set[str]) -> set[str]:
+    """Return those of the files that are still there and that no process uses."""
+    processes = [int(path.name) for path in Path('/proc').iterdir() if path.name.isdigit()]
+    used = {path for pid in processes for path in _open_files(pid)}
+    return {path for path in files if Path(path).exists()} - used
+
+
+def _open_files(pid: int) -> set[str]:
+    """Return the files in /dev/shm that a process has open or mapped."""
+    process = Path(f'/proc/{pid}')
+    found = set()
+    with suppress(OSError):
+        lines = (process / 'maps').read_text('utf-8', 'replace').splitlines()
+        found = {line.split(maxsplit=5)[5] for line in lines if '/dev/shm/' in line}
+        for descriptor in (process / 'fd').iterdir():
+            with suppress(OSError):
+                found.add(os.readlink(descriptor))
+    return {path for path in found if path.startswith('/dev/shm/')}
 
 
 def signal_mask(process: Path, kind: str) -> int:

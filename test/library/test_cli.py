@@ -220,6 +220,7 @@ def test_unreadable_files_in_a_folder_are_skipped_and_told(photos: Path) -> None
     assert files_in(photos / 'instance_seg_output') == ['astronaut.png', 'coffee.jpg']
 
 
+@pytest.mark.slow
 def test_the_settings_reach_the_segmenter(photos: Path) -> None:
     def count(*arguments: str) -> int:
         done = run(photos, 'image', 'astronaut.png', '--overwrite', *arguments)
@@ -247,6 +248,7 @@ def test_the_settings_reach_the_segmenter(photos: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_refiner_and_its_settings_reach_the_segmenter(photos: Path) -> None:
     tiny = pytest.importorskip('tiny_refiners')
     tiny.counting(photos / 'counting.onnx', 0.25)  # each pass adds that much, everywhere
@@ -289,6 +291,7 @@ def test_a_video_keeps_its_frame_rate_and_length(video: Path) -> None:
     assert table[1].split()[2] == str(len({row['image_id'] for row in rows}))
 
 
+@pytest.mark.slow
 def test_parallel_nets_change_nothing_in_the_results(video: Path) -> None:
     one, two = (video.parent / name for name in ('one.json', 'two.json'))
     assert run(video.parent, 'video', video.name, *LOW, '--json', one).returncode == 0
@@ -310,6 +313,7 @@ def unfinished(output: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.slow
 def test_an_interrupted_video_can_be_played(tmp_path: Path, number: signal.Signals) -> None:
     write_video(tmp_path / 'long.mp4', 1500)
     output = tmp_path / 'instance_seg_output' / 'long.mp4'
@@ -334,6 +338,7 @@ def test_an_interrupted_video_can_be_played(tmp_path: Path, number: signal.Signa
     assert isinstance(json.loads((tmp_path / 'r.json').read_text()), list)
 
 
+@pytest.mark.slow
 def test_the_video_of_a_camera_plays_as_fast_as_things_happened(video: Path) -> None:
     # A file in place of the camera: OpenCV opens numbers, devices, URLs and paths alike.
     done = run(video.parent, 'camera', video, '--max-frames', '10')

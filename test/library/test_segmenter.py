@@ -454,6 +454,7 @@ def run_python(code: str, *arguments: str) -> str:
 
 @pytest.mark.parametrize('low_memory', [False, True])
 @pytest.mark.parametrize('parallel_nets', [1, 2])
+@pytest.mark.slow
 def test_threads_that_share_a_segmenter_get_correct_results(
     small_model: Path, parallel_nets: int, low_memory: bool
 ) -> None:
@@ -526,6 +527,7 @@ print(re.search(r'VmRSS:\\s+(\\d+)', open('/proc/self/status').read())[1])
 
 class TestStream:
     @pytest.mark.parametrize('parallel_nets', [1, 2])
+    @pytest.mark.slow
     def test_every_image_with_its_result_in_order(
         self, small_model: Path, parallel_nets: int
     ) -> None:

@@ -43,8 +43,10 @@ def test_it_tells_all_about_model_and_camera(camera: Camera, photo: np.ndarray) 
     assert (model.level, model.message) == (OK, 'active')
     assert model.hardware_id == 'person_mask_rcnn'
     values = figures(model)
-    assert (values['model'], values['refiner'], values['state'], values['enabled']) == (
+    names = 'model', 'engine', 'refiner', 'state', 'enabled'
+    assert tuple(values[name] for name in names) == (
         'person_mask_rcnn',
+        'opencv',
         'gan',
         'active',
         'True',

@@ -63,6 +63,21 @@ def test_every_output_has_the_header_of_the_image(camera: Camera, photo: np.ndar
     assert all(header == image.header for header in headers)
 
 
+def test_a_stamp_before_1970_is_a_stamp_like_any_other(
+    connect: Callable[..., Camera], photo: np.ndarray
+) -> None:
+    camera = connect('before_1970', refiner='none')
+    camera.subscribe('detections')
+    image = camera.image(photo)
+    image.header.stamp.sec = -1_000_000
+    camera.ask(image)
+    status = camera.diagnostics_until(
+        'image', lambda status: figures(status)['frames_processed'] != '0', 'the frame'
+    )
+    assert figures(status)['frames_failed'] == '0'
+    assert 'ERROR' not in camera.process.output
+
+
 def test_the_node_answers_what_the_library_finds_in_source_pixels(
     camera: Camera, photo: np.ndarray
 ) -> None:

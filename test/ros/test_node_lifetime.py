@@ -10,18 +10,20 @@ import cv2
 import numpy as np
 import pytest
 from ament_index_python.packages import get_package_share_directory
-from ros_harness import Camera, NodeProcess
+from ros_harness import Camera, NodeProcess, shared_memory_left, shared_memory_of
 
 from instance_seg_ros.srv import Segment
 
 CONFIG = Path(get_package_share_directory('instance_seg_ros'), 'config', 'seg.yaml')
-SIGNALS = pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+SIGNALS = pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 EVERYTHING = ('detections', 'instance_masks', 'debug_image', 'label_image')
 
 
 def assert_ends_cleanly(process: NodeProcess, number: int) -> None:
+    files = shared_memory_of(process.process.pid)
     code, seconds = process.stop_timed(number)
     assert code == 0, process.output
+    assert not shared_memory_left(files)
     assert seconds < 2.0
     assert 'Traceback' not in process.output
     assert 'rror' not in process.output
@@ -102,11 +104,15 @@ def test_a_signal_ends_the_starting_node(
     assert_ends_cleanly(process, number)
 
 
-def test_two_signals_end_it_as_well(connect: Callable[..., Camera]) -> None:
+@pytest.mark.parametrize('pause', [0.0, 0.1, 0.175, 0.25])
+def test_more_signals_than_one_end_it_as_well(pause: float, connect: Callable[..., Camera]) -> None:
     # Ctrl-C reaches the node from the terminal and once more from `ros2 launch`.
-    camera = connect('twice')
-    camera.process.process.send_signal(signal.SIGINT)
-    assert_ends_cleanly(camera.process, signal.SIGINT)
+    process = connect('twice').process
+    process.signal_again(signal.SIGINT)
+    time.sleep(pause)
+    process.signal_again(signal.SIGINT)
+    assert process.wait() == 0, process.output
+    assert 'Traceback' not in process.output
 
 
 def test_the_config_file_starts_the_node(start_node: Callable[..., NodeProcess]) -> None:

@@ -40,7 +40,7 @@ class TestDescriptions:
         assert len(names) == 80 and names[89] == 'toothbrush'  # numbered with gaps, up to 90
         assert labels.threshold == pytest.approx(0.4)
         (info,) = camera.received['vision_info']
-        assert info.method == 'Mask R-CNN model'
+        assert info.method == 'Mask R-CNN model in opencv'
         assert info.database_location == '/described/instance_seg/label_info'
 
     def test_class_ids_are_those_of_label_info(self, camera: Camera, photo: np.ndarray) -> None:
