@@ -9,9 +9,11 @@ Batch norms are folded into the convolutions. The seams are those of the publish
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from training.everyday.network import (
@@ -21,9 +23,11 @@ from training.everyday.network import (
     MASK_SIZE,
     Block,
     Convolution,
+    EverydayConfig,
     EverydayNetwork,
 )
 from training.graph.network import BOX_VARIANCES, DETECTIONS, MASKS, PROPOSALS, Node, Tensor, Weight
+from training.graph.tensorflow_files import read_floats
 
 _NO_CLASS = -30.0  # logit of a number without a class
 
@@ -34,6 +38,7 @@ class _Graph:
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.arrays: dict[str, NDArray[np.float32]] = {}
+        self.layers: dict[str, Any] = {}
 
     def add(self, name: str, op: str, *inputs: str, **rest: Any) -> str:
         self.nodes.append(Node(name, op, inputs, **rest))
@@ -54,6 +59,7 @@ class _Graph:
         """
         kernel, bias = (value.detach().float().numpy() for value in layer.folded())
         weights = weights or name
+        self.layers[weights] = layer
         kernel = kernel.transpose(2, 3, 0, 1) if layer.depthwise else kernel.transpose(2, 3, 1, 0)
         shared = {
             'data_format': 'NHWC',
@@ -100,12 +106,51 @@ def describe(
             "background".
     """
     g = _Graph()
+    _describe(g, network, class_ids, logit_changes)
+    return g.nodes, g.arrays
+
+
+def _describe(
+    g: _Graph,
+    network: EverydayNetwork,
+    class_ids: Sequence[int],
+    logit_changes: Mapping[int, float],
+) -> None:
     features = _backbone(g, network)
     _proposals(g, network, features)
     numbers = max(class_ids) + 1
     _box_stage(g, network, features, class_ids, numbers, logit_changes)
     _mask_stage(g, network, features, numbers)
-    return g.nodes, g.arrays
+
+
+def read_network(weights: Path, config: EverydayConfig) -> EverydayNetwork:
+    """Return the network of a frozen graph, with a class for each of the graph's numbers.
+
+    Its norms are part of its kernels and biases, for good: training on changes those.
+
+    Raises:
+        ValueError: the file is no frozen graph, or of another network.
+        OSError: the file cannot be read.
+    """
+    network = EverydayNetwork(config)
+    for layer in network.modules():
+        if isinstance(layer, Convolution):
+            layer.absorb_norm()
+    described = _Graph()
+    _describe(described, network, range(config.num_classes), {})
+    stored = read_floats(weights)
+    for name, layer in described.layers.items():
+        for part, parameter in (('weights', layer.weight), ('biases', layer.bias)):
+            values = torch.from_numpy(np.array(stored.get(f'{name}/{part}', np.zeros(0))))
+            if values.dim() == 4:
+                values = values.permute(2, 3, 0, 1) if layer.depthwise else values.permute(3, 2, 0, 1)
+            elif part == 'weights':
+                values = values.T
+            if values.shape != parameter.shape:
+                raise ValueError(f'{weights}: is of another network: {name}/{part}')
+            with torch.no_grad():
+                parameter.copy_(values)
+    return network.eval()
 
 
 def _backbone(g: _Graph, network: EverydayNetwork) -> str:
@@ -228,6 +273,7 @@ def _box_stage(
     x = g.add('Boxes/flatten', 'Flatten', x)
     kernel, bias = _class_arrays(network, class_ids, numbers, logit_changes)
     scores = g.matrix('Boxes/classes', x, kernel, bias)
+    g.layers |= {'Boxes/classes': network.classes, 'Boxes/encodings': network.boxes}
     boxes = g.matrix(
         'Boxes/encodings',
         x,
@@ -306,6 +352,7 @@ def _mask_stage(g: _Graph, network: EverydayNetwork, features: str, numbers: int
     ones = Convolution(1, numbers, relu=False, norm='none').requires_grad_(False)
     ones.weight.fill_(1.0)
     x = g.convolution('Masks/each', ones, x)
+    del g.layers['Masks/each']  # it is no part of what is trained
     perm = {'Masks/transpose/perm': (0, 3, 1, 2)}
     x = g.add('Masks/transpose', 'Transpose', x, constants=perm)
     g.add(MASKS, 'Sigmoid', x)

@@ -141,6 +141,14 @@ class Convolution(nn.Module):
         return self.weight if self.scale is None else self.weight * self.scale, self.bias
 
 
+    @torch.no_grad()
+    def absorb_norm(self) -> None:
+        """Make the norm part of kernel and bias."""
+        weight, bias = self.folded()
+        self.weight, self.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
+        self.norm = self.scale = None
+
+
 class Block(nn.Module):
     """Inverted residual of EfficientNet-Lite."""
 

@@ -108,18 +108,37 @@ def read_arrays(config: NetworkConfig, weights: Path) -> dict[str, np.ndarray]:
         OSError: the file cannot be read.
 
     """
-    graph = graph_pb2.GraphDef()
-    try:
-        graph.ParseFromString(weights.read_bytes())
-    except DecodeError:
-        raise ValueError(f'{weights}: is no frozen graph (.pb)') from None
-    constants = {n.name: n.attr['value'].tensor for n in graph.node if n.op == 'Const'}
+    constants = _constants(weights)
     wanted = weights_of(describe(config)).values()
     arrays = {w.name: _array(constants[w.name]) for w in wanted if w.name in constants}
     try:
         return {w.name: _checked(w, arrays) for w in wanted}
     except ValueError as error:
         raise ValueError(f'{weights}: is of another network: {error}') from None
+
+
+def read_floats(weights: Path) -> dict[str, np.ndarray]:
+    """Read every float32 array of a frozen graph, by name.
+
+    Raises:
+        ValueError: the file is no frozen graph.
+        OSError: the file cannot be read.
+    """
+    constants = _constants(weights)
+    return {
+        name: _array(tensor)
+        for name, tensor in constants.items()
+        if tensor.dtype == types_pb2.DT_FLOAT
+    }
+
+
+def _constants(weights: Path) -> dict[str, tensor_pb2.TensorProto]:
+    graph = graph_pb2.GraphDef()
+    try:
+        graph.ParseFromString(weights.read_bytes())
+    except DecodeError:
+        raise ValueError(f'{weights}: is no frozen graph (.pb)') from None
+    return {n.name: n.attr['value'].tensor for n in graph.node if n.op == 'Const'}
 
 
 def write_atomically(path: Path, payload: bytes) -> None:
