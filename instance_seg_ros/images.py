@@ -93,7 +93,8 @@ def decode_image(
 def _content(path: Path) -> bytes:
     about = path.stat()
     if not stat.S_ISREG(about.st_mode):  # opening a FIFO would wait for its writer
-        raise ImageError('is no regular file. Expected an image file')
+        kind = 'Is a directory' if stat.S_ISDIR(about.st_mode) else 'is no regular file'
+        raise ImageError(f'{kind}. Expected an image file')
     if about.st_size > LARGEST_FILE:
         raise ImageError(
             f'has {about.st_size // 1_000_000} MB: at most {LARGEST_FILE // 1_000_000} MB are read'

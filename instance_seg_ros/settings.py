@@ -103,9 +103,8 @@ class ModelSettings:
     )
     low_memory: bool = setting(
         False,
-        'Less memory for more time: OpenCV without Winograd convolutions (200 MB less with the '
-        'COCO model, for half more time), onnxruntime without buffers that it keeps (60 MB, a '
-        'tenth)',
+        'Less memory for more time: OpenCV without Winograd convolutions (COCO model: 200 MB less, '
+        'half more time), onnxruntime without buffers that it keeps (60 MB less, a tenth more)',
         Group.SPEED,
         applies=Applies.AT_CONFIGURE,
     )

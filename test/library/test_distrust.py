@@ -60,10 +60,10 @@ def test_text_files_may_come_from_any_editor(own: Path, end: str, mark: str) -> 
 @pytest.mark.parametrize(
     ('content', 'told'),
     [
-        (b'\xff\xfen\0o\0d\0e\0', 'is not a UTF-8 text file'),
+        (b'\xff\xfen\0o\0d\0e\0', 'not a UTF-8 text file|cannot be read as text'),
         (bytes(20_000_000), 'has 20000000 bytes, at most'),
-        (None, 'No such file|missing'),
-        ('folder', 'is no regular file|missing'),
+        (None, '[Nn]o such file'),
+        ('folder', 'Is a directory'),
     ],
 )
 def test_what_is_no_text_file_is_named(own: Path, role: str, content: object, told: str) -> None:
@@ -129,10 +129,7 @@ BOMB = 'a: &a [x, x]\n' + ''.join(
         ('name: CI\non: push\njobs: {}\n', 'unknown keys'),
         ('1: a\nfoo: b\n', 'unknown keys'),
         (MANIFEST + 'card: 2001-99-99\n', 'is not YAML'),
-        (
-            MANIFEST.replace('size_multiple: 16', 'size_multiple: 4000000000'),
-            'above 0 and at most 512',
-        ),
+        (MANIFEST.replace('size_multiple: 16', 'size_multiple: 4000000000'), 'at most 512'),
         (MANIFEST.replace('size_multiple: 16', f'size_multiple: {"9" * 9000}'), 'not YAML'),
         (MANIFEST.replace('size_multiple: 16', f'size_multiple: 0x{"f" * 9000}'), 'size_multiple'),
         (MANIFEST.replace('proposals: 16', 'proposals: 1:1:1:1:1:1:1:1:1'), 'proposals is'),
