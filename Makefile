@@ -3,6 +3,7 @@
 # In a ROS 2 workspace an ordinary `colcon build` needs none of this.
 
 PYTHON ?= python3
+JOBS ?= 2
 # Of which PyPI has wheels: kilted or jazzy. Where ROS 2 is installed and sourced, that is used.
 ROS ?= kilted
 SUFFIX := $(if $(filter kilted,$(ROS)),,-$(ROS))
@@ -11,14 +12,16 @@ export VENV := $(abspath $(or $(VENV),.venv$(SUFFIX)))
 export WORKSPACE := $(abspath $(or $(WORKSPACE),.ros$(SUFFIX)))
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare demo test test-rclpy lint bench clean
+.PHONY: help prepare demo test test-quick test-rclpy lint generate bench clean
 
 help:
 	@echo 'make demo    sample photos through the ROS 2 node; the results are in demo_output/'
 	@echo 'make test    all tests; TESTS=test/library for some of them'
+	@echo 'make test-quick  the tests that need neither a full-size network nor a node'
 	@echo 'make test-rclpy RCLPY_RELEASE=...'
 	@echo '             the ROS tests with newer releases of rclpy; without the folder it says which'
-	@echo 'make lint    ruff, mypy, and no private attributes of other packages'
+	@echo 'make lint    ruff, mypy, the linters of colcon test, no private attributes of other packages'
+	@echo 'make generate    what follows from the settings: config/seg.yaml, tables, types'
 	@echo 'make bench   the library and the node beside the naive script; BENCH="--repeats 3" for less'
 	@echo 'make clean   remove all that was made here'
 	@echo 'PYTHON=python3.12 chooses the interpreter, ROS=jazzy the distribution in place of kilted.'
@@ -29,8 +32,14 @@ prepare:
 demo: prepare
 	@tools/run python demo/run_demo.py --output demo_output
 
+# Two processes at a time; each takes whole files, so that a node or a network of a file is started once,
+# and has a ROS domain of its own. JOBS=0 runs all in one process.
 test: prepare
-	@tools/run pytest $(TESTS)
+	@tools/run pytest --numprocesses $(JOBS) --dist loadfile $(TESTS)
+
+# What needs neither a full-size network nor a node: less than a minute.
+test-quick: prepare
+	@tools/run pytest --numprocesses $(JOBS) --dist loadfile -m 'not slow' $(TESTS)
 
 test-rclpy: prepare
 	@tools/run python tools/rclpy_releases.py --repository "$(RCLPY_RELEASE)" $(RELEASES)
@@ -39,8 +48,12 @@ lint:
 	@$(PYTHON) tools/prepare.py --ros $(ROS) --venv $(VENV)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check --quiet .
+	@$(VENV)/bin/python tools/ament_lint.py
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/python tools/private_attributes.py instance_seg_ros
+
+generate:
+	@$(PYTHON) tools/generate.py
 
 bench: prepare
 	@$(VENV)/bin/pip install --quiet -r benchmarks/requirements.txt

@@ -8,37 +8,76 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
 NAME = 'instance_seg_ros'
+URL = 'https://github.com/instance-seg-ros/instance_seg_ros'
+PAGES = f'{URL}/blob/main'
+FILES = 'https://raw.githubusercontent.com/instance-seg-ros/instance_seg_ros/main'
+# What is installed beside the code, below share/instance_seg_ros; CMakeLists.txt does the same.
+SHARED = ['.', 'models', 'demo', 'demo/photos']
 
 
-def version() -> str:
-    """Return the version that package.xml states, which is the one place to change it."""
-    found = re.search(r'<version>(.+?)</version>', (HERE / 'package.xml').read_text('utf-8'))
+def from_package_xml(pattern: str) -> re.Match[str]:
+    """Return what matches in package.xml, the one place that states the version and the author."""
+    found = re.search(pattern, (HERE / 'package.xml').read_text('utf-8'))
     if found is None:
-        raise RuntimeError('package.xml has no <version>')
-    return found.group(1)
+        raise RuntimeError(f'package.xml: nothing matches {pattern}')
+    return found
 
 
 def long_description() -> str:
-    readme = HERE / 'README.md'
-    return readme.read_text('utf-8') if readme.is_file() else ''
+    """Return README.md with absolute links: its pages and pictures are not part of the package."""
+    text = (HERE / 'README.md').read_text('utf-8')
+    text = re.sub(r'(!\[[^\]]*\]\()(?!https?:)', rf'\g<1>{FILES}/', text)
+    return re.sub(r'(?<!!)(\[[^\]]*\]\()(?!https?:|#)', rf'\g<1>{PAGES}/', text)
 
 
-def model_files() -> list[str]:
-    """Return the model files, relative to this folder, as data_files wants them."""
+def shared_files(folder: str) -> list[str]:
+    """Return the files of a folder, relative to this one, as data_files wants them."""
+    if folder == '.':
+        return ['package.xml']
+    suffixes = ('.jpg', '.md') if folder.startswith('demo') else None
     return sorted(
-        str(path.relative_to(HERE)) for path in (HERE / 'models').glob('*') if path.is_file()
+        str(path.relative_to(HERE))
+        for path in (HERE / folder).glob('*')
+        if path.is_file() and (suffixes is None or path.suffix in suffixes)
     )
 
 
+author = from_package_xml(r'<author email="(.+?)">(.+?)</author>')
 setup(
     name=NAME,
-    version=version(),
+    version=from_package_xml(r'<version>(.+?)</version>').group(1),
     description='Instance segmentation with Mask R-CNN for ROS 2, on OpenCV alone',
     long_description=long_description(),
     long_description_content_type='text/markdown',
+    author=author.group(2),
+    author_email=author.group(1),
+    url=URL,
+    project_urls={
+        'Source': URL,
+        'Documentation': f'{PAGES}/docs',
+        'Changes': f'{PAGES}/CHANGELOG.rst',
+        'Issues': f'{URL}/issues',
+    },
     license='MIT',
+    license_files=['LICENSE'],
+    keywords='instance-segmentation mask-rcnn opencv robotics ros2',
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'Operating System :: OS Independent',
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
+        'Programming Language :: Python :: 3.14',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+        'Typing :: Typed',
+    ],
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    data_files=[(f'share/{NAME}/models', model_files())],
+    package_data={NAME: ['py.typed']},
+    data_files=[(f'share/{NAME}/{folder}', shared_files(folder)) for folder in SHARED],
     python_requires='>=3.10',
     install_requires=[
         'numpy>=1.24,<3',  # arrays
@@ -51,6 +90,8 @@ setup(
         'PyYAML>=5.4,<7',  # manifests
         'tqdm>=4.60,<5',  # progress bars
     ],
+    # pip install 'instance_seg_ros[tracking]'
+    extras_require={'tracking': ['norfair>=2.2,<3']},  # BSD-3, runs with NumPy 1 and 2
     entry_points={'console_scripts': [f'instance-seg = {NAME}.cli:main']},
     zip_safe=False,
 )

@@ -51,7 +51,6 @@ def methods(
         model: of the refiner; None leaves it out.
         sides: in pixels, that the crops of grabCut and DenseCRF are scaled to.
         threads: of the refiner.
-
     """
     found: dict[str, Method] = {
         PLAIN: _bilinear,

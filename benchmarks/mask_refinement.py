@@ -29,7 +29,6 @@ import this_machine
 from library import FullSizeModel, Run, photo
 from mask_methods import PLAIN, Method, methods
 from people import people
-from pycocotools import mask as coco_mask
 from timing import Spread, measure
 
 from instance_seg_ros import ModelError, Segmenter
@@ -42,14 +41,13 @@ sys.path.append(str(Path(__file__).parents[1]))  # for the trainer
 from mask_sheet import write_sheet  # noqa: E402
 
 from training.detector.dataset import DatasetError, Photo, hold_out  # noqa: E402
-from training.refiner.crops import load_all_classes, read_detected, usable  # noqa: E402
-from training.refiner.evaluate import HARM, Case, cases  # noqa: E402
+from training.refiner.crops import load_all_classes  # noqa: E402
+from training.refiner.evaluate import HARM, Case, cases, detected_cases  # noqa: E402
 from training.refiner.metrics import Scores, compare  # noqa: E402
 from training.refiner.simulate import ALL_FAMILIES, FAMILIES, UNSEEN_FAMILIES  # noqa: E402
 
 WORST = 10  # instances on a sheet of their own
 DETECTOR = 'real detector'
-SAME_OBJECT = 0.5  # intersection over union of the boxes
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def _run(options: argparse.Namespace) -> int:
     measured: list[Measured] = []
     sources = {family: cases(photos, family, options.most) for family in options.families}
     if options.coarse:
-        sources[DETECTOR] = _detected_cases(photos, options.coarse)
+        sources[DETECTOR] = detected_cases(photos, options.coarse)
     for family, of_source in sources.items():
         of_family = [_measured(case, family, tools) for case in of_source]
         if not of_family:
@@ -192,27 +190,6 @@ def _modulus(text: str) -> tuple[int, int]:
     if not (colon and modulus.isdecimal() and remainder.isdecimal() and int(modulus)):
         raise argparse.ArgumentTypeError(f'{text!r}: expected N:K, such as 8:5')
     return int(modulus), int(remainder)
-
-
-def _detected_cases(photos: Iterable[Photo], path: Path) -> Iterable[Case]:
-    """Yield the detections that lie on an object whose mask is known."""
-    found = read_detected(path)
-    for source in photos:
-        objects = [a for a in source.annotations if not a.ignore and a.rle and usable(a)]
-        detected = found.get(source.path.name, [])
-        if not objects or not detected:
-            continue
-        overlaps = coco_mask.iou(
-            _xywh([box for box, _ in detected]), _xywh([a.box for a in objects]), [0] * len(objects)
-        )
-        for (box, coarse), row in zip(detected, overlaps, strict=True):
-            if row.max() >= SAME_OBJECT:
-                truth = coco_mask.decode(objects[int(row.argmax())].rle)
-                yield Case(source.read(), truth, box, coarse, source.image_id)
-
-
-def _xywh(boxes: Sequence[np.ndarray]) -> np.ndarray:
-    return np.array([[*box[:2], *(box[2:] - box[:2])] for box in boxes], np.float64)
 
 
 def _measured(case: Case, family: str, tools: Mapping[str, Method]) -> Measured:

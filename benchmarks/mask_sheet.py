@@ -25,7 +25,6 @@ def write_sheet(path: Path, rows: Sequence[tuple[Case, str, Mapping[str, Picture
     Args:
         path: of the image file.
         rows: case, what to call it, and masks by method, uint8 (H, W) of the photo, 0 or 1.
-
     """
     sheet = np.concatenate([_row(*row) for row in rows])
     path.write_bytes(cv2.imencode(path.suffix, sheet)[1].tobytes())

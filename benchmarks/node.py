@@ -141,7 +141,6 @@ class Client:
 
         Returns:
             Milliseconds until each arrived, by topic; None where one was lost.
-
         """
         number, sent = self.send(image)
         while self.complete(number) is None:
@@ -318,7 +317,6 @@ def measure_node(
         seconds: so long they are sent.
         repeats: of the measurement one by one.
         count: instances that about survive.
-
     """
     with tempfile.TemporaryDirectory() as folder:
         model = FullSizeModel(Path(folder))

@@ -30,6 +30,26 @@ def library_line(record: Record) -> str:
     )
 
 
+def engine_line(record: Record) -> str:
+    """Return one record of the engines as a line for a terminal."""
+    time, ratio = record['milliseconds'], record['times_as_fast']
+    return (
+        f'{record["width"]:5}x{record["height"]:<5} {record["threads"]} threads  '
+        f'{record["model"]:18} {record["engine"]:34} {record["instances"]:3} instances '
+        f'{time["median"]:9.1f} ms  {ratio["median"]:6.2f} x as fast '
+        f'({ratio["low"]:.2f}-{ratio["high"]:.2f})'
+    )
+
+
+def engine_start_line(record: Record) -> str:
+    """Return how an engine starts as a line for a terminal."""
+    return (
+        f'{record["model"]:18} {record["engine"]:12} loads in {record["first_s"]:.2f} s at first, '
+        f'{record["later_s"]:.2f} s then; {record["memory_mb"]:.0f} MB, peak '
+        f'{record["peak_mb"]:.0f} MB'
+    )
+
+
 def startup_line(record: Record) -> str:
     """Return how long a new process takes until it segments as a line for a terminal."""
     steps = ', '.join(f'{step} {_seconds(spread)}' for step, spread in record['seconds'].items())
@@ -74,7 +94,6 @@ def write_into(document: Path, results: Record) -> None:
 
     Raises:
         ValueError: the document lacks the marks.
-
     """
     before, begin, rest = document.read_text().partition(_BEGIN)
     _, end, after = rest.partition(_END)
@@ -94,6 +113,8 @@ def _report(results: Record, images: Path, link: str) -> str:
         ]
     if results.get('library'):
         parts += _library_part(results, images, link)
+    if results.get('engines'):
+        parts += _engines_part(results)
     if results.get('stages'):
         parts += _stages_part(results['stages'])
     if results.get('node'):
@@ -118,6 +139,40 @@ def _library_part(results: Record, images: Path, link: str) -> list[str]:
         heading = f'### {threads} thread{"s" * (threads > 1)}'
         parts += [heading, f'![]({link}{name})', _tables(chosen)]
     return parts
+
+
+def _engines_part(results: Record) -> list[str]:
+    starts = [
+        [
+            record['model'],
+            record['engine'],
+            f'{record["first_s"]:.2f} s',
+            f'{record["later_s"]:.2f} s',
+            f'{record["memory_mb"]:.0f} MB',
+            f'{record["peak_mb"]:.0f} MB',
+        ]
+        for record in results['engine_starts']
+    ]
+    records = results['engines']
+    sizes = _sizes(records)
+    rows: dict[tuple[Any, ...], list[str]] = {}
+    for record in records:
+        time, ratio = record['milliseconds']['median'], record['times_as_fast']
+        key = record['model'], record['threads'], record['engine']
+        rows.setdefault(key, []).append(
+            f'{time:.0f} ms, {ratio["median"]:.2f}x ({ratio["low"]:.2f}-{ratio["high"]:.2f})'
+        )
+    return [
+        '## Engines',
+        'From end to end, 10 instances, no refiner; the engines take turns in one process.',
+        _table(
+            ['model', 'threads', 'engine', *(f'{width}x{height}' for width, height in sizes)],
+            [[*map(str, key), *cells] for key, cells in rows.items()],
+        ),
+        'A new process, one thread, 800x600: the time to load at first, when onnxruntime has its '
+        'parts converted, and then; the memory of model and engine after four images.',
+        _table(['model', 'engine', 'first load', 'later', 'memory', 'peak'], starts),
+    ]
 
 
 def _tables(records: Sequence[Record]) -> str:

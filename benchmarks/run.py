@@ -11,10 +11,11 @@ from typing import Any
 import cv2
 import report
 import this_machine
+from engines import measure_engine_starts, measure_engines
 from library import measure_library, same_detections
 from startup import measure_startup
 
-PARTS = ['startup', 'library', 'stages', 'node', 'growth']
+PARTS = ['startup', 'library', 'engines', 'stages', 'node', 'growth']
 
 
 def main() -> None:
@@ -89,6 +90,13 @@ def _measure(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
         ):
             results['library'].append(record)
             print(report.library_line(record), flush=True)
+    if 'engines' in arguments.parts:
+        results.update({'engine_starts': measure_engine_starts(arguments.repeats), 'engines': []})
+        for record in results['engine_starts']:
+            print(report.engine_start_line(record), flush=True)
+        for record in measure_engines(arguments.sizes, arguments.threads, arguments.repeats):
+            results['engines'].append(record)
+            print(report.engine_line(record), flush=True)
     if 'stages' in arguments.parts:
         from stages import measure_stages  # needs ROS's messages
 

@@ -40,7 +40,6 @@ def measure(contenders: Mapping[str, Contender], repeats: int) -> dict[str, NDAr
 
     Returns:
         Milliseconds by name, float64 (repeats,); those of one position were taken side by side.
-
     """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(repeats):

@@ -12,8 +12,7 @@ PAPER, INK = (255, 255, 255), (40, 40, 40)
 
 
 def contact_sheet(pictures: dict[str, np.ndarray]) -> np.ndarray:
-    """
-    Lay out pictures in a grid.
+    """Lay out pictures in a grid.
 
     Args:
         pictures: by title; uint8 (height, width, 3) BGR of any sizes.

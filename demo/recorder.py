@@ -79,8 +79,7 @@ class Recorder(Node):
 
 
 def record(names: set[str], timeout: float) -> dict[str, Record]:
-    """
-    Wait until there is an answer to every photo.
+    """Wait until there is an answer to every photo.
 
     Raises:
         TimeoutError: if some are missing; the text names them.

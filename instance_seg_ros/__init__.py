@@ -6,8 +6,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__version__ = '0.1.0'
-
 # Imported when first used: neither ROS's message code nor --help needs OpenCV.
 _EXPORTS = {
     'ImageError': 'errors',
@@ -16,12 +14,16 @@ _EXPORTS = {
     'Segmenter': 'segmenter',
     'draw_instances': 'drawing',
     'find_model': 'models',
+    'load_model': 'functions',
+    'run_instance_segmentation': 'functions',
 }
 __all__ = sorted(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its module."""
+    if name == '__version__':
+        return importlib.import_module(f'{__name__}.installed').version()
     if name not in _EXPORTS:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     return getattr(importlib.import_module(f'{__name__}.{_EXPORTS[name]}'), name)

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Instances drawn into their image: overlay, outline, box and label."""
+"""Instances drawn into their image: overlay, outline, box and caption."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.caption_layout import Rectangle, place_captions
 from instance_seg_ros.errors import ImageError
+from instance_seg_ros.images import check_image
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.label_layout import Rectangle, place_labels
 
 Colour = tuple[int, int, int]
 
-# BGR. The colours of Okabe and Ito (2008) and four of Paul Tol's muted scheme, made for all kinds
-# of colour vision. Their order is that in which each differs most from the next three for readers
-# with normal, red-, green- and blue-blind vision alike.
+# BGR. The colours of Okabe and Ito (2008) and four of Paul Tol's muted scheme, which suit all kinds
+# of colour vision. In this order each colour differs most from the next three, for readers with
+# normal, red-, green- and blue-blind vision.
 PALETTE: tuple[Colour, ...] = (
     (233, 180, 86),
     (0, 159, 230),
@@ -49,7 +50,7 @@ def draw_instances(
     """Draw every instance: coloured overlay, outline, box, class name and confidence.
 
     The colour follows from the position among the instances. Smaller instances lie on top of
-    larger ones, the labels on top of all.
+    larger ones, the captions on top of all.
 
     Args:
         frame: uint8 (H, W, 3), BGR; stays as it is.
@@ -64,20 +65,19 @@ def draw_instances(
     Raises:
         ImageError: the frame is not such an image, or not of the size that was segmented.
         ValueError: alpha is out of range.
-
     """
-    _check_frame(frame)
+    check_image(frame, 'frame')
     if not 0 <= alpha <= 1:
         raise ValueError(f'alpha is {alpha!r}: expected a number from 0 to 1')
     canvas = frame.copy()
     drawings = _drawings(frame, instances)
     style = _Style.of_image(*frame.shape[:2])
-    # Small things on top: a large instance would hide those in front of it.
+    # Small instances on top: a large one would hide those in front of it.
     by_size = sorted(drawings, key=lambda drawing: drawing.area, reverse=True)
     _fill(canvas, frame, by_size, alpha)
     for drawing in by_size:
         _draw_lines(canvas, drawing, style)
-    _draw_labels(canvas, drawings, style)
+    _draw_captions(canvas, drawings, style)
     return canvas
 
 
@@ -88,7 +88,7 @@ class _Drawing:
     Attributes:
         box: first and last pixel, x1, y1, x2, y2.
         contours: of the mask, as cv2.findContours gives them; empty without a mask.
-        name, score: of the label.
+        name, score: of the caption.
         colour: of this instance.
         contrast: black or white, whatever stands out from the colour.
     """
@@ -127,18 +127,6 @@ class _Style:
         if side < _SMALL_IMAGE:
             return cls(1, _SMALLEST_TEXT)
         return cls(max(2, round(side / 450)), max(_USUAL_TEXT, side / 85))
-
-
-def _check_frame(frame: Any) -> None:
-    if not isinstance(frame, np.ndarray):
-        raise ImageError(
-            f'frame is a {type(frame).__name__}: expected a numpy array uint8 (H, W, 3), BGR'
-        )
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8 or frame.size == 0:
-        raise ImageError(
-            f'frame has the shape {frame.shape} and the type {frame.dtype}: expected '
-            'uint8 (H, W, 3), BGR'
-        )
 
 
 # ---- what to draw
@@ -184,7 +172,7 @@ def _of_mapping(item: Mapping[str, Any], i: int, size: tuple[int, ...]) -> _Draw
 
 
 def _contours(mask: NDArray[np.uint8], x: int, y: int) -> Sequence[NDArray[Any]]:
-    # Outer ones and holes alike: filled by the even-odd rule they give the mask back.
+    # Outer contours and holes: filled together by the even-odd rule, they give the mask.
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
     return contours
 
@@ -235,28 +223,30 @@ def _draw_lines(canvas: NDArray[np.uint8], drawing: _Drawing, style: _Style) -> 
     if not drawing.contours:  # the box is all that shows the instance
         cv2.rectangle(canvas, (x1, y1), (x2, y2), drawing.contrast, style.halo)
     cv2.rectangle(canvas, (x1, y1), (x2, y2), drawing.colour, style.line)
-    # Fewer corners, less than a pixel off: wide lines cost by the corner, five times as much.
+    # Fewer corners, less than a pixel off: the time for wide lines grows with the corners.
     outlines = [cv2.approxPolyDP(contour, 0.8, closed=True) for contour in drawing.contours]
     cv2.drawContours(canvas, outlines, -1, drawing.contrast, style.halo)
     cv2.drawContours(canvas, outlines, -1, drawing.colour, style.line)
 
 
-def _draw_labels(canvas: NDArray[np.uint8], drawings: list[_Drawing], style: _Style) -> None:
+def _draw_captions(canvas: NDArray[np.uint8], drawings: list[_Drawing], style: _Style) -> None:
     height, width = canvas.shape[:2]
-    labels = [
-        _Label.fitting(drawing.name, drawing.score, style.text, width, height)
+    captions = [
+        _Caption.fitting(drawing.name, drawing.score, style.text, width, height)
         for drawing in drawings
     ]
-    places = place_labels(
-        [drawing.box for drawing in drawings], [label.size for label in labels], (height, width)
+    places = place_captions(
+        [drawing.box for drawing in drawings],
+        [caption.size for caption in captions],
+        (height, width),
     )
-    # The best last: where labels cannot but overlap, it stays readable.
-    for drawing, label, (x, y) in reversed(list(zip(drawings, labels, places, strict=True))):
-        label.draw(canvas, x, y, drawing.colour, drawing.contrast)
+    # The best score last: where captions overlap, it stays readable.
+    for drawing, caption, (x, y) in reversed(list(zip(drawings, captions, places, strict=True))):
+        caption.draw(canvas, x, y, drawing.colour, drawing.contrast)
 
 
 @dataclass(frozen=True)
-class _Label:
+class _Caption:
     """A text with the plate that it stands on.
 
     Attributes:
@@ -275,20 +265,20 @@ class _Label:
     baseline: int
 
     @classmethod
-    def fitting(cls, name: str, score: str, cap_height: float, width: int, height: int) -> _Label:
-        """Return the label, smaller and then with less of the name where it would not fit."""
-        label = cls._of_size(f'{name} {score}', cap_height)
-        shrink = min(1.0, width / label.size[0], height / label.size[1])
+    def fitting(cls, name: str, score: str, cap_height: float, width: int, height: int) -> _Caption:
+        """Return the caption, smaller and then with less of the name where it would not fit."""
+        caption = cls._of_size(f'{name} {score}', cap_height)
+        shrink = min(1.0, width / caption.size[0], height / caption.size[1])
         if shrink < 1:
             cap_height = max(_SMALLEST_TEXT, cap_height * shrink * 0.95)
-            label = cls._of_size(f'{name} {score}', cap_height)
-        while label.size[0] > width and name:
+            caption = cls._of_size(f'{name} {score}', cap_height)
+        while caption.size[0] > width and name:
             name = name[:-1].rstrip()
-            label = cls._of_size(f'{name} {score}'.lstrip(), cap_height)
-        return label
+            caption = cls._of_size(f'{name} {score}'.lstrip(), cap_height)
+        return caption
 
     @classmethod
-    def _of_size(cls, text: str, cap_height: float) -> _Label:
+    def _of_size(cls, text: str, cap_height: float) -> _Caption:
         scale = cap_height / _CAP_HEIGHT
         weight = max(1, round(cap_height / 8))
         padding = max(1, round(cap_height / 3))

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""What goes wrong with a model or an image, told in one clear line."""
+"""The errors that a user can do something about. Their messages are one clear line."""
 
 
 class ModelError(RuntimeError):
@@ -8,3 +8,7 @@ class ModelError(RuntimeError):
 
 class ImageError(ValueError):
     """An image cannot be segmented; the message says what it is, what is expected, what to do."""
+
+
+class TrackingError(RuntimeError):
+    """Instances cannot be tracked; the message says what is missing and what to do."""

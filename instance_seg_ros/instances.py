@@ -4,11 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+_PARALLEL = (
+    'scores',
+    'class_ids',
+    'class_names',
+    'rois',
+    'masks',
+    'refined',
+    'coarse',
+    'track_ids',
+)
 
 
 @dataclass
@@ -20,7 +31,8 @@ class Instances:
         scores: float32 (N,), 0 to 1.
         class_ids: int32 (N,), in the model's own numbering.
         class_names: N names.
-        rois: int32 (N, 4), x, y, width, height in whole pixels, inside the image.
+        rois: int32 (N, 4), x, y, width, height in whole pixels, inside the image: as large as the
+            mask, which can reach beyond the box; without masks the pixels that the box touches.
         masks: N arrays uint8 (height, width) of the roi, 0 or 1; None where the mask stage did not
             run.
         refined: bool (N,), whether the refiner in use sharpened the mask. With a learned one it is
@@ -28,10 +40,13 @@ class Instances:
         image_size: (height, width) of the source image.
         coarse: float32 (N, M, M), the mask head's raw probabilities over each box; None without
             masks.
+        track_ids: int64 (N,), ids from 1 on that last from frame to frame; None where nothing
+            tracks the instances.
+        timings: milliseconds of each stage of the frame that these were found in: ``detect``,
+            ``masks`` and ``refine``; empty where they were not measured.
 
     Raises:
         ValueError: the arrays are not parallel.
-
     """
 
     boxes: NDArray[np.float32]
@@ -43,11 +58,13 @@ class Instances:
     refined: NDArray[np.bool_]
     image_size: tuple[int, int]
     coarse: NDArray[np.float32] | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    track_ids: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         """Check that every array has as many rows as there are boxes."""
         count = len(self.boxes)
-        for name in ('scores', 'class_ids', 'class_names', 'rois', 'masks', 'refined', 'coarse'):
+        for name in _PARALLEL:
             value = getattr(self, name)
             if value is not None and len(value) != count:
                 raise ValueError(
@@ -81,7 +98,6 @@ class Instances:
 
         Raises:
             IndexError: a position or the length of a boolean mask does not fit.
-
         """
         if isinstance(index, (int, np.integer)):
             index = [int(index)]
@@ -96,6 +112,8 @@ class Instances:
             self.refined[rows],
             self.image_size,
             None if self.coarse is None else self.coarse[rows],
+            self.timings,
+            None if self.track_ids is None else self.track_ids[rows],
         )
 
     def full_mask(self, i: int) -> NDArray[np.uint8]:
@@ -107,11 +125,31 @@ class Instances:
 
     def label_image(self) -> NDArray[np.uint16]:
         """Return uint16 (H, W): 0 is background, else position + 1; the best score lies on top."""
-        labels = np.zeros(self.image_size, np.uint16)
+        return self._painted(np.arange(1, len(self) + 1, dtype=np.uint16))
+
+    def class_image(self) -> NDArray[np.uint8]:
+        """Return uint8 (H, W): 0 is background, else class id + 1; the best score lies on top.
+
+        Raises:
+            ValueError: a class id is above 254; there are no masks.
+        """
+        if len(self) and self.class_ids.max() > 254:
+            raise ValueError(
+                f'class id {self.class_ids.max()}: expected at most 254, as a class image has one '
+                'byte a pixel'
+            )
+        return self._painted(self.class_ids.astype(np.uint8) + np.uint8(1))
+
+    def confidence_image(self) -> NDArray[np.uint8]:
+        """Return uint8 (H, W): the score in 1/255, 0 for background; the best lies on top."""
+        return self._painted(np.rint(self.scores * 255).astype(np.uint8))
+
+    def _painted(self, values: NDArray[Any]) -> NDArray[Any]:
+        image = np.zeros(self.image_size, values.dtype)
         for i, mask in reversed(list(enumerate(self._masks()))):
             x, y, w, h = self.rois[i]
-            labels[y : y + h, x : x + w][mask > 0] = i + 1
-        return labels
+            image[y : y + h, x : x + w][mask > 0] = values[i]
+        return image
 
     def cutout(self, image: NDArray[np.uint8], i: int) -> NDArray[np.uint8]:
         """Return instance ``i`` without its background.
@@ -125,7 +163,6 @@ class Instances:
 
         Raises:
             ValueError: the image is not of the size that was segmented.
-
         """
         if image.shape != (*self.image_size, 3):
             raise ValueError(
@@ -149,7 +186,6 @@ class Instances:
             One dictionary per instance: ``image_id``, ``category_id``, ``score``, ``bbox``
             (x, y, width, height in pixels) and, where there are masks, ``segmentation``
             (run-lengths over the whole image as pycocotools writes them, as text).
-
         """
         results = []
         for i in range(len(self)):

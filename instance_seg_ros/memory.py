@@ -1,7 +1,8 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-Keeps the process small and quick: glibc keeps freed memory where it is of no use, and returns it
-where it is needed again at once.
+"""Keeps the process small and quick by settings of glibc's allocator.
+
+By default glibc keeps freed memory where it is of no use, and returns it where it is needed again
+at once.
 
 Other C libraries have no such functions, and are left as they are.
 """
@@ -19,8 +20,7 @@ MOST_KEPT = 16 << 20  # bytes
 
 
 def share_freed_memory() -> None:
-    """
-    Let all threads allocate from one arena; to be called before there are any.
+    """Let all threads allocate from one arena; to be called before there are any.
 
     By itself glibc gives each thread an arena of its own, up to eight for every core, and what is
     free in one is of no use to the others: with a full-size model that makes 90 MB. NumPy, OpenCV
@@ -31,8 +31,7 @@ def share_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """
-    Let all that is free go back, and from now on each large block when it is freed.
+    """Let all that is free go back, and from now on each large block when it is freed.
 
     To be called before a model is loaded, which needs large blocks for a moment and others to stay.
     """
@@ -43,8 +42,7 @@ def return_freed_memory() -> None:
 
 
 def reuse_freed_memory() -> None:
-    """
-    Keep large blocks that are freed from now on; to be called when image after image is segmented.
+    """Keep large blocks that are freed from now on; to be called before a stream of images.
 
     By itself glibc returns them to the system, as every image and feature map is freed, so that the
     next one meets a page fault every 4 KiB: 2,600 in the person model's 640x480, 15 % of its time,

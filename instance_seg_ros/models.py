@@ -10,7 +10,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from instance_seg_ros.detection.text_graph import read_text_graph, split
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.installed import DOCS, share_folders
+from instance_seg_ros.settings import EXACT, ONNXRUNTIME, OPENCV
+from instance_seg_ros.text_files import is_file, read_text, read_yaml, shown
 
 COCO_MODEL = 'mask_rcnn_inception_v2_coco'
 SHIPPED_MODEL = 'person_mask_rcnn'
@@ -18,21 +22,23 @@ SHIPPED_REFINER = 'mask_refiner.onnx'
 SEARCH_PATH_VARIABLE = 'INSTANCE_SEG_ROS_MODELS'
 DEFAULT_INPUT_MAX_SIDE = 1365  # of the published pipeline config
 
-EXACT = 'exact'
-
-_FILES = ('weights', 'text_graph', 'labels')
+_COCO_CLASSES = 90
+_TENSORFLOW = ('weights', 'text_graph')
+_PARTS = ('proposal_part', 'box_part', 'mask_part')
+_FILES = (*_TENSORFLOW, *_PARTS, 'labels')
 _NUMBERS = ('input_max_side', 'proposals')
 _LARGEST_UPSCALE = 4.0
+_LARGEST = {'input_max_side': 16384, 'proposals': 10_000, 'size_multiple': 512}
+_FOR_PEOPLE = ('description', 'licence', 'card')
 _OPTIONAL = (
     *_NUMBERS,
+    'engine',
     'max_upscale',
     'size_multiple',
     'presets',
     'sha256',
     'sha1',
-    'licence',
-    'card',
-    'description',
+    *_FOR_PEOPLE,
 )
 
 
@@ -49,29 +55,32 @@ class SpeedPreset:
     proposals: int
 
 
-# Of models that name none of their own: for the published graph, 100 proposals at 1365 pixels.
+# For models without presets of their own. The published graph has 100 proposals at 1365 pixels.
 DEFAULT_PRESETS = {'balanced': SpeedPreset(800, 40), 'fast': SpeedPreset(576, 20)}
 
 
 @dataclass(frozen=True)
 class ModelManifest:
-    """A model and the files that it is made of.
+    """The files of a model, and how to run it.
 
     Attributes:
         name: as users give it.
-        weights, text_graph, labels: paths; see docs/models.md.
+        weights, text_graph: frozen graph and text graph, None for a model of ONNX parts only; see
+            docs/models.md.
+        labels: label file.
         digests: file role to (algorithm, hexadecimal digest) on record.
         input_max_side: longest side in pixels that images are scaled down to.
         max_upscale: smaller images are scaled up towards that side, by this factor at most.
-        size_multiple: both sides are scaled to the nearest multiple of so many pixels.
+        size_multiple: both sides are scaled to the nearest multiple of this number of pixels.
         proposals: regions that the first stage hands on, None for the text graph's own number.
         presets: by name, what to run it with where speed counts more.
-        description, licence, card: for people.
+        engine: that is faster for this model, '' where it does not say.
+        proposal_part, box_part, mask_part: ONNX parts, None where they are to be converted.
     """
 
     name: str
-    weights: Path
-    text_graph: Path
+    weights: Path | None
+    text_graph: Path | None
     labels: Path
     digests: dict[str, tuple[str, str]] = field(default_factory=dict)
     input_max_side: int = DEFAULT_INPUT_MAX_SIDE
@@ -79,20 +88,37 @@ class ModelManifest:
     size_multiple: int = 1
     proposals: int | None = None
     presets: dict[str, SpeedPreset] = field(default_factory=lambda: dict(DEFAULT_PRESETS))
-    description: str = ''
-    licence: str = ''
-    card: str = ''
+    engine: str = ''
+    proposal_part: Path | None = None
+    box_part: Path | None = None
+    mask_part: Path | None = None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that the model has, by their roles."""
+        return {role: path for role in _FILES if (path := getattr(self, role)) is not None}
+
+    @property
+    def parts(self) -> dict[str, Path]:
+        """The model's own ONNX parts by name, empty where it has none."""
+        names = ('proposals', 'boxes', 'masks')
+        paths = (self.proposal_part, self.box_part, self.mask_part)
+        return {n: path for n, path in zip(names, paths, strict=True) if path is not None}
+
+    def tensorflow_files(self) -> tuple[Path, Path]:
+        """Return frozen graph and text graph of a model that has them."""
+        assert self.weights is not None and self.text_graph is not None
+        return self.weights, self.text_graph
 
     def missing_files(self) -> list[Path]:
         """Return the files that are not there."""
-        return [path for path in (self.weights, self.text_graph, self.labels) if not path.is_file()]
+        return [path for path in self.files.values() if not is_file(path)]
 
     def at_speed(self, preset: str) -> ModelManifest:
         """Return the manifest with the sizes of a preset; ``exact`` changes nothing.
 
         Raises:
             ValueError: no such preset.
-
         """
         if preset == EXACT:
             return self
@@ -113,7 +139,6 @@ class ModelManifest:
 
         Raises:
             ModelError: a file differs: cv2.dnn would load it and run with wrong weights.
-
         """
         for role, (algorithm, expected) in self.digests.items():
             path: Path = getattr(self, role)
@@ -126,56 +151,45 @@ class ModelManifest:
                 )
 
 
-def find_model(name: str = 'auto') -> ModelManifest:
-    """Find a model.
+def find_model(
+    model: str | Path = 'auto',
+    *,
+    model_path: str | Path = '',
+    text_graph_path: str | Path = '',
+    labels_path: str | Path = '',
+) -> ModelManifest:
+    """Find the files of a model. Every way to name a model ends here, so all follow one rule.
+
+    1. ``model_path``, or a ``model`` that ends in .pb, is a frozen graph. The manifest that names
+       it describes it, if there is one beside it or among the installed models. Without one, the
+       text graph is the .pbtxt of the same name and the label file the ``_labels.txt`` of the same
+       name; where that is missing, a model of 90 classes has COCO's.
+    2. Otherwise ``model`` is a name, the path of a manifest, or ``auto``.
+    3. ``text_graph_path`` and ``labels_path`` replace the files that were found so.
 
     Args:
-        name: ``auto`` (the COCO model where its files are installed, else the shipped one), a
-            model's name, or the path of a manifest (.yaml).
+        model: ``auto`` (the COCO model where its files are installed, else the shipped one), a
+            model's name, the path of a manifest (.yaml), or the path of a frozen graph (.pb).
+        model_path: a frozen graph, in place of ``model``. Empty: as ``model`` says.
+        text_graph_path, labels_path: files in place of those of the model. Empty: its own.
 
     Raises:
         ModelError: there is no such model, or one of its files is missing.
-
     """
-    if name == 'auto':
-        return _auto()
-    path = Path(name).expanduser()
-    if path.suffix in ('.yaml', '.yml'):
-        return _complete(read_manifest(path))
-    for folder in model_folders():
-        if (folder / f'{name}.yaml').is_file():
-            return _complete(read_manifest(folder / f'{name}.yaml'))
-    known = sorted({p.stem for folder in model_folders() for p in folder.glob('*.yaml')})
-    raise ModelError(
-        f'model {name!r}: not found. Known are auto, {", ".join(known) or "none"}; or give the '
-        f'path of a manifest (.yaml), or add a folder to {SEARCH_PATH_VARIABLE}'
-    )
-
-
-def from_files(weights: str, text_graph: str, labels: str, model: str = 'auto') -> ModelManifest:
-    """Return the manifest of a plain trio of files; a path left empty is taken from ``model``.
-
-    Raises:
-        ModelError: the labels or the text graph of other weights cannot be guessed.
-
-    """
-    if weights and not (text_graph and labels):
-        stem = Path(weights).expanduser()
-        text_graph = text_graph or str(stem.with_suffix('.pbtxt'))
-        labels = labels or str(stem.with_name(f'{stem.stem}_labels.txt'))
-    if weights:
-        paths = [Path(path).expanduser() for path in (weights, text_graph, labels)]
-        given = ModelManifest(paths[0].stem, paths[0], paths[1], paths[2])
-    else:
-        base = find_model(model)
-        changed = {
-            key: Path(value).expanduser()
-            for key, value in (('text_graph', text_graph), ('labels', labels))
-            if value
-        }
-        digests = {role: d for role, d in base.digests.items() if role not in changed}
-        given = replace(base, digests=digests, **changed)  # type: ignore[arg-type]
-    return _complete(given)
+    weights = str(model_path) or (str(model) if Path(model).suffix == '.pb' else '')
+    graph = Path(weights).expanduser()
+    described = _manifest_naming(graph) if weights else _of_name(str(model))
+    found = described or _files_beside(graph)
+    given = {
+        role: Path(path).expanduser()
+        for role, path in (('text_graph', text_graph_path), ('labels', labels_path))
+        if str(path)
+    }
+    digests = {role: digest for role, digest in found.digests.items() if role not in given}
+    found = replace(found, digests=digests, **given)  # type: ignore[arg-type]
+    if described is None and 'labels' not in given and not is_file(found.labels):
+        found = replace(found, labels=_coco_labels_for(found) or found.labels)
+    return _complete(found)
 
 
 def find_refiner() -> Path | None:
@@ -189,12 +203,11 @@ def check_recorded_digest(path: Path) -> None:
 
     Raises:
         ModelError: the file differs, or the record cannot be read.
-
     """
     record = path.with_name(f'{path.name}.sha256')
     if not record.is_file():
         return
-    words = record.read_text(encoding='utf-8', errors='replace').split()
+    words = read_text(record, 'record', 'Expected a line of sha256sum', 10_000).split()
     if len(words) != 2 or len(words[0]) != 64:
         raise ModelError(
             f'{record}: expected a line of sha256sum: 64 hexadecimal digits and a file name'
@@ -216,14 +229,14 @@ def model_folders() -> Iterator[Path]:
     a ROS workspace, a virtual environment or a source checkout alike.
     """
     yield from _folders_of_the_user()
-    package = Path(__file__).resolve().parent
-    for parent in package.parents:
-        shared = parent / 'share' / package.name / 'models'
-        if shared.is_dir():
-            yield shared
-    checkout = package.parent / 'models'
-    if checkout.is_dir():
-        yield checkout
+    yield from package_folders()
+
+
+def package_folders() -> Iterator[Path]:
+    """Yield those of :func:`model_folders` that were installed with this package."""
+    for folder in share_folders():
+        if (folder / 'models').is_dir():
+            yield folder / 'models'
 
 
 def read_manifest(path: Path) -> ModelManifest:
@@ -234,26 +247,27 @@ def read_manifest(path: Path) -> ModelManifest:
 
     Raises:
         ModelError: the file is missing, is no YAML mapping, or lacks or does not know a key.
-
     """
-    import yaml  # only those who load a model need it
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise ModelError(f'manifest {path}: {error.strerror}') from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelError(f'manifest {path}: is not YAML ({" ".join(str(error).split())})') from None
+    content = read_yaml(
+        path, 'manifest', f'Expected the YAML file of a model; see {DOCS}/models.md'
+    )
     if not isinstance(content, dict):
         raise ModelError(
-            f'manifest {path}: expected a mapping with the keys name, {", ".join(_FILES)}'
+            f'manifest {path}: expected a mapping with the keys name, {", ".join(_TENSORFLOW)}, '
+            'labels'
         )
-    missing = [key for key in ('name', *_FILES) if not isinstance(content.get(key), str)]
-    unknown = sorted(set(content) - {'name', *_FILES, *_OPTIONAL})
+    needed = ('name', *_needed_files(content))
+    missing = [key for key in needed if not isinstance(content.get(key), str)]
+    unknown = sorted(_key(key) for key in set(content) - {'name', *_FILES, *_OPTIONAL})
     if missing or unknown:
         problems = [f'lacks {", ".join(missing)}'] * bool(missing)
-        problems += [f'has unknown keys {", ".join(map(str, unknown))}'] * bool(unknown)
+        problems += [f'has unknown keys {", ".join(unknown[:10])}'] * bool(unknown)
         raise ModelError(f'manifest {path}: {" and ".join(problems)}')
+    name = content['name']
+    if not name.isprintable() or not 0 < len(name) <= 100:
+        raise ModelError(
+            f'manifest {path}: name is {shown(name)}, expected 1 to 100 printable characters'
+        )
     return _manifest(path, content)
 
 
@@ -268,29 +282,56 @@ def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
         options['max_upscale'] = _upscale(path, content['max_upscale'])
     if 'presets' in content:
         options['presets'] = _presets(path, content['presets'])
-    texts: dict[str, Any] = {
-        key: str(content.get(key, '')) for key in ('description', 'licence', 'card')
+    if 'engine' in content:
+        options['engine'] = _engine(path, content['engine'])
+    files: dict[str, Any] = {
+        role: _find_file(path.parent, content[role]) if role in content else None for role in _FILES
     }
-    files = [_find_file(path.parent, content[key]) for key in _FILES]
-    return ModelManifest(content['name'], files[0], files[1], files[2], digests, **options, **texts)
+    for role in digests:
+        if files[role] is None:
+            raise ModelError(f'manifest {path}: has a digest of {role}, which it does not name')
+    return ModelManifest(content['name'], **files, digests=digests, **options)
+
+
+def _needed_files(content: dict[str, Any]) -> tuple[str, ...]:
+    """Return the files that a manifest must name: those of TensorFlow, or all ONNX parts."""
+    has_parts = any(role in content for role in _PARTS)
+    tensorflow = _TENSORFLOW if not has_parts or any(r in content for r in _TENSORFLOW) else ()
+    return (*tensorflow, *(_PARTS if has_parts else ()), 'labels')
+
+
+def _engine(path: Path, value: Any) -> str:
+    if value not in (OPENCV, ONNXRUNTIME):
+        raise ModelError(
+            f'manifest {path}: engine is {value!r}, expected {OPENCV} or {ONNXRUNTIME}: the one '
+            'that is faster for this model'
+        )
+    return str(value)
 
 
 def _numbers(
     path: Path, content: dict[str, Any], keys: Iterable[str], of: str = ''
 ) -> dict[str, int]:
-    numbers = {key: content[key] for key in keys if content.get(key) is not None}
+    numbers = {key: content[key] for key in keys if key in content}
     for key, value in numbers.items():
-        if type(value) is not int or value <= 0:
+        if type(value) is not int or not 0 < value <= _LARGEST[key]:
             raise ModelError(
-                f'manifest {path}: {of}{key} is {value!r}, expected a whole number above 0'
+                f'manifest {path}: {of}{key} is {shown(value)}, expected a whole number above 0 '
+                f'and at most {_LARGEST[key]}'
             )
     return numbers
+
+
+def _key(key: Any) -> str:
+    """Return a key of a file for a message."""
+    plain = isinstance(key, str) and key.isprintable() and len(key) <= 50
+    return key if plain else shown(key)
 
 
 def _upscale(path: Path, value: Any) -> float:
     if type(value) not in (int, float) or not 1 <= value <= _LARGEST_UPSCALE:
         raise ModelError(
-            f'manifest {path}: max_upscale is {value!r}, expected a factor from 1 (no '
+            f'manifest {path}: max_upscale is {shown(value)}, expected a factor from 1 (no '
             f'scaling up) to {_LARGEST_UPSCALE:g}'
         )
     return float(value)
@@ -302,11 +343,11 @@ def _presets(path: Path, value: Any) -> dict[str, SpeedPreset]:
     )
     if not valid:
         raise ModelError(
-            f'manifest {path}: presets is {value!r}, expected a mapping of names to '
+            f'manifest {path}: presets is {shown(value)}, expected a mapping of names to '
             f'{" and ".join(_NUMBERS)}'
         )
     return {
-        str(name): SpeedPreset(**_numbers(path, preset, _NUMBERS, f'presets: {name}: '))
+        str(name): SpeedPreset(**_numbers(path, preset, _NUMBERS, f'presets: {_key(name)}: '))
         for name, preset in value.items()
     }
 
@@ -319,7 +360,7 @@ def _digests(path: Path, algorithm: str, value: Any) -> dict[str, str]:
     )
     if not valid:
         raise ModelError(
-            f'manifest {path}: {algorithm} is {value!r}, expected a mapping of '
+            f'manifest {path}: {algorithm} is {shown(value)}, expected a mapping of '
             f'{", ".join(_FILES)} or some of them to digests in quotes'
         )
     return value
@@ -328,12 +369,59 @@ def _digests(path: Path, algorithm: str, value: Any) -> dict[str, str]:
 def _find_file(folder: Path, name: str) -> Path:
     """Return a file of a manifest's folder, or, where it is not there, of the user's folders."""
     folders = [folder, *_folders_of_the_user()]
-    return next((f / name for f in folders if (f / name).is_file()), folder / name)
+    return next((f / name for f in folders if is_file(f / name)), folder / name)
 
 
 def _folders_of_the_user() -> list[Path]:
     entries = os.environ.get(SEARCH_PATH_VARIABLE, '').split(os.pathsep)
     return [Path(entry).expanduser() for entry in entries if entry]
+
+
+def _manifest_naming(weights: Path) -> ModelManifest | None:
+    """Return the manifest that names a frozen graph, None if there is none."""
+    for folder in (weights.parent, *model_folders()):
+        for path in sorted(folder.glob('*.yaml')):
+            try:
+                manifest = read_manifest(path)
+            except ModelError:  # another program's file that lies there by chance
+                continue
+            named = manifest.weights
+            if named is not None and named.resolve() == weights.resolve():
+                return manifest
+    return None
+
+
+def _files_beside(weights: Path) -> ModelManifest:
+    labels = weights.with_name(f'{weights.stem}_labels.txt')
+    return ModelManifest(weights.stem, weights, weights.with_suffix('.pbtxt'), labels)
+
+
+def _of_name(name: str) -> ModelManifest:
+    if name == 'auto':
+        return _auto()
+    path = Path(name).expanduser()
+    if path.suffix in ('.yaml', '.yml'):
+        return read_manifest(path)
+    for folder in model_folders():
+        if is_file(folder / f'{name}.yaml'):
+            return read_manifest(folder / f'{name}.yaml')
+    known = sorted({p.stem for folder in model_folders() for p in folder.glob('*.yaml')})
+    raise ModelError(
+        f'model {name!r}: not found. Known are auto, {", ".join(known) or "none"}; or give the '
+        f'path of a manifest (.yaml) or of a frozen graph (.pb), or add a folder to '
+        f'{SEARCH_PATH_VARIABLE}'
+    )
+
+
+def _coco_labels_for(manifest: ModelManifest) -> Path | None:
+    """Return COCO's label file for a model of its 90 classes, None for others."""
+    if manifest.text_graph is None or not is_file(manifest.text_graph):
+        return None
+    graph = split(read_text_graph(manifest.text_graph), manifest.text_graph)
+    if graph.num_classes != _COCO_CLASSES:
+        return None
+    manifests = (folder / f'{COCO_MODEL}.yaml' for folder in model_folders())
+    return next((read_manifest(path).labels for path in manifests if path.is_file()), None)
 
 
 def _auto() -> ModelManifest:
@@ -350,15 +438,20 @@ def _auto() -> ModelManifest:
             f'{", ".join(map(str, model_folders())) or "any known folder"}. Install the package '
             f'again, or add the folder of its models to {SEARCH_PATH_VARIABLE}'
         )
-    return _complete(read_manifest(shipped))
+    return read_manifest(shipped)
 
 
 def _complete(manifest: ModelManifest) -> ModelManifest:
-    missing = manifest.missing_files()
+    missing = [
+        f'{role.replace("_", " ")} {path}'
+        for role, path in manifest.files.items()
+        if not is_file(path)
+    ]
     if missing:
         raise ModelError(
-            f'model {manifest.name!r}: {", ".join(map(str, missing))} '
-            f'{"is" if len(missing) == 1 else "are"} missing. See docs/models.md for where to get '
-            f'the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names'
+            f'model {manifest.name!r}: {", ".join(missing)} '
+            f'{"is" if len(missing) == 1 else "are"} missing. See {DOCS}/models.md for where to '
+            f'get the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names, or '
+            'give their paths as model_path, text_graph_path and labels_path'
         )
     return manifest

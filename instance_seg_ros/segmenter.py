@@ -7,206 +7,94 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.detection import Detections, MaskRcnn
+from instance_seg_ros.class_names import class_ids_of, read_class_names, thresholds_of
+from instance_seg_ros.configuration import Configuration, PendingInstances
+from instance_seg_ros.detection import Detections
 from instance_seg_ros.detection.frozen_graph import read_weights
-from instance_seg_ros.errors import ImageError
+from instance_seg_ros.detection.loader import load_detector
+from instance_seg_ros.detection.nms import suppress
+from instance_seg_ros.images import check_image
+from instance_seg_ros.installed import DOCS
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.labels import ids_of, read_labels
-from instance_seg_ros.models import EXACT, SHIPPED_MODEL, find_model, from_files
-from instance_seg_ros.refinement.pasting import clip_rois, paste
-from instance_seg_ros.refinement.refiner_file import CPU
-from instance_seg_ros.refiners import Refiner, make_refiner
+from instance_seg_ros.models import SHIPPED_MODEL, find_model
+from instance_seg_ros.refinement.interface import Refiner
+from instance_seg_ros.refinement.loader import load_refiner
+from instance_seg_ros.refinement.parts import without_crumbs
+from instance_seg_ros.refinement.pasting import clip_rois, trim_to_masks
+from instance_seg_ros.regions import Region
+from instance_seg_ros.schema import check_names, settings_of
+from instance_seg_ros.settings import MIN_IMAGE_SIDE, ModelSettings, Settings
+from instance_seg_ros.tiling import make_tiles, merge_tiles, parse_grid
+from instance_seg_ros.trial import try_model
+from instance_seg_ros.typed_settings import SettingProperties
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from instance_seg_ros.typed_settings import LiveArguments, SegmenterArguments
 
 LOG = logging.getLogger(__name__)
 
-MIN_SIDE = 34  # smaller images are accepted by the network and answered with junk
+_LIVE = settings_of(Settings)
+_MODEL = settings_of(ModelSettings)
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What may change between two frames.
-
-    Attributes:
-        confidence_threshold: instances with a lower score are dropped, 0 to 1.
-        nms_threshold: of two boxes of a class with a larger IoU the lower score is dropped, 0 to 1.
-        mask_threshold: pixels with at least this probability belong to the instance, 0 to 1.
-        classes: names to keep; empty keeps all.
-        max_instances: at most so many, best scores first.
-        input_max_side: larger images are scaled down to this longer side, pixels; 0 is the model's
-            own.
-        refine_passes: at most so many passes of a learned refiner. Each is finer than the one
-            before, and those after the first are for large instances only.
-        refine_budget_ms: time of a learned refiner for all instances of a frame, milliseconds; 0
-            is without end. Where it is short, instances get fewer passes, and then ``smooth``; the
-            best scores come first, and ``Instances.refined`` tells.
-    """
-
-    confidence_threshold: float = 0.5
-    nms_threshold: float = 0.4
-    mask_threshold: float = 0.5
-    classes: tuple[str, ...] = ()
-    max_instances: int = 100
-    input_max_side: int = 0
-    refine_passes: int = 2
-    refine_budget_ms: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check the ranges; raises ValueError with the name, the value and what was expected."""
-        for name in ('confidence_threshold', 'nms_threshold', 'mask_threshold'):
-            _check_number(name, getattr(self, name), 0, 1, float)
-        _check_number('max_instances', self.max_instances, 1, 10_000, int)
-        if self.input_max_side != 0:
-            _check_number('input_max_side', self.input_max_side, MIN_SIDE, 16_384, int)
-        _check_number('refine_passes', self.refine_passes, 1, 8, int)
-        _check_number('refine_budget_ms', self.refine_budget_ms, 0, 60_000, float)
-        if not isinstance(self.classes, tuple) or not all(isinstance(n, str) for n in self.classes):
-            raise ValueError(f'classes is {self.classes!r}: expected a list of names')
-
-
-def _check_number(name: str, value: Any, low: float, high: float, kind: type) -> None:
-    allowed = (int, np.integer) if kind is int else (int, float, np.integer, np.floating)
-    if isinstance(value, bool) or not isinstance(value, allowed) or not low <= value <= high:
-        also = ", or 0 for the model's own" if name == 'input_max_side' else ''
-        noun = 'a whole number' if kind is int else 'a number'
-        raise ValueError(f'{name} is {value!r}: expected {noun} from {low} to {high}{also}')
-
-
-@dataclass(frozen=True)
-class PreparedUpdate:
-    """What :meth:`Segmenter.prepare` has checked and loaded; a frame uses exactly one of these.
-
-    Attributes:
-        settings: the new settings.
-        class_ids: ids of the classes to keep; empty keeps all.
-        refiner: name of the refiner in use.
-        asked_refiner: the refiner's name as it was given, such as ``auto``.
-        refine: the refiner; None for the plain resized mask.
-    """
-
-    settings: Settings
-    class_ids: frozenset[int]
-    refiner: str
-    asked_refiner: str
-    refine: Refiner | None
-
-
-@dataclass(frozen=True)
-class Detected:
-    """An image half way through: :meth:`Segmenter.detect` returns it for :meth:`Segmenter.finish`.
-
-    Attributes:
-        image: uint8 (H, W, 3), BGR, as it was given.
-        detections: all that the box network found.
-        boxes: float32 (N, 4) of the detections, x1, y1, x2, y2 in pixels of the image.
-        keep: positions of those that survive threshold, class filter and NMS, best first.
-        masks: whether they are to get masks.
-        update: what the image is segmented with.
-        milliseconds: that this stage took.
-    """
-
-    image: NDArray[np.uint8]
-    detections: Detections
-    boxes: NDArray[np.float32]
-    keep: NDArray[np.intp]
-    masks: bool
-    update: PreparedUpdate
-    milliseconds: float
-
-
-class Segmenter:
+class Segmenter(SettingProperties):
     """Loads a model once, then turns images into :class:`Instances`.
 
     Threads may share it.
 
     Args:
-        model: ``auto`` (the COCO model where it is installed, else the shipped person model), a
-            model's name, or the path of a manifest.
-        model_path, text_graph_path, labels_path: a plain .pb/.pbtxt/labels trio in place of a
-            manifest. Beside a given .pb, the other two default to the same name with .pbtxt and
-            _labels.txt.
-        refiner: ``gan`` (a network in onnxruntime), the path of such a network, ``smooth`` (about
-            2 ms an instance), ``none`` (the plain resized mask), ``auto`` (``gan`` where it and
-            onnxruntime are installed, else ``smooth``).
-        refine_providers: onnxruntime's execution providers, the preferred one first.
-        speed_preset: ``exact``, or ``balanced`` or ``fast``: fewer proposals and a smaller input.
-            A setting of ``input_max_side`` goes before the preset's.
-        num_threads: threads of OpenCV and of onnxruntime, 0 for all cores. OpenCV has one such
-            number for the process.
-        parallel_nets: so many images can be in the box network at a time. More than 1 gives more
-            frames per second on several cores, each of them later, and takes the memory of another
-            network.
-        low_memory: do without Winograd convolutions, which hold seven times the memory of their
-            weights: 200 MB less with the COCO model, for half more time. Results differ in their
-            last digits.
-        settings: the fields of :class:`Settings`, by name; each is also a property that can be set
-            between frames.
+        settings: the fields of :class:`ModelSettings` and :class:`Settings`, by name. Those of
+            ``Settings`` are also properties that can be set between frames.
+
+    Attributes:
+        manifest: the files and sizes of the model in use.
 
     Raises:
         ModelError: a model file is missing, broken or does not fit the others.
-        ValueError: a parameter is out of range, or a class is unknown to the model.
+        ValueError: a setting is unknown or out of range, or a class is unknown to the model.
 
     Examples:
         >>> segmenter = Segmenter(confidence_threshold=0.6)
         >>> instances = segmenter(cv2.imread('street.jpg'))
         >>> print(instances.class_names, instances.boxes)
-
     """
 
-    def __init__(
-        self,
-        *,
-        model: str = 'auto',
-        model_path: str | Path = '',
-        text_graph_path: str | Path = '',
-        labels_path: str | Path = '',
-        refiner: str = 'auto',
-        refine_providers: Sequence[str] = (CPU,),
-        speed_preset: str = EXACT,
-        num_threads: int = 0,
-        parallel_nets: int = 1,
-        low_memory: bool = False,
-        **settings: Any,
-    ) -> None:
-        _check_number('num_threads', num_threads, 0, 1024, int)
-        _check_number('parallel_nets', parallel_nets, 1, 16, int)
-        if not isinstance(low_memory, bool):
-            raise ValueError(f'low_memory is {low_memory!r}: expected True or False')
-        checked = Settings(**_known(settings))
-        if num_threads:
-            cv2.setNumThreads(num_threads)
-        own = any(str(path) for path in (model_path, text_graph_path, labels_path))
-        manifest = (
-            find_model(model)
-            if not own
-            else from_files(str(model_path), str(text_graph_path), str(labels_path), model)
+    def __init__(self, **settings: Unpack[SegmenterArguments]) -> None:
+        given: dict[str, Any] = dict(settings)
+        check_names(list(given), (*_MODEL, *_LIVE))
+        chosen = ModelSettings(**_those_of(_MODEL, given))
+        live = Settings(**_those_of(_LIVE, given))
+        if chosen.num_threads:
+            cv2.setNumThreads(chosen.num_threads)
+        manifest = find_model(
+            chosen.model,
+            model_path=chosen.model_path,
+            text_graph_path=chosen.text_graph_path,
+            labels_path=chosen.labels_path,
         )
-        self.manifest = manifest.at_speed(speed_preset)
-        # First what has a clearer name than a wrong digest: a web page, a git-LFS pointer ...
-        read_weights(self.manifest.weights)
+        self.manifest = manifest.at_speed(chosen.speed_preset)
+        if self.manifest.weights is not None:
+            # Before the digests: "is a web page" says more than "has another digest".
+            read_weights(self.manifest.weights)
         self.manifest.check_digests()
-        self._detector = MaskRcnn(
-            self.manifest.weights,
-            self.manifest.text_graph,
-            self.manifest.proposals,
-            parallel_nets,
-            low_memory,
-        )
-        self._parallel_nets = parallel_nets
-        self._num_threads, self._refine_providers = num_threads, refine_providers
-        self._names = read_labels(self.manifest.labels, self._detector.num_classes)
-        self._current = self._with_refiner(refiner, checked, ids_of(checked.classes, self._names))
-        self.timings: dict[str, float] = {}
-        _log_model(model, self.manifest.name, self.refiner)
+        if not chosen.trust_model:
+            try_model(self.manifest, chosen)
+        self._detector = load_detector(self.manifest, chosen)
+        self._chosen = chosen
+        self._names = read_class_names(self.manifest.labels, self._detector.num_classes)
+        self._configuration = self._configure(live, self._load_refiner(live.refiner))
+        _log_model(str(chosen.model), self.manifest.name, self.engine, self.refiner)
 
     @property
     def model_name(self) -> str:
@@ -214,55 +102,71 @@ class Segmenter:
         return self.manifest.name
 
     @property
+    def engine(self) -> str:
+        """What runs the network: ``opencv``, or ``onnxruntime`` with its execution provider."""
+        return self._detector.engine
+
+    @property
     def class_names(self) -> dict[int, str]:
         """Class id to name, in the model's own numbering; ids without a class are left out."""
         return dict(self._names)
 
     @property
-    def settings(self) -> Settings:
+    def configuration(self) -> Configuration:
         """What the next frame is segmented with."""
-        return self._current.settings
+        return self._configuration
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the next frame."""
+        return self._configuration.settings
 
     @property
     def refiner(self) -> str:
-        """Name of the refiner in use."""
-        return self._current.refiner
+        """Name of the refiner in use, where the setting may say ``auto``."""
+        return self._configuration.refiner.name
 
-    def update(self, *, refiner: str | None = None, **settings: Any) -> None:
+    @refiner.setter
+    def refiner(self, value: str) -> None:
+        self.update(refiner=value)
+
+    def update(self, **settings: Unpack[LiveArguments]) -> None:
         """Change some settings from the next frame on: all of them, or, with an error, none.
 
         It does not wait for a frame that another thread is segmenting.
 
         Args:
-            refiner: as for the constructor; None keeps the one in use.
             settings: the fields of :class:`Settings` that change, by name.
 
         Raises:
             ValueError: an unknown setting, a value out of range, or an unknown class.
             ModelError: the refiner cannot be loaded.
-
         """
-        self.apply(self.prepare(refiner=refiner, **settings))
+        self.apply(self.prepare(**settings))
 
-    def prepare(self, *, refiner: str | None = None, **settings: Any) -> PreparedUpdate:
-        """Do all of :meth:`update` that may fail, and change nothing yet; see there."""
-        current = self._current
-        changed = replace(current.settings, **_known(settings))
-        class_ids = ids_of(changed.classes, self._names)
-        if refiner is None or refiner == current.asked_refiner:
-            return replace(current, settings=changed, class_ids=class_ids)
-        return self._with_refiner(refiner, changed, class_ids)
+    def prepare(self, **settings: Unpack[LiveArguments]) -> Configuration:
+        """Do all of :meth:`update` that may fail, and change nothing yet.
 
-    def _with_refiner(
-        self, asked: str, settings: Settings, class_ids: frozenset[int]
-    ) -> PreparedUpdate:
-        name, refine = make_refiner(asked, self._num_threads, self._refine_providers)
-        return PreparedUpdate(settings, class_ids, name, asked, refine)
+        Returns:
+            The new configuration, for :meth:`apply` or for single images in :meth:`detect`.
 
-    def apply(self, update: PreparedUpdate) -> None:
+        Raises:
+            ValueError: an unknown setting, a value out of range, or an unknown class.
+            ModelError: the refiner cannot be loaded.
+        """
+        given: dict[str, Any] = dict(settings)
+        check_names(list(given), _LIVE)
+        current = self._configuration
+        changed = replace(current.settings, **given)
+        same = changed.refiner == current.settings.refiner
+        return self._configure(
+            changed, current.refiner if same else self._load_refiner(changed.refiner)
+        )
+
+    def apply(self, configuration: Configuration) -> None:
         """Use what :meth:`prepare` returned, from the next frame on."""
-        # One reference: a frame sees all of it or nothing.
-        self._current = update
+        # One reference is replaced: a frame sees all of the change or nothing.
+        self._configuration = configuration
 
     def __call__(self, image_bgr: NDArray[np.uint8], *, masks: bool = True) -> Instances:
         """Segment one image.
@@ -272,12 +176,10 @@ class Segmenter:
             masks: False skips the mask stage: boxes only, for about a third of the time.
 
         Returns:
-            The instances, in pixels of this image. ``timings`` then holds the milliseconds of each
-            stage.
+            The instances, in pixels of this image, with the milliseconds of each stage.
 
         Raises:
             ImageError: not such an image.
-
         """
         return self.finish(self.detect(image_bgr, masks=masks))
 
@@ -286,8 +188,8 @@ class Segmenter:
         image_bgr: NDArray[np.uint8],
         *,
         masks: bool = True,
-        update: PreparedUpdate | None = None,
-    ) -> Detected:
+        configuration: Configuration | None = None,
+    ) -> PendingInstances:
         """Do the first half of a call: find boxes.
 
         A second thread can meanwhile :meth:`finish` the image before.
@@ -295,63 +197,115 @@ class Segmenter:
         Args:
             image_bgr: as for a call; it must stay as it is until it is finished.
             masks: whether the second half is to compute masks.
-            update: of :meth:`prepare`, for this image alone; by default what was applied last.
+            configuration: of :meth:`prepare`, for this image alone; by default the one in use.
 
         Returns:
-            What :meth:`finish` takes.
+            What :meth:`finish` and :meth:`without_masks` take.
 
         Raises:
             ImageError: not such an image.
             ModelError: the model's weights, read again for an image of some other sizes than the
                 ones before, are gone or have changed.
-
         """
-        check_image(image_bgr)
-        update = update or self._current
-        started = time.perf_counter()
-        detections = self._detector.detect(self._scaled(image_bgr, update.settings))
-        boxes = detections.boxes(*image_bgr.shape[:2])
-        keep = self._select(detections, boxes, update)
-        return Detected(
-            image_bgr, detections, boxes, keep, masks, update, 1e3 * (time.perf_counter() - started)
-        )
+        check_image(image_bgr, min_side=MIN_IMAGE_SIDE)
+        configuration = configuration or self._configuration
+        size = self._input_size(image_bgr.shape, configuration.settings)
+        whole = self._detect(image_bgr, size, masks, configuration)
+        tiles = make_tiles(configuration.tiles, image_bgr.shape[:2], MIN_IMAGE_SIDE)
+        if not tiles:
+            return whole
+        parts = []
+        for tile in tiles:
+            view = tile.view(image_bgr)
+            tile_size = self._input_size(view.shape, configuration.settings, like=size)
+            parts.append((tile, self._detect(view, tile_size, masks, configuration)))
+        milliseconds = whole.milliseconds + sum(part.milliseconds for _, part in parts)
+        return replace(whole, tiles=tuple(parts), milliseconds=milliseconds)
 
-    def boxes(self, detected: Detected) -> Instances:
-        """Return what is known half way through: boxes, scores and classes as of :meth:`finish`.
+    def _detect(
+        self,
+        image: NDArray[np.uint8],
+        size: tuple[int, int],
+        masks: bool,
+        configuration: Configuration,
+    ) -> PendingInstances:
+        started = time.perf_counter()
+        detections = self._detector.detect(_resized(image, size))
+        boxes = detections.boxes(*image.shape[:2])
+        keep = _select(detections, boxes, configuration)
+        milliseconds = 1e3 * (time.perf_counter() - started)
+        return PendingInstances(image, detections, boxes, keep, masks, configuration, milliseconds)
+
+    def without_masks(self, pending: PendingInstances) -> Instances:
+        """Return what is known before :meth:`finish`: the same boxes, scores and classes.
 
         Returns:
             The instances, in pixels of the image, without masks; their ROIs are those of the boxes.
-
         """
-        return self._assemble(detected, None)
+        instances = self._without_masks(pending)
+        return _merged(
+            instances, [(tile, self._without_masks(part)) for tile, part in pending.tiles]
+        )
 
-    def finish(self, detected: Detected) -> Instances:
-        """Do the second half of a call: masks, sharpened where there is a refiner.
+    def _without_masks(self, pending: PendingInstances) -> Instances:
+        boxes = pending.boxes[pending.keep]
+        class_ids = pending.detections.class_ids[pending.keep]
+        height, width = pending.image.shape[:2]
+        return Instances(
+            boxes=boxes,
+            scores=pending.detections.scores[pending.keep],
+            class_ids=class_ids,
+            class_names=[self._names[int(i)] for i in class_ids],
+            rois=clip_rois(boxes, height, width),
+            masks=None,
+            refined=np.full(len(boxes), False),
+            image_size=(height, width),
+            timings={'detect': pending.milliseconds, 'masks': 0.0, 'refine': 0.0},
+        )
+
+    def finish(self, pending: PendingInstances) -> Instances:
+        """Do the second half of a call: masks, sharpened by the refiner.
 
         Returns:
-            The instances, in pixels of the image. ``timings`` then holds the milliseconds of each
-            stage.
-
+            The instances, in pixels of the image, with the milliseconds of each stage.
         """
+        if not pending.masks:
+            return self.without_masks(pending)
+        instances = self._finish(pending)
+        return _merged(instances, [(tile, self._finish(part)) for tile, part in pending.tiles])
+
+    def _finish(self, pending: PendingInstances) -> Instances:
+        instances = self._without_masks(pending)
         started = time.perf_counter()
-        coarse = (
-            self._detector.masks(detected.detections, detected.keep) if detected.masks else None
+        coarse = self._detector.masks(pending.detections, pending.keep)
+        coarse_done = time.perf_counter()
+        settings = pending.configuration.settings
+        rois, alphas, refined = pending.configuration.refiner.refine(
+            pending.image,
+            instances.boxes,
+            coarse,
+            passes=settings.refine_passes,
+            budget_ms=settings.refine_budget_ms,
         )
-        masked = time.perf_counter()
-        instances = self._assemble(detected, coarse)
-        self.timings = {
-            'detect': detected.milliseconds,
-            'masks': 1e3 * (masked - started),
-            'refine': 1e3 * (time.perf_counter() - masked),
+        masks = [
+            without_crumbs((alpha >= settings.mask_threshold).astype(np.uint8), settings.min_part)
+            for alpha in alphas
+        ]
+        rois, masks = trim_to_masks(rois, masks)
+        timings = {
+            'detect': pending.milliseconds,
+            'masks': 1e3 * (coarse_done - started),
+            'refine': 1e3 * (time.perf_counter() - coarse_done),
         }
-        return instances
+        return replace(
+            instances, rois=rois, masks=masks, refined=refined, coarse=coarse, timings=timings
+        )
 
     def layer_times(self, image_bgr: NDArray[np.uint8]) -> dict[str, dict[str, float]]:
         """Segment an image, for profiling; what other threads do meanwhile counts, too.
 
         Returns:
             Milliseconds in the network's stages ``proposals``, ``boxes`` and ``masks``, by layer.
-
         """
         with self._detector.layer_times() as times:
             self(image_bgr)
@@ -366,7 +320,8 @@ class Segmenter:
         box network.
 
         Args:
-            images: each as for a call; it is taken so many images early, and must stay as it is.
+            images: each as for a call; they are read ``parallel_nets`` images ahead, and must stay
+                as they are until they are returned.
             masks: as for a call.
 
         Yields:
@@ -374,14 +329,13 @@ class Segmenter:
 
         Raises:
             ImageError: not such an image.
-
         """
-        under_way: deque[tuple[NDArray[np.uint8], Future[Detected]]] = deque()
-        with ThreadPoolExecutor(self._parallel_nets, 'detect') as threads:
+        under_way: deque[tuple[NDArray[np.uint8], Future[PendingInstances]]] = deque()
+        with ThreadPoolExecutor(self._chosen.parallel_nets, 'detect') as threads:
             try:
                 for image in images:
                     under_way.append((image, threads.submit(self.detect, image, masks=masks)))
-                    if len(under_way) > self._parallel_nets:
+                    if len(under_way) > self._chosen.parallel_nets:
                         yield self._next_of(under_way)
                 while under_way:
                     yield self._next_of(under_way)
@@ -389,147 +343,106 @@ class Segmenter:
                 threads.shutdown(cancel_futures=True)
 
     def _next_of(
-        self, under_way: deque[tuple[NDArray[np.uint8], Future[Detected]]]
+        self, under_way: deque[tuple[NDArray[np.uint8], Future[PendingInstances]]]
     ) -> tuple[NDArray[np.uint8], Instances]:
-        image, detected = under_way.popleft()
-        return image, self.finish(detected.result())
+        image, pending = under_way.popleft()
+        return image, self.finish(pending.result())
 
-    def _scaled(self, image: NDArray[np.uint8], settings: Settings) -> NDArray[np.uint8]:
+    def _input_size(
+        self, shape: tuple[int, ...], settings: Settings, like: tuple[int, int] | None = None
+    ) -> tuple[int, int]:
+        """Return width and height of the network's input for an image.
+
+        Args:
+            shape: of the image.
+            settings: with the longer side.
+            like: another size that the network is prepared for: sides that differ from it by a
+                multiple of 16 need no other padding (see detection/net_loader).
+        """
         limit = settings.input_max_side or self.manifest.input_max_side
-        height, width = image.shape[:2]
+        height, width = shape[:2]
         scale = min(limit / max(height, width), self.manifest.max_upscale)
         size = self._side(width * scale), self._side(height * scale)
-        if size == (width, height):
-            return image
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        return cv2.resize(image, size, interpolation=method)
+        if like is None:
+            return size
+        return _congruent(size[0], like[0]), _congruent(size[1], like[1])
 
     def _side(self, pixels: float) -> int:
         multiple = self.manifest.size_multiple
-        return max(round(pixels / multiple), math.ceil(MIN_SIDE / multiple)) * multiple
+        return max(round(pixels / multiple), math.ceil(MIN_IMAGE_SIDE / multiple)) * multiple
 
-    def _select(
-        self, detections: Detections, boxes: NDArray[np.float32], current: PreparedUpdate
-    ) -> NDArray[np.intp]:
-        """Positions of the detections that survive threshold, class filter and NMS, best first."""
-        settings = current.settings
-        usable = detections.scores >= settings.confidence_threshold
-        usable &= np.isin(detections.class_ids, list(current.class_ids or self._names))
-        candidates = np.flatnonzero(usable)
-        if len(candidates) == 0:
-            return candidates
-        x1y1, x2y2 = boxes[candidates, :2], boxes[candidates, 2:]
-        kept = cv2.dnn.NMSBoxesBatched(
-            np.concatenate([x1y1, x2y2 - x1y1], 1).tolist(),
-            detections.scores[candidates].tolist(),
-            detections.class_ids[candidates].tolist(),
-            0.0,
-            settings.nms_threshold,
-        )
-        # Rows come by falling score, so their order is that of the scores.
-        return np.sort(candidates[np.asarray(kept, np.intp)])[: settings.max_instances]
+    def _configure(self, settings: Settings, refiner: Refiner) -> Configuration:
+        wanted = settings.classes or self._names.values()
+        class_ids = class_ids_of(wanted, self._names)
+        thresholds = thresholds_of(settings.class_thresholds, self._names)
+        return Configuration(settings, class_ids, thresholds, parse_grid(settings.tiles), refiner)
 
-    def _assemble(self, detected: Detected, coarse: NDArray[np.float32] | None) -> Instances:
-        image, current, keep = detected.image, detected.update, detected.keep
-        height, width = image.shape[:2]
-        boxes = detected.boxes[keep]
-        class_ids = detected.detections.class_ids[keep]
-        refined = np.full(len(keep), False)
-        masks: list[NDArray[np.uint8]] | None = None
-        if coarse is None:
-            rois = clip_rois(boxes, height, width)
-        elif current.refine is not None:
-            settings = current.settings
-            rois, alphas, refined = current.refine.refine(
-                image,
-                boxes,
-                coarse,
-                passes=settings.refine_passes,
-                budget_ms=settings.refine_budget_ms,
-            )
-            masks = [_binary(alpha, current.settings) for alpha in alphas]
-        else:
-            rois = clip_rois(boxes, height, width)
-            pasted = (
-                paste(mask, box, (x, y), (1, 1), (h, w), outside=True)
-                for mask, box, (x, y, w, h) in zip(coarse, boxes, rois.tolist(), strict=True)
-            )
-            masks = [_binary(alpha, current.settings) for alpha in pasted]
-        return Instances(
-            boxes=boxes,
-            scores=detected.detections.scores[keep],
-            class_ids=class_ids,
-            class_names=[self._names[int(i)] for i in class_ids],
-            rois=rois,
-            masks=masks,
-            refined=refined,
-            image_size=(height, width),
-            coarse=coarse,
+    def _load_refiner(self, name: str) -> Refiner:
+        chosen = self._chosen
+        return load_refiner(
+            name, chosen.num_threads, chosen.refine_providers, trusted=chosen.trust_model
         )
 
 
-def _binary(alpha: NDArray[np.float32], settings: Settings) -> NDArray[np.uint8]:
-    return (alpha >= settings.mask_threshold).astype(np.uint8)
+def _select(
+    detections: Detections, boxes: NDArray[np.float32], configuration: Configuration
+) -> NDArray[np.intp]:
+    """Return the detections that survive threshold, class filter and NMS, best first."""
+    settings = configuration.settings
+    usable = detections.scores >= settings.confidence_threshold
+    for class_id, threshold in configuration.thresholds.items():
+        of_class = detections.class_ids == class_id
+        usable[of_class] = detections.scores[of_class] >= threshold
+    if settings.min_area:
+        usable &= np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) >= settings.min_area
+    usable &= np.isin(detections.class_ids, list(configuration.class_ids))
+    candidates = np.flatnonzero(usable)
+    kept = suppress(
+        boxes[candidates].astype(np.float64),
+        detections.class_ids[candidates],
+        settings.nms_threshold,
+    )
+    return candidates[kept][: settings.max_instances]
 
 
-def _setting(name: str) -> property:
-    def read(self: Segmenter) -> Any:
-        return getattr(self.settings, name)
-
-    def write(self: Segmenter, value: Any) -> None:
-        self.update(**{name: value})
-
-    return property(read, write, doc=f'The setting {name}; see Settings.')
-
-
-for _field in fields(Settings):
-    setattr(Segmenter, _field.name, _setting(_field.name))
+def _merged(whole: Instances, tiles: list[tuple[Region, Instances]]) -> Instances:
+    if not tiles:
+        return whole
+    merged = merge_tiles(whole, tiles)
+    timings = {
+        stage: whole.timings[stage] + sum(part.timings[stage] for _, part in tiles)
+        for stage in whole.timings
+    }
+    return replace(merged, timings=timings)
 
 
-def check_image(image: Any) -> None:
-    """Raise ImageError unless this is an uint8 BGR image of a size that makes sense."""
-    if not isinstance(image, np.ndarray):
-        raise ImageError(
-            f'image is a {type(image).__name__}: expected a numpy array uint8 (H, W, 3), BGR. '
-            'cv2.imread gives None for a file that it cannot read'
-        )
-    if image.ndim != 3 or image.shape[2] != 3:
-        hints = {
-            (2, 0): 'convert it by cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)',
-            (3, 1): 'convert it by cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)',
-            (3, 4): 'drop the alpha channel by image[:, :, :3]',
-        }
-        hint = hints.get((image.ndim, image.shape[2] if image.ndim == 3 else 0), 'convert it')
-        raise ImageError(f'image has the shape {image.shape}: expected (H, W, 3), BGR; {hint}')
-    if image.dtype != np.uint8:
-        hint = (
-            'multiply one that ranges from 0 to 1 by 255 and convert it'
-            if image.dtype.kind == 'f'
-            else 'scale it to 0 to 255 and convert it'
-        )
-        raise ImageError(f'image is of the type {image.dtype}: expected uint8; {hint}')
-    if min(image.shape[:2]) < MIN_SIDE:
-        raise ImageError(
-            f'image is {image.shape[1]}x{image.shape[0]} pixels: expected at least '
-            f'{MIN_SIDE}x{MIN_SIDE}'
-        )
+def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    width = image.shape[1]
+    if size == (width, image.shape[0]):
+        return image
+    method = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
+    return cv2.resize(image, size, interpolation=method)
 
 
-def _known(settings: dict[str, Any]) -> dict[str, Any]:
-    names = [field.name for field in fields(Settings)]
-    for name in settings:
-        if name not in names:
-            raise ValueError(f'{name}: no such setting; known are {", ".join(names)}')
-    classes = settings.get('classes')
-    if isinstance(classes, Iterable) and not isinstance(classes, str):
-        settings = settings | {'classes': tuple(classes)}
-    return settings
+def _congruent(side: int, other: int) -> int:
+    """Return the side nearest to this one that differs from another by a multiple of 16."""
+    nearest = other + 16 * round((side - other) / 16)
+    return (
+        nearest
+        if nearest >= MIN_IMAGE_SIDE
+        else nearest + 16 * math.ceil((MIN_IMAGE_SIDE - nearest) / 16)
+    )
 
 
-def _log_model(asked: str, name: str, refiner: str) -> None:
-    LOG.info('model %s, refiner %s', name, refiner)
+def _those_of(settings: Iterable[Any], given: dict[str, Any]) -> dict[str, Any]:
+    return {each.name: given[each.name] for each in settings if each.name in given}
+
+
+def _log_model(asked: str, name: str, engine: str, refiner: str) -> None:
+    LOG.info('model %s in %s, refiner %s', name, engine, refiner)
     if asked == 'auto' and name == SHIPPED_MODEL:
         LOG.info(
             'the COCO model is not installed: the shipped small model finds people only '
-            '(docs/models.md says how to install the other)'
+            '(%s says how to install the other)',
+            f'{DOCS}/models.md',
         )

@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-Shows the node at work: a camera with sample photos, the node and RViz.
+"""Shows the node at work: a camera with sample photos, the node and RViz.
 
 `ros2 launch instance_seg_ros demo.launch.py`; all arguments of seg.launch.py work here, too.
 """
@@ -27,8 +26,7 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             'rviz',
             default_value='true',
-            choices=['true', 'false'],
-            description='Open RViz with the debug image',
+            description='Open RViz with the debug image, where it is installed',
         ),
     ]
     # It sees our arguments. It also sets the transports, so the camera comes after it.

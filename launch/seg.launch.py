@@ -1,96 +1,56 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-Starts the node: `ros2 launch instance_seg_ros seg.launch.py image_topic:=/camera/image_raw`.
+"""Starts the node: `ros2 launch instance_seg_ros seg.launch.py image_topic:=/camera/image_raw`.
 
 The node activates itself. With `autostart:=false` a lifecycle manager does that, or this launch
 system: its ChangeState events find the node by its name.
 """
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import launch.logging
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
-from launch.conditions import IfCondition
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
-from launch_ros.parameter_descriptions import ParameterValue
 
-from launch import LaunchContext, LaunchDescription
+from instance_seg_ros.ros.settings import all_settings
+from instance_seg_ros.schema import Group, Setting
+from launch import Action, LaunchContext, LaunchDescription
 
 # This file is installed as share/instance_seg_ros/launch/seg.launch.py.
 SHARE = Path(__file__).parent.parent
 LOG_LEVELS = ['debug', 'info', 'warn', 'error', 'fatal']
-BOOLS = ['true', 'false']
-TRANSPORTS = ['large_data', 'shared_memory', 'default']
+TRANSPORTS = ['shared_memory', 'large_data', 'default']
 # Where one of these is set, the user has chosen how Fast DDS sends.
 TRANSPORT_VARIABLES = (
     'FASTDDS_BUILTIN_TRANSPORTS',
     'FASTDDS_DEFAULT_PROFILES_FILE',
     'FASTRTPS_DEFAULT_PROFILES_FILE',
 )
-# The arguments that set a parameter of the node: name, type, description and choices. None has a
-# default here, so that there is but one default, in params_file. A test compares names, types and
-# choices with the node's own. The node is not imported: it may need a virtual environment that
-# `ros2 launch` runs outside of.
-PARAMETERS: list[tuple[str, Any, str, list[str]]] = [
-    ('model', str, 'Name of a model, path of its manifest, or auto', []),
-    ('model_path', str, 'Frozen graph (.pb), in place of the one that the model names', []),
-    ('text_graph_path', str, 'Text graph (.pbtxt), in place of the one that the model names', []),
-    ('labels_path', str, 'Label file, in place of the one that the model names', []),
-    ('refiner', str, 'What sharpens the masks: auto, none, smooth, gan or the path of a model', []),
-    ('refine_passes', int, 'At most so many passes of a learned refiner', []),
-    (
-        'refine_budget_ms',
-        float,
-        'Time of a learned refiner for all instances of a frame, in milliseconds; 0: no limit',
-        [],
+START_PERIOD = 30.0  # seconds; a node that breaks down within them has not started at all
+# The arguments that set a parameter of the node. None has a default here, so that there is but one
+# default, in params_file. The settings need neither rclpy nor OpenCV, which may be in a virtual
+# environment that `ros2 launch` runs outside of.
+PARAMETERS = [
+    *all_settings(),
+    Setting(
+        'use_sim_time',
+        False,
+        'bool',
+        'Take the time from /clock, as in a simulation or with a bag',
+        Group.LIFECYCLE,
     ),
-    ('confidence_threshold', float, 'Instances with a lower score are dropped, 0 to 1', []),
-    (
-        'nms_threshold',
-        float,
-        'Of two boxes of a class that overlap more than this, one is dropped, 0 to 1',
-        [],
-    ),
-    (
-        'mask_threshold',
-        float,
-        'Pixels with at least this probability belong to the instance, 0 to 1',
-        [],
-    ),
-    ('classes', list[str], "Names of the classes to keep: classes:=\"['person', 'dog']\"", []),
-    ('max_instances', int, 'At most this many instances per image', []),
-    ('input_max_side', int, 'Larger images are scaled down to this side, in pixels', []),
-    ('speed_preset', str, 'exact, balanced or fast', []),
-    ('num_threads', int, 'Threads for inference; 0: all cores', []),
-    ('parallel_nets', int, 'Images in the box network at a time', []),
-    ('low_memory', bool, 'No Winograd convolutions: less memory, slower', BOOLS),
-    ('mask_encoding', str, 'How instance_masks carries masks', ['mono8', 'rle']),
-    (
-        'image_topics',
-        list[str],
-        'Several cameras, in place of image_topic: '
-        "image_topics:=\"['/front/image', '/rear/image']\"",
-        [],
-    ),
-    ('image_transport', str, 'Of the camera images', ['raw', 'compressed']),
-    ('input_reliability', str, 'Of the subscription to images', ['best_effort', 'reliable']),
-    ('output_reliability', str, 'Of all outputs of a frame', ['reliable', 'best_effort']),
-    ('autostart', bool, 'Configure and activate the node at start', BOOLS),
-    ('use_sim_time', bool, 'Take the time from /clock, as in a simulation or with a bag', BOOLS),
 ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Describe the arguments, the node, and RViz where it is asked for."""
     return LaunchDescription(
-        [
-            *_arguments(),
-            *_parameter_arguments(),
-            OpaqueFunction(function=_transports),
-            OpaqueFunction(function=_node),
-            _rviz(),
-        ]
+        [*_arguments(), *_parameter_arguments(), OpaqueFunction(function=_start)]
     )
 
 
@@ -129,14 +89,10 @@ def _arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             'respawn',
             default_value='false',
-            choices=BOOLS,
             description='Start the node again where its process has died',
         ),
         DeclareLaunchArgument(
-            'rviz',
-            default_value='false',
-            choices=BOOLS,
-            description='Open RViz with the debug image',
+            'rviz', default_value='false', description='Open RViz with the debug image'
         ),
     ]
 
@@ -144,23 +100,27 @@ def _arguments() -> list[DeclareLaunchArgument]:
 def _parameter_arguments() -> list[DeclareLaunchArgument]:
     return [
         DeclareLaunchArgument(
-            name,
+            setting.name,
             default_value='',
-            description=f'{description}; empty: as params_file says',
-            **({'choices': ['', *choices]} if choices else {}),
+            description=f'{setting.help}; empty: as params_file says',
+            **({'choices': ['', *setting.choices]} if setting.choices else {}),
         )
-        for name, _, description, choices in PARAMETERS
+        for setting in PARAMETERS
     ]
 
 
-def _transports(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """
-    Let Fast DDS deliver large images, for all that is launched from here on; others ignore it.
+def _start(context: LaunchContext) -> list[Action]:
+    """Return all that is to be started, once every argument is found to be usable."""
+    return [*_transports(context), *_node(context), *_rviz(context)]
 
-    With its defaults, most images of 640 x 480 are lost between two processes. large_data, Fast
-    DDS's own remedy, also serves images between machines, by TCP; but it and the defaults do not
-    find each other, so every process needs it: the camera, RViz and the terminal with `ros2 topic`.
-    shared_memory gives the defaults more of that, and finds everybody.
+
+def _transports(context: LaunchContext) -> list[SetEnvironmentVariable]:
+    """Let Fast DDS deliver large images, for all that is launched from here on; others ignore it.
+
+    With its defaults, most images of 640 x 480 are lost between two processes. shared_memory gives
+    the defaults more memory, and finds everybody. large_data, Fast DDS's own remedy, also serves
+    images between machines, by TCP; but it and the defaults do not find each other, so every
+    process needs it: the camera, RViz and the terminal with `ros2 topic`.
     """
     if any(name in context.environment for name in TRANSPORT_VARIABLES):
         return []  # the user's own choice
@@ -180,40 +140,88 @@ def _transports(context: LaunchContext) -> list[SetEnvironmentVariable]:
 
 
 def _node(context: LaunchContext) -> list[LifecycleNode]:
+    params_file = LaunchConfiguration('params_file').perform(context)
+    if not Path(params_file).is_file():
+        raise RuntimeError(f"params_file is '{params_file}': there is no such file")
+    respawn = _bool(context, 'respawn')
     # An argument has the last word, but only where it is given.
-    given = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=value_type)
-        for name, value_type, _, _ in PARAMETERS
-        if LaunchConfiguration(name).perform(context)
-    }
+    given = _parameters(context)
     return [
         LifecycleNode(
             package='instance_seg_ros',
             executable='instance_seg_node',
             name=LaunchConfiguration('node_name'),
             namespace=LaunchConfiguration('namespace'),
-            parameters=[LaunchConfiguration('params_file'), *([given] if given else [])],
+            parameters=[params_file, *([given] if given else [])],
             remappings=[('image', LaunchConfiguration('image_topic'))],
             arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
-            respawn=LaunchConfiguration('respawn'),
+            respawn=respawn,
             respawn_delay=2.0,
+            on_exit=None if respawn else _fail_at_start(),
             output='screen',
         )
     ]
 
 
-def _rviz() -> Node:
+def _fail_at_start() -> Callable[[ProcessExited, LaunchContext], None]:
+    """Return what ends the launch, with an exit code other than 0, for a node that cannot start."""
+    started = time.monotonic()
+
+    def on_exit(event: ProcessExited, context: LaunchContext) -> None:
+        running = time.monotonic() - started
+        # Later it is one of many on a robot, and the others go on.
+        if event.returncode != 0 and not context.is_shutdown and running < START_PERIOD:
+            raise RuntimeError(
+                f'{event.process_name} ended after {running:.1f} s with exit code '
+                f'{event.returncode}: its last lines above say why'
+            )
+
+    return on_exit
+
+
+def _rviz(context: LaunchContext) -> list[Node]:
+    if not _bool(context, 'rviz'):
+        return []
+    try:
+        get_package_prefix('rviz2')
+    except PackageNotFoundError:
+        # launch would stop in the middle of its start, and leave the node behind.
+        launch.logging.get_logger('seg.launch').warning(
+            'RViz is left out: rviz2 is not installed (apt install ros-$ROS_DISTRO-rviz2)'
+        )
+        return []
     name = LaunchConfiguration('node_name')
-    return Node(
-        package='rviz2',
-        executable='rviz2',
-        namespace=LaunchConfiguration('namespace'),
-        condition=IfCondition(LaunchConfiguration('rviz')),
-        arguments=['-d', str(SHARE / 'config' / 'seg.rviz')],
-        # The configuration names the topics without a namespace, and with the usual name.
-        remappings=[
-            (f'/instance_seg/{topic}', [name, f'/{topic}'])
-            for topic in ('debug_image', 'label_image')
-        ],
-        output='screen',
-    )
+    return [
+        Node(
+            package='rviz2',
+            executable='rviz2',
+            namespace=LaunchConfiguration('namespace'),
+            arguments=['-d', str(SHARE / 'config' / 'seg.rviz')],
+            # The configuration names the topics without a namespace, and with the usual name.
+            remappings=[
+                (f'/instance_seg/{topic}', [name, f'/{topic}'])
+                for topic in ('debug_image', 'label_image')
+            ],
+            output='screen',
+        )
+    ]
+
+
+# --- what the arguments say
+
+
+def _bool(context: LaunchContext, name: str) -> bool:
+    setting = Setting(name, False, 'bool', '', Group.LIFECYCLE)
+    return bool(setting.convert(LaunchConfiguration(name).perform(context)))
+
+
+def _parameters(context: LaunchContext) -> dict[str, Any]:
+    """Return the parameters that arguments give, in their types."""
+    values = {}
+    for setting in PARAMETERS:
+        text = LaunchConfiguration(setting.name).perform(context)
+        if text:
+            value = setting.convert(text)
+            # A parameter cannot be an empty list: [''] stands for it.
+            values[setting.name] = list(value or ('',)) if isinstance(value, tuple) else value
+    return values

@@ -18,8 +18,7 @@ LINKED = [PACKAGE, 'config', 'demo', 'launch', 'models']
 
 
 def build_workspace(workspace: Path, virtualenv: Path, environment_digest: str) -> None:
-    """
-    Build into `workspace`, or do nothing where what is built is current.
+    """Build into `workspace`, or do nothing where what is built is current.
 
     Args:
         workspace: folder for build, install and log.

@@ -1,11 +1,12 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Batch norms folded into the convolutions before them: y = scale * conv(x, w) + shift becomes
-y = conv(x, scale * w) + shift.
+"""Batch norms folded into the convolutions before them.
 
-cv2.dnn does so itself, but anew whenever an input changes its shape, in one thread and into another
-copy of the weights, and the regions of a frame and those of its masks are such a change. Done once,
-the published model takes 6 ms less for each frame's masks and 30 MB less of memory. The arithmetic
-is cv2.dnn's, float32 step by step, so results are the same bits.
+y = scale * conv(x, w) + shift becomes y = conv(x, scale * w) + shift.
+
+cv2.dnn does the same, but again whenever an input changes its shape, in one thread and into another
+copy of the weights. The number of regions changes twice in every frame, for boxes and for masks.
+Done once, the published model takes 6 ms less for each frame's masks and 30 MB less memory. The
+arithmetic is that of cv2.dnn, float32 step by step, so the results are the same bits.
 """
 
 from __future__ import annotations
@@ -43,7 +44,6 @@ def fold_batch_norms(
 
     Raises:
         ValueError: ``weights`` are no GraphDef.
-
     """
     constants, weights, biases = float_constants(weights), weights.copy(), {}
     for kernel, norms in _kernels_and_norms(nodes):
@@ -57,8 +57,9 @@ def fold_batch_norms(
 
 
 def _kernels_and_norms(nodes: list[GraphNode]) -> Iterator[tuple[str, list[GraphNode]]]:
-    """Yield the name of each kernel that only convolutions with one and the same batch norm use,
-    and the nodes of that: both stages of a Mask R-CNN use some.
+    """Yield each kernel whose convolutions all have the same batch norm, and that norm's nodes.
+
+    Both stages of a Mask R-CNN use some kernels, so a norm can have several nodes.
     """
     users: defaultdict[str, list[GraphNode]] = defaultdict(list)
     for node in nodes:

@@ -8,14 +8,16 @@ TensorFlow defines five matter here, so the bytes are walked, and changed where 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.installed import DOCS
 
 # Field numbers of tensorflow/core/framework: graph.proto, node_def.proto, attr_value.proto,
 # tensor.proto, tensor_shape.proto.
@@ -23,10 +25,14 @@ _GRAPH_NODE, _NODE_NAME, _NODE_OP, _NODE_ATTRIBUTE = 1, 1, 2, 5
 _MAP_VALUE, _VALUE_TENSOR = 2, 8
 _TENSOR_TYPE, _TENSOR_SHAPE, _TENSOR_CONTENT = 1, 2, 4
 _SHAPE_DIMENSION, _DIMENSION_SIZE = 2, 1
+_TENSOR_NUMBERS = {5: '<f4', 7: '<i4', 10: '<i8'}  # float_val, int_val, int64_val
 _FLOAT32 = 1
+_DTYPES = {_FLOAT32: '<f4', 3: '<i4', 9: '<i8'}
 # How a field's bytes are encoded.
 _VARINT, _LENGTH_AND_BYTES = 0, 2
 _FIXED_LENGTHS = {1: 8, 5: 4}
+_LONGEST_VARINT = 10
+_LARGEST = (1 << 31) - 1  # bytes
 
 _Span = tuple[int, int]
 
@@ -58,14 +64,17 @@ def read_weights(path: Path) -> NDArray[np.uint8]:
     Raises:
         ModelError: missing, empty, truncated, a git-LFS pointer, a web page, a text graph, or
             anything else.
-
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ModelError(f'weights {path}: is no regular file. Expected a frozen graph (.pb)')
+        if (size := path.stat().st_size) > _LARGEST:
+            raise ModelError(f'weights {path}: has {size} bytes; protobuf allows 2 GiB')
         payload = path.read_bytes()
     except OSError as error:
         raise ModelError(
-            f'weights {path}: {error.strerror}. Expected a frozen graph (.pb); see docs/models.md '
-            'for where to get one'
+            f'weights {path}: {error.strerror}. Expected a frozen graph (.pb); see '
+            f'{DOCS}/models.md for where to get one'
         ) from None
     problem = _problem(payload)
     if problem:
@@ -78,7 +87,6 @@ def float_constants(weights: NDArray[np.uint8]) -> dict[str, Constant]:
 
     Raises:
         ValueError: the bytes are no GraphDef.
-
     """
     data = weights.tobytes()
     constants = {}
@@ -89,12 +97,81 @@ def float_constants(weights: NDArray[np.uint8]) -> dict[str, Constant]:
     return constants
 
 
+def read_constants(weights: NDArray[np.uint8], names: Collection[str]) -> dict[str, NDArray[Any]]:
+    """Read constants of whole numbers and floats, however they are stored.
+
+    Args:
+        weights: uint8, the bytes of a frozen graph.
+        names: which; those that the graph has not, or not as numbers, are left out.
+
+    Raises:
+        ValueError: the bytes are no GraphDef.
+
+    """
+    data = weights.tobytes()
+    constants = {}
+    for node in _messages(data, (0, len(data)), _GRAPH_NODE):
+        name = _text(data, node, _NODE_NAME)
+        if name in names and _text(data, node, _NODE_OP) == 'Const':
+            for tensor in _tensors(data, node):
+                array = _array(data, tensor)
+                if array is not None:
+                    constants[name] = array
+    return constants
+
+
+def _array(data: bytes, tensor: _Span) -> NDArray[Any] | None:
+    types = _numbers(data, tensor, _TENSOR_TYPE)
+    if len(types) != 1 or types[0] not in _DTYPES:
+        return None
+    shape, count = _shape(data, tensor), math.prod(_shape(data, tensor))
+    contents = b''.join(data[a:b] for a, b in _messages(data, tensor, _TENSOR_CONTENT))
+    if contents:
+        array = np.frombuffer(contents, _DTYPES[types[0]])
+    else:
+        array = np.array(_listed(data, tensor), _DTYPES[types[0]])
+        if len(array) == 1:  # one number is stored for many that are alike
+            array = np.repeat(array, count)
+    if len(array) != count:
+        raise ValueError(f'a constant has {len(array)} numbers, and the shape {shape}')
+    return array.reshape(shape)
+
+
+def _listed(data: bytes, tensor: _Span) -> list[float]:
+    values: list[float] = []
+    for number, dtype in _TENSOR_NUMBERS.items():
+        for found, value in _fields(data, tensor):
+            if found != number:
+                continue
+            if isinstance(value, int):
+                values.append(_signed(value))
+            elif dtype == '<f4':
+                values.extend(np.frombuffer(data[value[0] : value[1]], dtype).tolist())
+            else:
+                position, end = value
+                while position < end:
+                    item, position = _varint(data, position)
+                    values.append(_signed(item))
+    return values
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _tensors(data: bytes, node: _Span) -> list[_Span]:
+    return [
+        tensor
+        for attribute in _messages(data, node, _NODE_ATTRIBUTE)
+        for value in _messages(data, attribute, _MAP_VALUE)
+        for tensor in _messages(data, value, _VALUE_TENSOR)
+    ]
+
+
 def _constant(data: bytes, node: _Span) -> Constant | None:
     if _text(data, node, _NODE_OP) == 'Const':
-        for attribute in _messages(data, node, _NODE_ATTRIBUTE):
-            for value in _messages(data, attribute, _MAP_VALUE):
-                for tensor in _messages(data, value, _VALUE_TENSOR):
-                    return _stored_as_bytes(data, tensor)
+        for tensor in _tensors(data, node):
+            return _stored_as_bytes(data, tensor)
     return None
 
 
@@ -102,14 +179,18 @@ def _stored_as_bytes(data: bytes, tensor: _Span) -> Constant | None:
     contents = _messages(data, tensor, _TENSOR_CONTENT)
     if _numbers(data, tensor, _TENSOR_TYPE) != [_FLOAT32] or len(contents) != 1:
         return None
-    shape = tuple(
+    shape = _shape(data, tensor)
+    start, end = contents[0]
+    return Constant(start, shape) if end - start == 4 * math.prod(shape) else None
+
+
+def _shape(data: bytes, tensor: _Span) -> tuple[int, ...]:
+    return tuple(
         size
         for dimensions in _messages(data, tensor, _TENSOR_SHAPE)
         for dimension in _messages(data, dimensions, _SHAPE_DIMENSION)
         for size in _numbers(data, dimension, _DIMENSION_SIZE)
     )
-    start, end = contents[0]
-    return Constant(start, shape) if end - start == 4 * math.prod(shape) else None
 
 
 def _text(data: bytes, message: _Span, number: int) -> str:
@@ -186,7 +267,10 @@ def _end_of_fields(payload: bytes) -> int | None:
         tag = payload[position]
         if tag not in known_tags:
             return None
-        length, position = _varint(payload, position + 1)
+        try:
+            length, position = _varint(payload, position + 1)
+        except ValueError:
+            return None
         if tag != 0x18:
             position += length
     return position
@@ -194,14 +278,16 @@ def _end_of_fields(payload: bytes) -> int | None:
 
 def _varint(payload: bytes, position: int) -> tuple[int, int]:
     """Value of a protobuf varint and the position behind it (past the end where it is cut off)."""
-    value = shift = 0
-    while position < len(payload):
+    value = 0
+    for shift in range(0, 7 * _LONGEST_VARINT, 7):
+        if position >= len(payload):
+            return value, len(payload) + 1
         byte = payload[position]
         value |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
+        position += 1
         if not byte & 0x80:
             return value, position
-    return value, len(payload) + 1
+    raise ValueError(f'the number at byte {position - _LONGEST_VARINT} has no end')
 
 
-__all__ = ['Constant', 'float_constants', 'read_weights']
+__all__ = ['Constant', 'float_constants', 'read_constants', 'read_weights']

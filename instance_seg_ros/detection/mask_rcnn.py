@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.detection.detections import ROW, Detections
 from instance_seg_ros.detection.net_loader import NetLoader
 from instance_seg_ros.detection.nets import Nets
 from instance_seg_ros.detection.text_graph import split
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.settings import OPENCV
 
-_ROW = 7  # image id, class id, score, x1, y1, x2, y2
 _WARM_UP_SIZE = (192, 256)
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What the box network finds in one image.
-
-    Attributes:
-        rows: float32 (N, 7): image id, class id, score, x1, y1, x2, y2 as fractions of the image,
-            falling score; rows without score or area are left out.
-        features: the feature map that the mask network reads.
-    """
-
-    rows: NDArray[np.float32]
-    features: NDArray[np.float32]
-
-    @property
-    def scores(self) -> NDArray[np.float32]:
-        """Scores, float32 (N,)."""
-        return self.rows[:, 2]
-
-    @property
-    def class_ids(self) -> NDArray[np.int32]:
-        """Class ids in the model's numbering, int32 (N,)."""
-        return self.rows[:, 1].astype(np.int32)
-
-    def boxes(self, height: int, width: int) -> NDArray[np.float32]:
-        """Boxes, float32 (N, 4), x1, y1, x2, y2 in pixels of an image of that size."""
-        return self.rows[:, 3:] * np.array([width, height, width, height], np.float32)
 
 
 class MaskRcnn:
@@ -56,14 +28,13 @@ class MaskRcnn:
         weights: frozen graph (.pb).
         text_graph: OpenCV text graph (.pbtxt) of the same model.
         proposals: regions that the first stage hands on, if the graph's own number is larger.
-        parallel_nets: so many images can be in :meth:`detect` at a time, each in a net of its own.
+        parallel_nets: number of images that can be in :meth:`detect` at a time, each in a net.
         low_memory: no Winograd's convolutions, which hold seven times the memory of their weights:
             slower, and with other last digits.
 
     Raises:
         ModelError: a file is missing, broken or of another model. A first forward through all
             parts checks the shapes, because cv2.dnn itself notices only then or never.
-
     """
 
     def __init__(
@@ -83,6 +54,11 @@ class MaskRcnn:
             self.mask_size = self._warm_up()
         self._loader.forget_weights()
 
+    @property
+    def engine(self) -> str:
+        """Name of the engine."""
+        return OPENCV
+
     def detect(self, image_bgr: NDArray[np.uint8]) -> Detections:
         """Find boxes in an image.
 
@@ -92,10 +68,11 @@ class MaskRcnn:
         Raises:
             ModelError: the file of the weights, needed again at some changes of the size, is gone
                 or is another one.
-
         """
-        rows, features = self._nets.boxes(cv2.dnn.blobFromImage(image_bgr, swapRB=True, crop=False))
-        rows = rows.reshape(-1, _ROW)
+        rows, features = self._nets.detect(
+            cv2.dnn.blobFromImage(image_bgr, swapRB=True, crop=False)
+        )
+        rows = rows.reshape(-1, ROW)
         # cv2.dnn pads the output to its full number of rows: with zeros, or, where the first stage
         # found too few regions, with boxes of no area that do have a score.
         used = (rows[:, 2] > 0) & (rows[:, 5] > rows[:, 3]) & (rows[:, 6] > rows[:, 4])
@@ -110,7 +87,6 @@ class MaskRcnn:
 
         Returns:
             float32 (K, M, M) over each box, M being ``mask_size``.
-
         """
         if len(keep) == 0:
             return np.zeros((0, self.mask_size, self.mask_size), np.float32)
@@ -128,7 +104,9 @@ class MaskRcnn:
         image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
         row = np.array([[0, 0, 1, 0.25, 0.25, 0.75, 0.75]], np.float32)
         try:
-            rows, features = self._nets.boxes(cv2.dnn.blobFromImage(image, swapRB=True, crop=False))
+            rows, features = self._nets.detect(
+                cv2.dnn.blobFromImage(image, swapRB=True, crop=False)
+            )
             masks = self._nets.masks(features, row)
         except cv2.error as error:
             raise self._loader.mismatch(error.err or str(error)) from None
@@ -138,9 +116,9 @@ class MaskRcnn:
     def _check_shapes(
         self, rows: NDArray[Any], features: NDArray[Any], masks: NDArray[Any]
     ) -> None:
-        if rows.ndim != 4 or rows.shape[-1] != _ROW:
+        if rows.ndim != 4 or rows.shape[-1] != ROW:
             raise self._loader.mismatch(
-                f'the detections have the shape {rows.shape}, expected (1, 1, N, {_ROW})'
+                f'the detections have the shape {rows.shape}, expected (1, 1, N, {ROW})'
             )
         if features.ndim != 4:
             raise self._loader.mismatch(f'the features have the shape {features.shape}')
@@ -156,4 +134,4 @@ class MaskRcnn:
             )
 
 
-__all__ = ['Detections', 'MaskRcnn']
+__all__ = ['MaskRcnn']

@@ -15,6 +15,8 @@ from instance_seg_ros.detection.frozen_graph import read_weights
 from instance_seg_ros.detection.text_graph import GraphNode, read_text_graph
 from instance_seg_ros.errors import ModelError
 
+_OLDEST = 4, 10
+
 
 class NetLoader:
     """Makes nets of parts of a text graph, all with the weights of one file.
@@ -29,11 +31,14 @@ class NetLoader:
 
     Raises:
         ModelError: a file is missing or broken, or this OpenCV reads no TensorFlow graphs.
-
     """
 
     def __init__(self, weights: Path, text_graph: Path, winograd: bool = True) -> None:
-        _check_opencv()
+        problem = opencv_problem()
+        if problem:
+            raise ModelError(
+                f'{problem}. Expected 4.10 to 5.0: install "opencv-contrib-python>=4.10,<5.1"'
+            )
         self._weights, self._text_graph, self._winograd = weights, text_graph, winograd
         self._nodes = read_text_graph(text_graph)
         self._version = _version(weights)
@@ -45,7 +50,6 @@ class NetLoader:
 
         Raises:
             ModelError: the text graph is not one of these weights, or their file has changed.
-
         """
         options: dict[str, Any] = {}
         if hasattr(cv2.dnn, 'ENGINE_CLASSIC'):
@@ -90,7 +94,7 @@ class NetLoader:
 
 
 def _version(file: Path) -> tuple[int, int] | None:
-    """Return what tells whether a file has changed, None where there is none."""
+    """Return the time and size of a file, by which a change is noticed; None if it is missing."""
     try:
         state = file.stat()
     except OSError:
@@ -98,12 +102,16 @@ def _version(file: Path) -> tuple[int, int] | None:
     return state.st_mtime_ns, state.st_size
 
 
-def _check_opencv() -> None:
+def opencv_problem() -> str:
+    """Say why this OpenCV cannot run the networks, '' where it can."""
     if not hasattr(cv2.dnn, 'readNetFromTensorflow'):
-        raise ModelError(
-            f'OpenCV {cv2.__version__} has no reader of TensorFlow graphs: 5.1 removed it. '
-            'Expected 4.10 to 5.0; install "opencv-contrib-python>=4.10,<5.1"'
+        return f'OpenCV {cv2.__version__} has no reader of TensorFlow graphs: 5.1 removed it'
+    if tuple(map(int, cv2.__version__.split('.')[:2])) < _OLDEST:
+        return (
+            f'OpenCV {cv2.__version__} is older than {_OLDEST[0]}.{_OLDEST[1]}: its results for '
+            'these graphs are not known to be right'
         )
+    return ''
 
 
-__all__ = ['NetLoader']
+__all__ = ['NetLoader', 'opencv_problem']

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.detection.text_graph import SplitGraph
 
-# What a layer makes of so many regions stays in the processor's cache until the next layer reads
-# it, where that of all 100 does not: 5 % of the time of a frame's boxes. With fewer, the weights
-# come from memory too often.
+# The output of a layer for 25 regions stays in the processor's cache until the next layer reads it.
+# That for all 100 does not, which costs 5 % of the time for boxes. With fewer than 25, the weights
+# are read from memory too often.
 _REGIONS_AT_ONCE = 25
-# From the image to its features the layers halve it four times, rounding up.
+# From the image to its feature map, four layers halve the sides, rounding up.
 _STRIDE = 16
-# Smaller images have layers whose inputs are too small for Winograd's method, which needs 12.
+# In smaller images some layers have inputs below the 12 pixels that Winograd's method needs.
 _LARGE = 12 * _STRIDE
-_PREPARES_ANEW = tuple(map(int, cv2.__version__.split('.')[:2])) >= (4, 13)
+_PREPARES_AGAIN = tuple(map(int, cv2.__version__.split('.')[:2])) >= (4, 13)
 
 
 class Nets:
@@ -35,10 +35,9 @@ class Nets:
     Threads may share them.
 
     Args:
-        load: makes a net of a text graph.
-        graph: what to make them of.
-        parallel: so many images can be in :meth:`boxes` at a time, each in nets of its own.
-
+        load: returns a net for a text graph.
+        graph: the text graphs.
+        parallel: number of images that can be in :meth:`detect` at a time, each in nets of its own.
     """
 
     def __init__(self, load: Callable[[str], Any], graph: SplitGraph, parallel: int = 1) -> None:
@@ -49,8 +48,8 @@ class Nets:
         self._mask_net = _Pool(lambda: load(graph.masks))
         self._times: dict[str, dict[str, float]] | None = None
 
-    def boxes(self, blob: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Rows (1, 1, N, 7) and features (1, C, h, w) of an image's blob (1, 3, H, W)."""
+    def detect(self, blob: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return rows (1, 1, N, 7) and features (1, C, h, w) of an image's blob (1, 3, H, W)."""
         graph = self._graph
         with self._proposal_nets.one(_Preparation.of(blob)) as net:
             net.setInput(blob)
@@ -68,7 +67,7 @@ class Nets:
     def masks(
         self, features: NDArray[np.float32], rows: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Masks (K, classes, M, M) of rows (K, 7)."""
+        """Return what the mask head gives for rows (K, 7): float32 (K, classes, M, M)."""
         masks = []
         for some in self._of_regions(
             features, rows[None, None], self._graph.mask_features, 'masks'
@@ -92,7 +91,7 @@ class Nets:
     ) -> list[NDArray[np.float32]]:
         """Return an output for the regions (1, 1, N, 7), in portions."""
         portions = []
-        # Both outputs, though one is wanted: for others than last time the net is set up anew.
+        # Both outputs, though one is wanted: cv2.dnn sets the net up again when they change.
         outputs = [self._graph.box_features, self._graph.mask_features]
         with self._region_nets.one() as net:
             net.setInput(features, self._graph.features)
@@ -115,16 +114,18 @@ class Nets:
 
 @dataclass(frozen=True)
 class _Preparation:
-    """What a net of cv2.dnn prepares for its first image, and goes on using for others.
+    """What cv2.dnn decides for a net's first image and keeps for all later ones.
 
-    A convolution with a stride of two pads an odd side other than an even one: for an image of
-    another size features would be shifted, and boxes other ones. And it chooses whether to use
-    Winograd's method, a matter of speed and last digits. Since OpenCV 4.13 large images get all of
-    it anew, and small ones all but the padding.
+    Two decisions depend on the size of the image. First the padding: a convolution with a stride of
+    two pads odd sides differently from even ones. With the padding of another size, the features
+    are shifted and the boxes are wrong. Second, whether a convolution uses Winograd's method; that
+    changes speed and last digits only. Since OpenCV 4.13 both are decided again for large images;
+    for small ones the padding is kept.
 
     Attributes:
         large: whether every layer may use Winograd's method.
-        sides: height and width modulo the strides of all layers: who sees an odd side.
+        sides: height and width modulo the product of all strides. Images that agree in it have odd
+            sides in the same layers.
     """
 
     large: bool = False
@@ -137,13 +138,13 @@ class _Preparation:
         return cls(min(height, width) >= _LARGE, (height % _STRIDE, width % _STRIDE))
 
     def fits(self, needed: _Preparation) -> bool:
-        """Whether a net that is so prepared does for an image as a new one would."""
-        if needed.large and _PREPARES_ANEW:
+        """Whether a net with this preparation gives an image the same result as a new net."""
+        if needed.large and _PREPARES_AGAIN:
             return True
         return self.sides == needed.sides and self.large >= needed.large
 
     def extended(self, needed: _Preparation) -> _Preparation:
-        """Return what the net is prepared for after an image that it fits."""
+        """Return the preparation of the net after an image that it fits."""
         return _Preparation(self.large or needed.large, needed.sides)
 
 
@@ -151,9 +152,8 @@ class _Pool:
     """Nets of which each caller gets one for itself, the one that has been free for longest.
 
     Args:
-        make: makes a net.
-        count: how many there are.
-
+        make: returns a new net.
+        count: number of nets.
     """
 
     def __init__(self, make: Callable[[], Any], count: int = 1) -> None:
@@ -164,7 +164,7 @@ class _Pool:
 
     @contextlib.contextmanager
     def one(self, needed: _Preparation = _Preparation()) -> Iterator[Any]:
-        """Lend a net, a new one where the next in turn is prepared for other images."""
+        """Lend a net; a new one if the next in turn is prepared for images of another size."""
         net, prepared = self._free.get()
         try:
             if prepared is not None and not prepared.fits(needed):

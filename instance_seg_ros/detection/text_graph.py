@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.installed import DOCS
+from instance_seg_ros.text_files import read_text, shown
 
 # Rows below this score are not reported by the network. The published graphs say 0.3; lower, so
 # that a user's threshold below that means something. Rows above are the same bits either way,
@@ -16,9 +18,20 @@ from instance_seg_ros.errors import ModelError
 SCORE_FLOOR = 0.01
 
 _NODE = re.compile(r'^node\s*\{', re.M)
-_NAME = re.compile(r'^\s*name:\s*"([^"]*)"', re.M)
-_OP = re.compile(r'^\s*op:\s*"([^"]*)"', re.M)
-_INPUT = re.compile(r'^\s*input:\s*"([^"]*)"', re.M)
+_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|^node\s*\{|[{}]', re.M)
+_NAME = re.compile(r'^[ \t]*name:[ \t]*"([^"]*)"', re.M)
+_OP = re.compile(r'^[ \t]*op:[ \t]*"([^"]*)"', re.M)
+_INPUT = re.compile(r'^[ \t]*input:[ \t]*"([^"]*)"', re.M)
+# Numbers that cv2.dnn takes for sizes, and those that it calculates with.
+_WHOLE = re.compile(r'\b(?:i|b|size|int_val|int64_val):\s*([^\s,;}]+)')
+_REAL = re.compile(r'\b(?:f|float_val):\s*([^\s,;}]+)')
+_LARGEST_WHOLE, _LARGEST_REAL = 1 << 20, 1e30
+_LARGEST = 16_000_000  # bytes of a text graph
+_MOST_CLASSES = 10_000
+_EXPECTED = (
+    'cv2.dnn needs the OpenCV text graph (.pbtxt) of the model beside its frozen graph (.pb); see '
+    f'{DOCS}/models.md'
+)
 _PLACEHOLDER = """node {{
   name: "{name}"
   op: "Placeholder"
@@ -42,7 +55,10 @@ class GraphNode:
     def number(self, key: str) -> float | None:
         """Return the value of a scalar attribute, None where the node has none of that name."""
         match = re.search(_attribute_pattern(key), self.text)
-        return float(match.group(2)) if match else None
+        try:
+            return float(match.group(2)) if match else None
+        except ValueError:  # true or false
+            return None
 
     def with_number(self, key: str, value: float) -> GraphNode:
         """Return the node with a scalar attribute changed, or added where it is missing."""
@@ -62,7 +78,7 @@ class SplitGraph:
 
     Attributes:
         proposals: text graph from the image to its features and the proposals.
-        regions: text graph from features and regions to what boxes and masks are made of.
+        regions: text graph from features and regions to the features of boxes and masks.
         boxes: text graph from the proposals and their box features to the detections.
         masks: text graph from the mask features of detections to the masks.
         features, proposal_output, box_features, mask_features, detections, mask_output: names of
@@ -88,17 +104,10 @@ def read_text_graph(path: Path) -> list[GraphNode]:
 
     Raises:
         ModelError: the file is missing or is no text graph.
-
     """
-    try:
-        text = path.read_text(encoding='utf-8')
-    except FileNotFoundError:
-        raise ModelError(
-            f'text graph {path}: no such file. cv2.dnn needs the OpenCV text graph (.pbtxt) of the '
-            'model beside its frozen graph (.pb); see docs/models.md'
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f'text graph {path}: cannot be read as text ({error})') from None
+    if not path.exists():
+        raise ModelError(f'text graph {path}: no such file. {_EXPECTED}')
+    text = read_text(path, 'text graph', _EXPECTED, _LARGEST, 'cannot be read as text')
     blocks = _blocks(text)
     if blocks and len(blocks) < len(_NODE.findall(text)):
         raise ModelError(
@@ -110,7 +119,33 @@ def read_text_graph(path: Path) -> list[GraphNode]:
             f'text graph {path}: is not an OpenCV text graph (it begins with '
             f'{text[:40]!r}). Expected "node {{ name: ... op: ... }}" entries; download it again'
         )
-    return [node for node in nodes if node is not None]
+    whole = [node for node in nodes if node is not None]
+    _check_numbers(whole, path)
+    return whole
+
+
+def _check_numbers(nodes: list[GraphNode], path: Path) -> None:
+    """Raise ModelError for numbers that no network has; cv2.dnn would believe them."""
+    for node in nodes:
+        for pattern, largest in ((_WHOLE, _LARGEST_WHOLE), (_REAL, _LARGEST_REAL)):
+            for text in pattern.findall(node.text):
+                if not _fits(text, largest):
+                    raise ModelError(
+                        f'text graph {path}: node {shown(node.name)} has the number {shown(text)}, '
+                        f'expected none beyond {largest:g}'
+                    )
+
+
+def _fits(text: str, largest: float) -> bool:
+    try:
+        return abs(float(text)) <= largest  # False for nan
+    except ValueError:
+        return text in ('true', 'false')
+
+
+def parse_text_graph(text: str) -> list[GraphNode]:
+    """Return the nodes of a text graph that is known to be one."""
+    return [node for block in _blocks(text) if (node := _parse_node(block)) is not None]
 
 
 def split(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> SplitGraph:
@@ -127,7 +162,6 @@ def split(nodes: list[GraphNode], path: Path, proposals: int | None = None) -> S
 
     Raises:
         ModelError: the graph is not that of a Mask R-CNN.
-
     """
     stages = _stages(nodes, path, proposals)
     features, proposal_output = stages.boxes[0].inputs[:2]
@@ -184,8 +218,18 @@ def _stages(nodes: list[GraphNode], path: Path, proposals: int | None) -> _Stage
     if proposals is not None and proposals < (first.number('keep_top_k') or math.inf):
         edited[first.name] = first.with_number('keep_top_k', proposals)
     nodes = [edited.get(node.name, node) for node in nodes]
-    start, end = crops
-    return _Stages(nodes[:start], nodes[start:end], nodes[end:], int(classes))
+    start, end = (crop for crop in crops if crop is not None)
+    if not start < end:
+        raise ModelError(
+            f'text graph {path}: crops the detections before the proposals. Expected what '
+            'tf_text_graph_mask_rcnn.py of OpenCV writes'
+        )
+    num_classes = int(classes)
+    if not 1 <= num_classes <= _MOST_CLASSES:
+        raise ModelError(
+            f'text graph {path}: has num_classes {num_classes}, expected 1 to {_MOST_CLASSES}'
+        )
+    return _Stages(nodes[:start], nodes[start:end], nodes[end:], num_classes)
 
 
 def _position_of_crop(nodes: list[GraphNode], regions: str) -> int | None:
@@ -193,15 +237,16 @@ def _position_of_crop(nodes: list[GraphNode], regions: str) -> int | None:
         (
             i
             for i, node in enumerate(nodes)
-            if node.op == 'CropAndResize' and node.inputs[1] == regions
+            if node.op == 'CropAndResize' and node.inputs[1:2] == (regions,)
         ),
         None,
     )
 
 
 def _twins(masks: list[GraphNode], boxes: list[GraphNode]) -> dict[str, str]:
-    """Names of nodes of the mask stage that do to its crop what a node of the box stage does to
-    the other, and the names of those.
+    """Map nodes of the mask stage to the nodes of the box stage that do the same to the other crop.
+
+    Both are given by name.
     """
     operations = {node.name: node.op for node in boxes}
     twins = {masks[0].name: boxes[0].name}
@@ -228,14 +273,19 @@ def _attribute_pattern(key: str) -> str:
 
 def _blocks(text: str) -> list[str]:
     """Return the text of each top-level ``node { ... }``."""
-    blocks = []
-    for match in _NODE.finditer(text):
-        depth = 0
-        for brace in re.finditer(r'[{}]', text[match.start() :]):
-            depth += 1 if brace.group() == '{' else -1
-            if depth == 0:
-                blocks.append(text[match.start() : match.start() + brace.end()] + '\n')
-                break
+    blocks: list[str] = []
+    depth, start = 0, -1
+    for match in _TOKEN.finditer(text):
+        token = match.group()
+        if token == '}':
+            depth = max(0, depth - 1)
+            if depth == 0 and start >= 0:
+                blocks.append(text[start : match.end()] + '\n')
+                start = -1
+        elif not token.startswith('"'):
+            if depth == 0:  # of a node, or of something else
+                start = match.start() if token != '{' else -1
+            depth += 1
     return blocks
 
 

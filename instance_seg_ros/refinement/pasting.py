@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,11 +19,34 @@ def clip_rois(boxes: NDArray[np.float32], height: int, width: int) -> NDArray[np
 
     Returns:
         int32 (N, 4), x, y, width, height inside the image, at least 1 x 1.
-
     """
     low = np.floor(boxes[:, :2]).clip(0, (width - 1, height - 1))
     high = np.ceil(boxes[:, 2:]).clip(low + 1, (width, height))
     return np.concatenate([low, high - low], 1).astype(np.int32)
+
+
+def trim_to_masks(
+    rois: NDArray[np.int32], masks: list[NDArray[np.uint8]]
+) -> tuple[NDArray[np.int32], list[NDArray[np.uint8]]]:
+    """Cut off the rows and columns at the edges where a mask has nothing.
+
+    A refiner looks at more than the box, so that a mask can reach beyond it.
+
+    Args:
+        rois: int32 (N, 4), x, y, width, height.
+        masks: N arrays uint8 (height, width) of the rois, 0 or 1.
+
+    Returns:
+        The same, as small as the masks; those of an empty mask are left as they are.
+
+    """
+    trimmed, crops = rois.copy(), list(masks)
+    for i, mask in enumerate(masks):
+        x, y, w, h = cv2.boundingRect(mask)
+        if w and h and (w, h) != mask.shape[::-1]:
+            trimmed[i] = rois[i, 0] + x, rois[i, 1] + y, w, h
+            crops[i] = np.ascontiguousarray(mask[y : y + h, x : x + w])
+    return trimmed, crops
 
 
 def paste(
@@ -51,7 +75,6 @@ def paste(
 
     Returns:
         float32 of that size.
-
     """
     columns = _sample(origin[0], step[0], size[1], box[0], box[2], coarse.shape[1], outside)
     rows = _sample(origin[1], step[1], size[0], box[1], box[3], coarse.shape[0], outside)

@@ -15,17 +15,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.errors import ImageError, ModelError
+from instance_seg_ros.errors import ModelError
+from instance_seg_ros.images import check_image
+from instance_seg_ros.refinement.interface import Refined
 from instance_seg_ros.refinement.pasting import paste
-from instance_seg_ros.refinement.refiner_file import CPU, one_line, open_refiner, read_traits
-from instance_seg_ros.refinement.smoother import MaskSmoother, Refined, context_rois, smooth
+from instance_seg_ros.refinement.refiner_file import MULTIPLE, one_line, open_refiner, read_traits
+from instance_seg_ros.refinement.smoother import context_rois, smooth
+from instance_seg_ros.settings import CPU_PROVIDER
 
-# A finer pass adds nothing where the box's longer side is less than this much of the pass before:
-# 96 pixels after a pass at 128 (docs/models.md).
+# A finer pass adds nothing for boxes whose longer side is below this share of the pass before: 96
+# pixels after a pass at 128 (docs/models.md).
 _WORTH_A_FINER_PASS = 0.75
+_PERHAPS = 0.2  # of the object, as a probability; a pass moves outlines by less than the margin
+_MARGIN = 16  # pixels around the object that a finer pass sees
 _SMOOTHER_MS = 2.0  # put by for every instance that may be left to the smoother
 _TOLERANCE = 1e-3  # of a probability
-_FARTHEST = 2.0**24  # pixels from the image; float32 tells no pixels apart beyond
+_FARTHEST = 2.0**24  # pixels from the image; beyond it float32 cannot distinguish two pixels
 
 
 class MaskRefiner:
@@ -37,23 +42,23 @@ class MaskRefiner:
         path: of the ONNX file. Inputs ``image`` float32 (n, 3, h, w), RGB, 0 to 1, and ``coarse``
             float32 (n, 1, h, w); output ``alpha`` float32 (n, 1, h, w), the last two
             probabilities; n, h and w free. See :class:`RefinerTraits` for its metadata.
-        passes: at most so many where a call does not say; 0 for all that the model has.
+        passes: largest number of passes if a call gives none; 0 for all that the model has.
         num_threads: of onnxruntime, 0 for all cores.
         providers: onnxruntime's execution providers, the preferred one first.
+        name: what it is called in results and logs; the path by default.
 
     Attributes:
+        name: as given.
         traits: what the file says of itself.
         providers: the execution providers in use.
 
     Raises:
         ModelError: onnxruntime is not installed, a provider is not in it, or the file is missing
             or is not such a model.
-        RuntimeError: OpenCV lacks its contributed modules, that the smoother needs.
 
     Examples:
         >>> refiner = MaskRefiner('models/mask_refiner.onnx', num_threads=2)
         >>> rois, alphas = refiner(image, instances.boxes, instances.coarse)
-
     """
 
     def __init__(
@@ -62,15 +67,16 @@ class MaskRefiner:
         *,
         passes: int = 0,
         num_threads: int = 0,
-        providers: Sequence[str] = (CPU,),
+        providers: Sequence[str] = (CPU_PROVIDER,),
+        name: str = '',
     ) -> None:
-        MaskSmoother()  # what there is no time for is left to it: without it, an error now
         self._passes = passes
+        self.name = name or str(path)
         self._name = f'refiner {path}'
         self._session = open_refiner(Path(path).expanduser(), self._name, num_threads, providers)
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         self.traits = read_traits(self._session, self._name)
-        # Expected time of a pass by its side; it follows what the machine does.
+        # Expected milliseconds of a pass, by its side; updated with every measured pass.
         self._milliseconds = {side: self._probe(side) for side in self.traits.passes}
 
     def __call__(
@@ -81,7 +87,6 @@ class MaskRefiner:
         Returns:
             Rois int32 (N, 4), x, y, width, height (they outgrow the boxes), and N probability
             maps float32 of their sizes, one at a time.
-
         """
         refined = self.refine(image_bgr, boxes, coarse)
         return refined.rois, refined.alphas
@@ -102,8 +107,8 @@ class MaskRefiner:
             boxes: float32 (N, 4), x1, y1, x2, y2 in pixels, best first. They may lie partly or all
                 outside the image.
             coarse: float32 (N, S, S), probabilities over each box; any S.
-            passes: at most so many; 0 is the constructor's. The finer ones are only for boxes that
-                are large enough.
+            passes: largest number of passes; 0 is the constructor's. The finer ones are only for
+                boxes that are large enough.
             budget_ms: time for all instances together; 0 is without end. Every instance gets the
                 first pass before one gets the second; what there is no time for is left to the
                 smoother.
@@ -117,12 +122,11 @@ class MaskRefiner:
             ImageError: not such an image.
             ValueError: boxes or coarse masks of another shape, boxes that are not finite,
                 coarse masks that are not from 0 to 1, or a number below 0.
-
         """
         deadline = time.perf_counter() + 1e-3 * budget_ms if budget_ms else float('inf')
         if passes < 0 or not budget_ms >= 0:
             raise ValueError(f'passes is {passes}, budget_ms is {budget_ms}: expected 0 or more')
-        _check_image(image_bgr)
+        check_image(image_bgr)
         boxes, coarse = _checked(boxes, coarse)
         height, width = image_bgr.shape[:2]
         rois = context_rois(boxes, height, width, self.traits.context)
@@ -171,44 +175,46 @@ class MaskRefiner:
                 longer = (boxes[:, 2:] - boxes[:, :2]).max(1)
                 rows = [i for i in rows if i in sharp and longer[i] > _WORTH_A_FINER_PASS * before]
             for i in rows:
-                left_over = np.count_nonzero(usable) - len(sharp)
-                if not self._fits(side, deadline - 1e-3 * _SMOOTHER_MS * left_over):
-                    return sharp
                 x, y, w, h = (int(v) for v in rois[i])
                 if number:
                     mask = cv2.resize(sharp[i], (side, side), interpolation=cv2.INTER_LINEAR)
+                    window = _window_of(mask)
                 else:
-                    mask = paste(
-                        coarse[i],
-                        boxes[i],
-                        (x, y),
-                        (w / side, h / side),
-                        (side, side),
-                        outside=False,
-                    )
-                sharp[i] = self._timed_pass(resized(image[y : y + h, x : x + w], side), mask)
+                    step = w / side, h / side
+                    size = side, side
+                    mask = paste(coarse[i], boxes[i], (x, y), step, size, outside=False)
+                    window = slice(0, side), slice(0, side)
+                left_over = np.count_nonzero(usable) - len(sharp)
+                share = mask[window].size / mask.size
+                if not self._fits(side, share, deadline - 1e-3 * _SMOOTHER_MS * left_over):
+                    return sharp
+                seen = resized(image[y : y + h, x : x + w], side)[window]
+                mask[window] = self._timed_pass(seen, mask[window], side)
+                sharp[i] = mask
         return sharp
 
-    def _fits(self, side: int, deadline: float) -> bool:
-        if time.perf_counter() + 1e-3 * self._milliseconds[side] <= deadline:
+    def _fits(self, side: int, share: float, deadline: float) -> bool:
+        """Whether there is time for a pass, or for a part of that share of its pixels."""
+        if time.perf_counter() + 1e-3 * share * self._milliseconds[side] <= deadline:
             return True
-        # It is tried again some day: the machine may have been busy when it was so slow.
+        # The estimate sinks slowly, so the pass is tried again: the machine may have been busy.
         self._milliseconds[side] *= 0.99
         return False
 
     def _timed_pass(
-        self, image: NDArray[np.uint8], coarse: NDArray[np.float32]
+        self, image: NDArray[np.uint8], coarse: NDArray[np.float32], side: int
     ) -> NDArray[np.float32]:
         started = time.perf_counter()
         alpha = self._pass(image, coarse)
-        expected = self._milliseconds[len(coarse)]
-        # One hiccup of the machine does not count for more than twice the time.
-        taken = min(1e3 * (time.perf_counter() - started), 2 * expected)
-        self._milliseconds[len(coarse)] = expected + 0.2 * (taken - expected)
+        expected = self._milliseconds[side]
+        # As if it had been the whole square.
+        taken = 1e3 * (time.perf_counter() - started) * side**2 / coarse.size
+        # A single slow pass counts as twice the expected time at most.
+        self._milliseconds[side] = expected + 0.2 * (min(taken, 2 * expected) - expected)
         return alpha
 
     def _pass(self, image: NDArray[np.uint8], coarse: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run the network on a square BGR image and mask; return a mask of that size."""
+        """Run the network on a BGR image and mask; return a mask of that size."""
         rgb = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)[None], np.float32)
         rgb /= np.float32(255)
         (alpha,) = self._session.run(['alpha'], {'image': rgb, 'coarse': coarse[None, None]})
@@ -245,6 +251,24 @@ class MaskRefiner:
         return 1e3 * (time.perf_counter() - started)
 
 
+def _window_of(mask: NDArray[np.float32]) -> tuple[slice, slice]:
+    """Where a finer pass has something to do: about the object, in steps that the network takes.
+
+    All of a mask without an object.
+    """
+    inside = mask > _PERHAPS
+    return _span(np.any(inside, axis=1)), _span(np.any(inside, axis=0))
+
+
+def _span(occupied: Any) -> slice:
+    where = np.flatnonzero(occupied)
+    if len(where) == 0:
+        return slice(0, len(occupied))
+    low = max(0, int(where[0]) - _MARGIN) // MULTIPLE * MULTIPLE
+    high = -(-min(len(occupied), int(where[-1]) + 1 + _MARGIN) // MULTIPLE) * MULTIPLE
+    return slice(low, high)
+
+
 def resized(array: NDArray[Any], side: int) -> NDArray[Any]:
     """Resize an image or a mask to (side, side), without moiré; as the network was trained."""
     shrinks = max(array.shape[:2]) > side
@@ -252,17 +276,7 @@ def resized(array: NDArray[Any], side: int) -> NDArray[Any]:
     return cv2.resize(array, (side, side), interpolation=flag)
 
 
-# ---- what a call gets
-def _check_image(image: NDArray[np.uint8]) -> None:
-    shape: tuple[int, ...] = getattr(image, 'shape', ())
-    dtype = getattr(image, 'dtype', None)
-    if len(shape) != 3 or shape[2] != 3 or dtype != np.uint8 or 0 in shape:
-        raise ImageError(
-            f'image is {dtype} of the shape {shape}: expected uint8 (H, W, 3), BGR; '
-            'a grayscale image by cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)'
-        )
-
-
+# ---- checks of the arguments
 def _checked(
     boxes: NDArray[np.float32], coarse: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -16,7 +16,6 @@ from instance_seg_ros.refinement.smoother import CONTEXT
 if TYPE_CHECKING:
     import onnxruntime
 
-CPU = 'CPUExecutionProvider'
 PASSES = (128, 256)  # pixels a side: the second pass refines the result of the first
 MULTIPLE = 16  # of the sides of what the network takes
 
@@ -54,7 +53,6 @@ def open_refiner(
     Raises:
         ModelError: the file or onnxruntime cannot be used.
         ValueError: the providers are no list of names.
-
     """
     try:
         payload = path.read_bytes()
@@ -69,10 +67,10 @@ def open_refiner(
         ) from None
     _check_providers(providers, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
-    # With 0, onnxruntime binds its threads to cores, and complains in containers that lend some.
+    # With 0, onnxruntime binds its threads to cores, and warns in containers with fewer cores.
     options.intra_op_num_threads = num_threads or cv2.getNumberOfCPUs()
-    options.log_severity_level = 3  # errors: they are told by exceptions
-    # Threads that wait busily for the next pass would take the cores from OpenCV.
+    options.log_severity_level = 3  # errors; exceptions carry them
+    # Threads that spin until the next pass would take the cores from OpenCV.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     try:
         session = onnxruntime.InferenceSession(payload, options, providers=list(providers))

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.refinement.interface import Refined
 from instance_seg_ros.refinement.pasting import paste
 
 CROP_SIDE = 128
@@ -21,21 +21,7 @@ CONTEXT = 0.25  # of the box, on each side: an outline is often outside the box
 _LAMBDA, _SIGMA_COLOUR = 10.0, 6.0
 _LEAST_CONFIDENCE = 0.02
 _CONFIDENCE_OUTSIDE = 0.2  # of the box: probably, but not surely, background
-
-
-class Refined(NamedTuple):
-    """What a refiner returns.
-
-    Attributes:
-        rois: int32 (N, 4), x, y, width, height inside the image; they outgrow the boxes.
-        alphas: N probability maps float32 (height, width) of the rois, one at a time: those of a
-            large photo fill the memory.
-        refined: bool (N,), whether the refiner sharpened the mask.
-    """
-
-    rois: NDArray[np.int32]
-    alphas: Iterator[NDArray[np.float32]]
-    refined: NDArray[np.bool_]
+_HAS_FILTER = hasattr(cv2, 'ximgproc')
 
 
 class MaskSmoother:
@@ -43,14 +29,15 @@ class MaskSmoother:
 
     Raises:
         RuntimeError: OpenCV lacks its contributed modules.
-
     """
 
+    name = 'smooth'
+
     def __init__(self) -> None:
-        if not hasattr(cv2, 'ximgproc'):
+        if not _HAS_FILTER:
             raise RuntimeError(
                 'refiner smooth: this OpenCV has no ximgproc module. Install '
-                'opencv-contrib-python in place of opencv-python, or choose refiner none'
+                'opencv-contrib-python in place of opencv-python, or choose refiner gan or none'
             )
 
     def __call__(
@@ -66,7 +53,6 @@ class MaskSmoother:
         Returns:
             Rois int32 (N, 4), x, y, width, height (they outgrow the boxes), and N probability
             maps float32 of their sizes, one at a time: those of a large photo fill the memory.
-
         """
         refined = self.refine(image_bgr, boxes, coarse)
         return refined.rois, refined.alphas
@@ -101,7 +87,6 @@ def context_rois(
 
     Returns:
         int32 (N, 4), x, y, width, height, at least 1 x 1.
-
     """
     margins = context * (boxes[:, 2:] - boxes[:, :2])
     low = np.floor(boxes[:, :2] - margins).clip(0, (width - 1, height - 1))
@@ -115,7 +100,7 @@ def smooth(
     box: NDArray[np.float32],
     coarse: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Sharpen the mask of one instance.
+    """Sharpen the mask of one instance; without OpenCV's contributed modules, resize it.
 
     Args:
         image: uint8 (H, W, 3).
@@ -125,17 +110,18 @@ def smooth(
 
     Returns:
         float32 (height, width) of the roi, probabilities.
-
     """
     x, y, w, h = (int(v) for v in roi)
+    if not _HAS_FILTER:
+        return paste(coarse, box, (x, y), (1, 1), (h, w), outside=False)
     scale = min(1.0, CROP_SIDE / max(w, h))
     size = max(1, round(h * scale)), max(1, round(w * scale))
     guide = cv2.resize(image[y : y + h, x : x + w], size[::-1], interpolation=cv2.INTER_AREA)
     step = w / size[1], h / size[0]
     mask = paste(coarse, box, (x, y), step, size, outside=False)
     inside = paste(np.ones_like(coarse), box, (x, y), step, size, outside=False)
-    # What is sure spreads to what is not, up to the next edge: the filter of mask times confidence
-    # over that of the confidence, as in OpenCV's DisparityWLSFilter.
+    # Confident pixels spread to unsure ones, up to the next edge: filtered (mask * confidence) over
+    # filtered confidence, as in OpenCV's DisparityWLSFilter.
     sure = np.where(inside > 0, (2 * mask - 1) ** 2, _CONFIDENCE_OUTSIDE).clip(_LEAST_CONFIDENCE)
     weighted = cv2.ximgproc.fastGlobalSmootherFilter(
         guide, np.dstack([mask * sure, sure]).astype(np.float32), _LAMBDA, _SIGMA_COLOUR

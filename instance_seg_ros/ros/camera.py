@@ -1,7 +1,8 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""One camera: its subscription, the outputs beside it, and what has become of its frames."""
+"""One camera: its subscription, its outputs and the statistics of its frames."""
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -9,60 +10,64 @@ from typing import Any
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CompressedImage, Image
-from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from vision_msgs.msg import Detection2DArray, Detection3DArray, LabelInfo, VisionInfo
 
 from instance_seg_ros.msg import InstanceMaskArray
 from instance_seg_ros.ros.compatibility import without_events
 from instance_seg_ros.ros.frames import (
+    CLASS_IMAGE,
+    CONFIDENCE_IMAGE,
     DEBUG_IMAGE,
     DEBUG_JPEG,
     DETECTIONS,
+    DETECTIONS_3D,
     LABEL_IMAGE,
     MASKS,
+    OBJECTS,
     Frame,
 )
-from instance_seg_ros.ros.parameters import names_in
-from instance_seg_ros.ros.qos import (
-    IMAGE_TYPES,
-    LATCHED_QOS,
-    Silence,
-    explain_silence,
-    overridden,
-    profile,
-)
+from instance_seg_ros.ros.qos import LATCHED_QOS, overridden, profile
+from instance_seg_ros.ros.scene import Scene
+from instance_seg_ros.ros.settings import COMPRESSED, NodeSettings
+from instance_seg_ros.ros.silence import IMAGE_TYPES, Silence, explain_silence
 from instance_seg_ros.ros.statistics import StreamStatistics
+from instance_seg_ros.ros.surroundings import Machine
 
 OUTPUT_TYPES = {
     DETECTIONS: Detection2DArray,
     MASKS: InstanceMaskArray,
+    DETECTIONS_3D: Detection3DArray,
+    OBJECTS: PointCloud2,
     LABEL_IMAGE: Image,
+    CLASS_IMAGE: Image,
+    CONFIDENCE_IMAGE: Image,
     DEBUG_IMAGE: Image,
     DEBUG_JPEG: CompressedImage,
 }
 LABEL_INFO = 'label_info'
 VISION_INFO = 'vision_info'
-# Beyond it a stamp is of another clock, such as that of a bag that is played without its time.
+# An older stamp is of another clock, as in a bag that is played without its time.
 BELIEVABLE_AGE = 3600.0  # seconds
 
 
 @dataclass(frozen=True)
-class Place:
-    """
-    Where a camera and its outputs are.
+class CameraTopics:
+    """Topics of a camera and its outputs.
 
     Attributes:
-        topic: full name of the images.
-        outputs: what the names of the outputs begin with.
+        image: full name of the topic of images.
+        output_prefix: what the names of the outputs begin with.
     """
 
-    topic: str
-    outputs: str
+    image: str
+    output_prefix: str
 
 
-def places(node: LifecycleNode, topics: list[str], compressed: bool) -> list[Place]:
-    """
-    Find out where the cameras and their outputs are.
+def camera_topics(
+    node: LifecycleNode, topics: Sequence[str], compressed: bool
+) -> list[CameraTopics]:
+    """Resolve the topics of all cameras.
 
     Args:
         node: its namespace and remappings count.
@@ -76,21 +81,20 @@ def places(node: LifecycleNode, topics: list[str], compressed: bool) -> list[Pla
     Raises:
         ValueError: if the outputs of two topics would have the same names.
     """
-    listed = names_in(topics)
-    if not listed:
-        return [Place(_input_topic(node, 'image', compressed), '~')]
-    found: dict[str, Place] = {}
-    for topic in listed:
-        full = _input_topic(node, topic, compressed)
+    if not topics:
+        return [CameraTopics(_input_topic(node, 'image', compressed), '~')]
+    found: dict[str, CameraTopics] = {}
+    for topic in topics:
+        image = _input_topic(node, topic, compressed)
         parent = node.resolve_topic_name(topic).rpartition('/')[0]
-        outputs = f'{parent}/{node.get_name()}'
-        if outputs in found:
+        prefix = f'{parent}/{node.get_name()}'
+        if prefix in found:
             raise ValueError(
-                f'image_topics: the outputs of {found[outputs].topic} and {full} would both be in '
-                f'{outputs}. Expected each camera in a namespace of its own; remap one, such as '
+                f'image_topics: the outputs of {found[prefix].image} and {image} would both be in '
+                f'{prefix}. Expected each camera in a namespace of its own; remap one, such as '
                 '/front/image'
             )
-        found[outputs] = Place(full, outputs)
+        found[prefix] = CameraTopics(image, prefix)
     return list(found.values())
 
 
@@ -100,34 +104,52 @@ def _input_topic(node: LifecycleNode, topic: str, compressed: bool) -> str:
 
 
 class Camera:
-    """
-    Subscribes to a camera and publishes what was found in its frames.
+    """Subscribes to a camera and publishes what was found in its frames: a Source of images.
 
     Args:
         node: that has the publishers.
-        place: where the camera and the outputs are.
-        values: of all parameters.
+        topics: of the camera and the outputs.
+        settings: of the node.
         group: in which images are received.
+        on_malformed: called in a thread with this camera and what is wrong with its image.
+        on_failure: called in a thread with this camera and what went wrong with its frame.
+        scene: what is known of it beside its images.
+        on_depth_problem: called in a thread with this camera and why a frame has no depth.
     """
 
     def __init__(
-        self, node: LifecycleNode, place: Place, values: dict[str, Any], group: CallbackGroup
+        self,
+        node: LifecycleNode,
+        topics: CameraTopics,
+        settings: NodeSettings,
+        group: CallbackGroup,
+        on_malformed: Callable[['Camera', str], None],
+        on_failure: Callable[['Camera', str], None],
+        scene: Scene,
+        on_depth_problem: Callable[['Camera', str], None],
     ) -> None:
-        self.topic = place.topic
+        self.scene = scene
+        self._on_depth_problem = on_depth_problem
+        self._next_due = 0.0
+        self.topic = self.key = topics.image
         self.statistics = StreamStatistics()
         self._node = node
         self._group = group
-        self._type = Image if values['image_transport'] == 'raw' else CompressedImage
-        self._qos = profile(values['input_reliability'], values['input_depth'])
+        self._on_malformed, self._on_failure = on_malformed, on_failure
+        self._type = CompressedImage if settings.image_transport == COMPRESSED else Image
+        self._qos = profile(settings.input_reliability, settings.input_depth)
         self._images: Any = None
-        qos = profile(values['output_reliability'], values['output_depth'])
+        self._machine = Machine()
+        qos = profile(settings.output_reliability, settings.output_depth)
         self._outputs = {
-            name: self._publisher(message_type, f'{place.outputs}/{name}', qos)
+            name: self._publisher(message_type, f'{topics.output_prefix}/{name}', qos)
             for name, message_type in OUTPUT_TYPES.items()
         }
-        self._label_info = self._publisher(LabelInfo, f'{place.outputs}/{LABEL_INFO}', LATCHED_QOS)
+        self._label_info = self._publisher(
+            LabelInfo, f'{topics.output_prefix}/{LABEL_INFO}', LATCHED_QOS
+        )
         self._vision_info = self._publisher(
-            VisionInfo, f'{place.outputs}/{VISION_INFO}', LATCHED_QOS
+            VisionInfo, f'{topics.output_prefix}/{VISION_INFO}', LATCHED_QOS
         )
 
     @property
@@ -157,8 +179,26 @@ class Camera:
     def close(self) -> None:
         """Remove all topics."""
         self.unsubscribe()
+        if self.scene.depth is not None:
+            self.scene.depth.close()
         for publisher in (*self._outputs.values(), self._label_info, self._vision_info):
             self._node.destroy_lifecycle_publisher(publisher)
+
+    def is_due(self, max_rate: float) -> bool:
+        """Return whether an image that arrives now is to be segmented.
+
+        Args:
+            max_rate: images a second at most; 0 is no limit.
+        """
+        if max_rate <= 0:
+            return True
+        now = time.monotonic()
+        if now < self._next_due:
+            return False
+        # The rhythm of due times is kept, so that the mean rate is the one that was asked for.
+        interval = 1 / max_rate
+        self._next_due = max(self._next_due, now - interval) + interval
+        return True
 
     def wanted(self) -> frozenset[str]:
         """Return the outputs that have subscribers."""
@@ -168,12 +208,26 @@ class Camera:
             if publisher.get_subscription_count() > 0
         )
 
-    def publish(self, frame: Frame, messages: Iterable[tuple[str, Any]]) -> None:
-        """Publish a frame's messages, each with the name of its output, as they come."""
+    def deliver(self, frame: Frame, messages: Iterable[tuple[str, Any]]) -> None:
+        """Publish a frame's messages, each with the name of its output, as they are computed."""
         for name, message in messages:
             with frame.timed('publish'):
                 self._outputs[name].publish(message)
+        if frame.depth_problem:
+            self._on_depth_problem(self, frame.depth_problem)
         self._count(frame)
+
+    def drop(self) -> None:
+        """Count an image that a newer one replaced."""
+        self.statistics.count('dropped')
+
+    def reject(self, problem: str) -> None:
+        """Report an image that cannot be used."""
+        self._on_malformed(self, problem)
+
+    def fail(self, problem: str) -> None:
+        """Report an image that could not be segmented or published."""
+        self._on_failure(self, problem)
 
     def publish_info(self, label_info: LabelInfo, vision_info: VisionInfo) -> None:
         """Publish the latched descriptions."""
@@ -185,7 +239,7 @@ class Camera:
         type_name = IMAGE_TYPES[0] if self._type is Image else IMAGE_TYPES[1]
         # The subscription's own profile has the overrides.
         qos = self._images.qos_profile if self._images is not None else self._qos
-        return explain_silence(self._node, self.topic, type_name, qos)
+        return explain_silence(self._node, self.topic, type_name, qos, self._machine)
 
     def _count(self, frame: Frame) -> None:
         self.statistics.count('processed')

@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-What differs between the distributions, from Humble to Lyrical: one entry each.
+"""What differs between the distributions, from Humble to Lyrical: one entry each.
 
 An entry says which distribution needs it, and goes when that distribution does. One is
 elsewhere: image_codec does without a cv_bridge that was built for another numpy.
@@ -26,8 +25,7 @@ def add_parameter_callbacks(
     check: Callable[[list[Parameter]], SetParametersResult],
     apply: Callable[[list[Parameter]], None],
 ) -> None:
-    """
-    Register what checks a set of parameters, and what applies a set that all have accepted.
+    """Register what checks a set of parameters, and what applies a set that all have accepted.
 
     Humble lacks the second callback, which came with Iron. There a set is applied when it is
     checked: rclpy's own callback, which comes later, refuses nothing but a use_sim_time that is not
@@ -48,12 +46,21 @@ def add_parameter_callbacks(
     node.add_on_set_parameters_callback(check_and_apply)
 
 
-def large_images_environment() -> dict[str, str]:
-    """
-    Return the environment variable that lets Fast DDS deliver large images; see config/fastdds.xml.
+def convert_parameters(node: Node, convert: Callable[[Parameter], Parameter]) -> None:
+    """Register what converts the value of each parameter before its type is checked.
 
-    It is read when rclpy is initialised. Fast DDS 3, from Kilted on, has renamed it and warns of
-    the old name. seg.launch.py does the same, but cannot import this.
+    Humble cannot: there a whole number is refused for a double, by rclpy's own message.
+    """
+    add_pre_callback = getattr(node, 'add_pre_set_parameters_callback', None)
+    if add_pre_callback is not None:
+        add_pre_callback(lambda changes: [convert(change) for change in changes])
+
+
+def large_images_environment() -> dict[str, str]:
+    """Return the environment variable that lets Fast DDS deliver large images.
+
+    It names config/fastdds.xml, and is read when rclpy is initialised. Fast DDS 3, from Kilted on,
+    has renamed it and warns of the old name. seg.launch.py does the same, but cannot import this.
     """
     old = os.environ.get('ROS_DISTRO') in ('humble', 'jazzy')
     name = 'FASTRTPS_DEFAULT_PROFILES_FILE' if old else 'FASTDDS_DEFAULT_PROFILES_FILE'
@@ -62,8 +69,7 @@ def large_images_environment() -> dict[str, str]:
 
 
 def without_events(endpoint: str) -> dict[str, Any]:
-    """
-    Return the argument that makes a publisher or subscription without rclpy's QoS events.
+    """Return the argument that makes a publisher or subscription without rclpy's QoS events.
 
     With those of both kinds the executor finds something to do, and then nothing, all the time
     that images arrive: with Fast DDS 3.2 it took half of the processor and doubled the latency.

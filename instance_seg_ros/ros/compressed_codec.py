@@ -9,6 +9,7 @@ from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
 from instance_seg_ros.errors import ImageError
+from instance_seg_ros.images import LARGEST_MESSAGE, MESSAGE_FORMATS, decode_image
 from instance_seg_ros.ros.image_codec import to_bgr8, to_message
 
 JPEG_FORMAT = 'bgr8; jpeg compressed bgr8'
@@ -16,11 +17,10 @@ _RGB_FAMILY = ('rgb', 'bgr')
 
 
 def compressed_to_bgr8(message: CompressedImage) -> np.ndarray:
-    """
-    Decode a compressed image.
+    """Decode a compressed image.
 
     Args:
-        message: JPEG, PNG or whatever else OpenCV decodes. Its format is a plain name such as
+        message: a whole JPEG or PNG file. Its format is a plain name such as
             'jpeg', or what image_transport writes: '<encoding>; jpeg compressed <encoding>'.
 
     Returns:
@@ -28,28 +28,28 @@ def compressed_to_bgr8(message: CompressedImage) -> np.ndarray:
         data asks for is ignored, so that pixels are those of the sensor.
 
     Raises:
-        ImageError: if it is empty, cannot be decoded, or is depth and not an image.
+        ImageError: if it is empty, another file, damaged, cut off or too large, or is depth and
+            not an image.
     """
     if 'compressedDepth' in message.format:
         raise ImageError(
             f"format '{message.format}' is depth: expected an image (JPEG or PNG). Name the topic "
             'of the colour image'
         )
-    if len(message.data) == 0:
-        raise ImageError('the compressed image has no data')
-    # Unchanged: a Bayer pattern and 16 bits must survive the decoding.
-    pixels = _decode(np.frombuffer(message.data, np.uint8))
-    if pixels is None:
-        raise ImageError(
-            f"{len(message.data)} bytes of format '{message.format}' cannot be decoded: expected a "
-            'whole JPEG or PNG file'
+    try:
+        # Unchanged: a Bayer pattern and 16 bits must survive the decoding.
+        pixels = decode_image(
+            message.data.tobytes(), cv2.IMREAD_UNCHANGED, MESSAGE_FORMATS, LARGEST_MESSAGE
         )
+    except ImageError as error:
+        raise ImageError(
+            f"the compressed image, {len(message.data)} bytes of format '{message.format}', {error}"
+        ) from None
     return _to_bgr(pixels, *_encodings(message.format), message.header)
 
 
 def to_compressed(pixels: np.ndarray, quality: int, header: Header) -> CompressedImage:
-    """
-    Encode an image as JPEG.
+    """Encode an image as JPEG.
 
     Args:
         pixels: uint8 (height, width, 3), BGR.
@@ -62,15 +62,8 @@ def to_compressed(pixels: np.ndarray, quality: int, header: Header) -> Compresse
     return CompressedImage(header=header, format=JPEG_FORMAT, data=data)
 
 
-def _decode(data: np.ndarray) -> np.ndarray | None:
-    try:
-        return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error:
-        return None
-
-
 def _encodings(text: str) -> tuple[str, str]:
-    """Return the encoding of the source image and that of the compressed one; '' if not told."""
+    """Return the encoding of the source image and that of the compressed one; '' if unknown."""
     source, separator, compressed = text.partition(';')
     if not separator:
         return '', ''

@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-What /diagnostics tells: one status of the model, one of each camera.
+"""The contents of /diagnostics: one status of the model, one of each camera.
 
 diagnostic_updater's Python part is not among the wheels that this package is tested with; what is
 used of it here would be a list of key-value pairs.
@@ -14,7 +13,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from instance_seg_ros.ros.camera import Camera
 from instance_seg_ros.ros.frames import STAGES
-from instance_seg_ros.ros.qos import Silence
+from instance_seg_ros.ros.silence import Silence
 from instance_seg_ros.ros.statistics import WINDOW
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -23,19 +22,18 @@ Problem = tuple[bytes, str]
 
 @dataclass(frozen=True)
 class NodeState:
-    """
-    The node as the diagnostics see it.
+    """The node as the diagnostics see it.
 
     Attributes:
         name: full name of the node.
-        label: state of its lifecycle: unconfigured, inactive, active or finalized.
+        lifecycle: state of its lifecycle: unconfigured, inactive, active or finalized.
         enabled: False while the stream is paused.
         problem: why the last transition failed; empty where it did not.
         model: the model's name and the like; empty while none is loaded.
     """
 
     name: str
-    label: str
+    lifecycle: str
     enabled: bool
     problem: str
     model: dict[str, str]
@@ -43,11 +41,11 @@ class NodeState:
     @property
     def streaming(self) -> bool:
         """Whether frames are to be processed."""
-        return self.label == 'active' and self.enabled
+        return self.lifecycle == 'active' and self.enabled
 
     def describe(self) -> str:
         """Return the state in a word."""
-        return 'paused' if self.label == 'active' and not self.enabled else self.label
+        return 'paused' if self.lifecycle == 'active' and not self.enabled else self.lifecycle
 
 
 def model_status(state: NodeState) -> DiagnosticStatus:
@@ -68,8 +66,7 @@ def model_status(state: NodeState) -> DiagnosticStatus:
 def camera_status(
     state: NodeState, camera: Camera, silence: Silence | None, levels: dict[str, Any]
 ) -> DiagnosticStatus:
-    """
-    Return the status of a camera.
+    """Return the status of a camera.
 
     Args:
         state: of the node.
@@ -99,7 +96,7 @@ def _problems(camera: Camera, silence: Silence | None, levels: dict[str, Any]) -
             problems.append(
                 (level, f'{count} {event} frames in {WINDOW:g} s: {statistics.last_error}')
             )
-    # Where nobody subscribes nothing is processed, and that is as it should be.
+    # Without subscribers nothing is processed, which is no problem.
     if camera.wanted() and silence is None:
         problems += _too_slow(statistics.rate('processed'), levels)
         problems += _too_old(statistics.mean('age'), levels)

@@ -1,76 +1,98 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-A frame's way from the image message to the output messages: decode, detect, results.
+"""A frame's way from the image message to the output messages: decode, detect, output_messages.
 
-Each stage takes a Frame, so that one can be decoded and detected in one thread while the results of
-the one before are made in another.
+Each stage takes a Frame, so that one can be decoded and detected in one thread while the messages
+of the one before are built in another.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
+from instance_seg_ros.configuration import Configuration, PendingInstances
 from instance_seg_ros.drawing import draw_instances
+from instance_seg_ros.errors import ImageError
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.ros.compressed_codec import compressed_to_bgr8, to_compressed
 from instance_seg_ros.ros.image_codec import to_bgr8, to_message
-from instance_seg_ros.ros.messages import to_detections, to_instance_masks, to_label_image
-from instance_seg_ros.segmenter import Detected, PreparedUpdate, Segmenter
+from instance_seg_ros.ros.messages import (
+    to_class_image,
+    to_confidence_image,
+    to_detections,
+    to_instance_masks,
+    to_label_image,
+)
+from instance_seg_ros.ros.messages_3d import to_detections_3d, to_point_cloud
+from instance_seg_ros.ros.scene import Scene
+from instance_seg_ros.ros.settings import NodeSettings
+from instance_seg_ros.segmenter import Segmenter
 
-# Topics below the node's name, and the types of their messages are in camera.py. In the order in
-# which they are published: what robots act on first, pictures for people last.
+# Topics below the node's name; camera.py has the types. In the order in which they are published:
+# first what robots act on, last the pictures for people.
 DETECTIONS = 'detections'
 MASKS = 'instance_masks'
+DETECTIONS_3D = 'detections_3d'
+OBJECTS = 'objects'
 LABEL_IMAGE = 'label_image'
+CLASS_IMAGE = 'class_image'
+CONFIDENCE_IMAGE = 'confidence_image'
 DEBUG_IMAGE = 'debug_image'
 DEBUG_JPEG = 'debug_image/compressed'
-OUTPUTS = (DETECTIONS, MASKS, LABEL_IMAGE, DEBUG_IMAGE, DEBUG_JPEG)
+OUTPUTS = (
+    DETECTIONS,
+    MASKS,
+    DETECTIONS_3D,
+    OBJECTS,
+    LABEL_IMAGE,
+    CLASS_IMAGE,
+    CONFIDENCE_IMAGE,
+    DEBUG_IMAGE,
+    DEBUG_JPEG,
+)
 
-# Of the time of a frame; detect, masks and refine are told by the Segmenter.
-STAGES = ('convert', 'detect', 'masks', 'refine', 'draw', 'publish')
+# The stages that are timed; detect, masks and refine come from the Segmenter.
+STAGES = ('convert', 'detect', 'masks', 'refine', 'track', 'locate', 'draw', 'publish')
 
 
 @dataclass(frozen=True)
-class Options:
-    """
-    All live settings: a frame uses one such set from its first stage to its last.
+class NodeConfiguration(Configuration):
+    """The Segmenter's configuration and the node's settings. A frame uses one from start to end.
 
     Attributes:
-        segmenter: for Segmenter.apply.
-        mask_encoding: one of MASK_ENCODINGS.
-        jpeg_quality: of the compressed debug image, 1 to 100.
+        node: the settings of the node.
     """
 
-    segmenter: PreparedUpdate
-    mask_encoding: str
-    jpeg_quality: int
+    node: NodeSettings
 
 
 @dataclass
 class Frame:
-    """
-    One image on its way.
+    """One image on its way.
 
     Attributes:
         message: as it came.
-        wanted: those of OUTPUTS that are to be made.
-        options: the settings.
+        wanted: those of OUTPUTS that are to be computed.
+        configuration: what it is segmented with.
+        scene: of the camera that it is from.
         image: uint8 (height, width, 3), BGR, once it is decoded.
-        detected: what the box network found, once it is detected.
+        pending: the instances that wait for their masks, once they are detected.
         timings: milliseconds of each stage so far.
+        depth_problem: why there are no places in space; empty where there are, or nobody asks.
     """
 
     message: Image | CompressedImage
     wanted: frozenset[str]
-    options: Options
+    configuration: NodeConfiguration
+    scene: Scene
     image: np.ndarray | None = None
-    detected: Detected | None = None
+    pending: PendingInstances | None = None
     timings: dict[str, float] = field(default_factory=dict)
+    depth_problem: str = ''
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -82,15 +104,14 @@ class Frame:
             elapsed = 1e3 * (time.perf_counter() - started)
             self.timings[stage] = self.timings.get(stage, 0.0) + elapsed
 
-    def made(self, make: Callable[..., Any], *arguments: Any) -> Any:
-        """Return the message that the function makes; the time counts as publishing."""
+    def build(self, convert: Callable[..., Any], *arguments: Any) -> Any:
+        """Build a message by a function; the time counts as publishing."""
         with self.timed('publish'):
-            return make(*arguments)
+            return convert(*arguments)
 
 
 def decode(frame: Frame) -> None:
-    """
-    First stage: the message's pixels.
+    """First stage: the message's pixels.
 
     Raises:
         ImageError: if the message is malformed.
@@ -101,40 +122,90 @@ def decode(frame: Frame) -> None:
 
 
 def detect(frame: Frame, segmenter: Segmenter) -> None:
-    """
-    Second stage: the box network.
+    """Second stage: the box network.
 
     Raises:
-        ImageError: if the image is too small.
+        ImageError: if the image is too small, or the camera's region is not in it.
     """
     assert frame.image is not None
-    frame.detected = segmenter.detect(
-        frame.image, masks=frame.wanted != {DETECTIONS}, update=frame.options.segmenter
+    frame.pending = segmenter.detect(
+        frame.scene.crop(frame.image),
+        masks=frame.wanted != {DETECTIONS},
+        configuration=frame.configuration,
     )
 
 
-def results(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, Any]]:
-    """
-    Last stage, for one thread alone: the masks, and the wanted messages.
+def output_messages(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, Any]]:
+    """Last stage, for one thread alone: the masks, and the wanted messages.
 
-    Each message is yielded, so that it can be sent, before the next is made: the boxes before
+    Each message is yielded, so that it can be sent, before the next is built: the boxes before
     their masks are computed and refined.
 
     Yields:
         The output's name and its message, in the order of OUTPUTS.
     """
-    assert frame.detected is not None
-    header = frame.message.header
-    if DETECTIONS in frame.wanted:
-        yield DETECTIONS, frame.made(to_detections, segmenter.boxes(frame.detected), header)
-    instances = segmenter.finish(frame.detected)
-    frame.timings.update(segmenter.timings)
+    pending, header = frame.pending, frame.message.header
+    assert pending is not None
+    early = not pending.tiles  # the boxes of tiles are known with their masks alone
+    if early:
+        boxes = _in_scene(frame, segmenter.without_masks(pending))
+        if DETECTIONS in frame.wanted:
+            yield DETECTIONS, frame.build(to_detections, boxes, header)
+    instances = segmenter.finish(pending)
+    frame.timings.update(instances.timings)
+    if early:
+        track_ids = boxes.track_ids
+        instances = replace(_restored(frame, instances), track_ids=track_ids)
+    else:
+        instances = _in_scene(frame, instances)
+        if DETECTIONS in frame.wanted:
+            yield DETECTIONS, frame.build(to_detections, instances, header)
     if MASKS in frame.wanted:
-        yield MASKS, frame.made(to_instance_masks, instances, header, frame.options.mask_encoding)
-    if LABEL_IMAGE in frame.wanted:
-        yield LABEL_IMAGE, frame.made(to_label_image, instances, header)
+        encoding = frame.configuration.node.mask_encoding
+        yield MASKS, frame.build(to_instance_masks, instances, header, encoding)
+    if frame.wanted & {DETECTIONS_3D, OBJECTS}:
+        yield from _in_space(frame, instances)
+    for name, convert in _IMAGES_OF_MASKS.items():
+        if name in frame.wanted:
+            yield name, frame.build(convert, instances, header)
     if frame.wanted & {DEBUG_IMAGE, DEBUG_JPEG}:
         yield from _pictures(frame, instances)
+
+
+_IMAGES_OF_MASKS = {
+    LABEL_IMAGE: to_label_image,
+    CLASS_IMAGE: to_class_image,
+    CONFIDENCE_IMAGE: to_confidence_image,
+}
+
+
+def _restored(frame: Frame, instances: Instances) -> Instances:
+    assert frame.image is not None
+    return frame.scene.restore(instances, frame.image.shape[:2])
+
+
+def _in_scene(frame: Frame, instances: Instances) -> Instances:
+    """Return the instances in pixels of the whole image, with ids where they are tracked."""
+    instances = _restored(frame, instances)
+    settings = frame.configuration.node
+    if not settings.tracking:
+        return instances
+    with frame.timed('track'):
+        return frame.scene.track(instances, frame.message.header, settings.track_max_age)
+
+
+def _in_space(frame: Frame, instances: Instances) -> Iterator[tuple[str, Any]]:
+    assert frame.image is not None
+    try:
+        with frame.timed('locate'):
+            depth, objects = frame.scene.locate(instances, frame.message.header)
+    except ImageError as error:  # the other outputs go on
+        frame.depth_problem = str(error)
+        return
+    if DETECTIONS_3D in frame.wanted:
+        yield DETECTIONS_3D, frame.build(to_detections_3d, instances, objects, depth.header)
+    if OBJECTS in frame.wanted:
+        yield OBJECTS, frame.build(to_point_cloud, instances, objects, frame.image, depth.header)
 
 
 def _pictures(frame: Frame, instances: Instances) -> Iterator[tuple[str, Any]]:
@@ -143,6 +214,9 @@ def _pictures(frame: Frame, instances: Instances) -> Iterator[tuple[str, Any]]:
         drawn = draw_instances(frame.image, instances)
     header = frame.message.header
     if DEBUG_IMAGE in frame.wanted:
-        yield DEBUG_IMAGE, frame.made(to_message, drawn, 'bgr8', header)
+        yield DEBUG_IMAGE, frame.build(to_message, drawn, 'bgr8', header)
     if DEBUG_JPEG in frame.wanted:
-        yield DEBUG_JPEG, frame.made(to_compressed, drawn, frame.options.jpeg_quality, header)
+        yield (
+            DEBUG_JPEG,
+            frame.build(to_compressed, drawn, frame.configuration.node.jpeg_quality, header),
+        )

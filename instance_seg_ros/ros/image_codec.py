@@ -1,6 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-sensor_msgs/Image to and from numpy arrays.
+"""sensor_msgs/Image to and from numpy arrays.
 
 The pixels are converted by cv_bridge where it is installed and works, else by the PyPI package
 rosbags-image. Both trust the message; here it is checked first.
@@ -70,8 +69,7 @@ ENCODINGS = tuple(_LAYOUTS)
 
 
 def to_bgr8(message: Image) -> np.ndarray:
-    """
-    Convert an image message.
+    """Convert an image message.
 
     Args:
         message: an image in one of ENCODINGS, in either byte order, rows padded or not.
@@ -98,8 +96,7 @@ def to_bgr8(message: Image) -> np.ndarray:
 
 
 def to_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
-    """
-    Make an image message.
+    """Make an image message.
 
     Args:
         pixels: (height, width) or (height, width, channels), of the encoding's own dtype.

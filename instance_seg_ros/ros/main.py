@@ -11,6 +11,7 @@ import rclpy
 from rclpy.signals import SignalHandlerOptions
 
 from instance_seg_ros.ros.executor import CallbackRunner
+from instance_seg_ros.ros.given_parameters import check_given_parameters
 from instance_seg_ros.ros.node import NODE_NAME, InstanceSegNode
 
 # Parameters and transitions, images, and two services: see the node's callback groups.
@@ -39,6 +40,7 @@ def main(args: list[str] | None = None) -> int:
         # is publishing, that raises anywhere, and now and then it deadlocks.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = InstanceSegNode()
+        check_given_parameters(node, args)
     except (RuntimeError, ValueError, rclpy.exceptions.ParameterException) as error:
         rclpy.logging.get_logger(NODE_NAME).fatal(str(error))
         rclpy.try_shutdown()

@@ -1,12 +1,12 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-Instances to messages: pure functions.
+"""Instances to messages: pure functions.
 
 Messages are built through their constructors, and byte fields from array.array: assigned later or
 from a list, rclpy checks them element by element.
 """
 
 import array
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -25,13 +25,11 @@ from vision_msgs.msg import (
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.msg import InstanceMask, InstanceMaskArray
 from instance_seg_ros.ros.image_codec import to_message
-
-MASK_ENCODINGS = ('mono8', 'rle')
+from instance_seg_ros.ros.settings import MASK_ENCODINGS, RLE
 
 
 def to_detections(instances: Instances, header: Header) -> Detection2DArray:
-    """
-    Convert the boxes.
+    """Convert the boxes.
 
     Args:
         instances: what was found; boxes in pixels of the source image.
@@ -39,7 +37,7 @@ def to_detections(instances: Instances, header: Header) -> Detection2DArray:
 
     Returns:
         One detection per instance, in the same order: centre and size in source pixels, the class
-        id as text, an empty id, because nothing is tracked here.
+        id as text, and the track id as text, which is empty where nothing is tracked.
     """
     return Detection2DArray(
         header=header,
@@ -50,8 +48,7 @@ def to_detections(instances: Instances, header: Header) -> Detection2DArray:
 def to_instance_masks(
     instances: Instances, header: Header, mask_encoding: str
 ) -> InstanceMaskArray:
-    """
-    Convert the masks.
+    """Convert the masks.
 
     Args:
         instances: what was found, with masks.
@@ -83,8 +80,7 @@ def to_instance_masks(
 
 
 def to_label_image(instances: Instances, header: Header) -> Image:
-    """
-    Convert the masks to one image.
+    """Convert the masks to one image.
 
     Args:
         instances: what was found, with masks.
@@ -98,8 +94,7 @@ def to_label_image(instances: Instances, header: Header) -> Image:
 
 
 def rle_counts(mask: np.ndarray) -> 'array.array[int]':
-    """
-    Encode a mask as the uncompressed run-length encoding of COCO.
+    """Encode a mask as the uncompressed run-length encoding of COCO.
 
     Args:
         mask: (height, width), zero outside of the object and non-zero inside.
@@ -121,14 +116,120 @@ def rle_counts(mask: np.ndarray) -> 'array.array[int]':
     return counts
 
 
+def mask_from_message(mask: InstanceMask, image_size: tuple[int, int] | None = None) -> np.ndarray:
+    """Rebuild the mask of a message, of either encoding.
+
+    Args:
+        mask: one of an InstanceMaskArray.
+        image_size: (image_height, image_width) of that array, for a mask over the whole image.
+            None: over the region of interest alone.
+
+    Returns:
+        uint8 (height, width), 1 inside of the object and 0 outside.
+
+    Raises:
+        ValueError: the content does not fit the region of interest, the region lies outside of the
+            image, or the encoding is none of InstanceMask.
+
+    """
+    cropped = _cropped_mask(mask)
+    if image_size is None:
+        return cropped
+    x, y, (height, width) = mask.roi.x_offset, mask.roi.y_offset, cropped.shape
+    if y + height > image_size[0] or x + width > image_size[1]:
+        raise ValueError(
+            f'roi is {width} x {height} at ({x}, {y}): it does not lie inside an image of '
+            f'{image_size[1]} x {image_size[0]}. Expected image_size as (height, width)'
+        )
+    full = np.zeros(image_size, np.uint8)
+    full[y : y + height, x : x + width] = cropped
+    return full
+
+
+def mask_from_rle_counts(counts: Sequence[int], height: int, width: int) -> np.ndarray:
+    """Decode what rle_counts returns.
+
+    Args:
+        counts: lengths of the runs, column by column, zeros first.
+        height, width: of the mask, in pixels.
+
+    Returns:
+        uint8 (height, width), 0 or 1.
+
+    Raises:
+        ValueError: the runs do not add up to height * width.
+
+    """
+    runs = np.asarray(counts, np.int64)
+    if runs.sum() != height * width:
+        raise ValueError(
+            f'rle_counts add up to {runs.sum()}, expected {height * width} for a roi of '
+            f'{width} x {height}'
+        )
+    inside = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8)
+    return np.ascontiguousarray(inside.reshape(width, height).T)
+
+
+def _cropped_mask(mask: InstanceMask) -> np.ndarray:
+    height, width = mask.roi.height, mask.roi.width
+    if mask.encoding == InstanceMask.RLE_CROP:
+        return mask_from_rle_counts(mask.rle_counts, height, width)
+    if mask.encoding != InstanceMask.MONO8_CROP:
+        raise ValueError(
+            f'encoding is {mask.encoding}, expected MONO8_CROP ({InstanceMask.MONO8_CROP}) or '
+            f'RLE_CROP ({InstanceMask.RLE_CROP})'
+        )
+    image = mask.mask
+    step = image.step or image.width
+    fits = (image.height, image.width) == (height, width) and step >= width
+    if not fits or image.encoding != 'mono8' or len(image.data) != height * step:
+        raise ValueError(
+            f'mask is {image.encoding!r} {image.width} x {image.height} with {len(image.data)} '
+            f"bytes, expected 'mono8' of the roi's {width} x {height}"
+        )
+    pixels = np.frombuffer(image.data, np.uint8).reshape(height, step)[:, :width]
+    return (pixels != 0).astype(np.uint8)
+
+
+def hypothesis_of(instances: Instances, index: int) -> ObjectHypothesisWithPose:
+    """Return class id, as text, and score of an instance."""
+    return ObjectHypothesisWithPose(
+        hypothesis=ObjectHypothesis(
+            class_id=str(int(instances.class_ids[index])), score=float(instances.scores[index])
+        )
+    )
+
+
+def id_text(instances: Instances, index: int) -> str:
+    """Return the track id of an instance as text; empty where nothing tracks it."""
+    return '' if instances.track_ids is None else str(int(instances.track_ids[index]))
+
+
+def to_class_image(instances: Instances, header: Header) -> Image:
+    """Convert the masks to one image of classes.
+
+    Args:
+        instances: what was found, with masks.
+        header: of the source image, taken unchanged.
+
+    Returns:
+        A mono8 image of the size of the source image: 0 is background, else the class id + 1; where
+        masks overlap, the best score is on top.
+    """
+    return to_message(instances.class_image(), 'mono8', header)
+
+
+def to_confidence_image(instances: Instances, header: Header) -> Image:
+    """Convert the masks to one image of scores, mono8: 255 is a score of 1, 0 background."""
+    return to_message(instances.confidence_image(), 'mono8', header)
+
+
 def _detection(instances: Instances, index: int, header: Header) -> Detection2D:
     x1, y1, x2, y2 = (float(value) for value in instances.boxes[index])
-    hypothesis = ObjectHypothesis(
-        class_id=str(int(instances.class_ids[index])), score=float(instances.scores[index])
-    )
     return Detection2D(
         header=header,
-        results=[ObjectHypothesisWithPose(hypothesis=hypothesis)],
+        results=[hypothesis_of(instances, index)],
+        id=id_text(instances, index),
         bbox=BoundingBox2D(
             center=Pose2D(position=Point2D(x=(x1 + x2) / 2, y=(y1 + y2) / 2)),
             size_x=x2 - x1,
@@ -141,13 +242,14 @@ def _instance_mask(
     instances: Instances, index: int, mask: np.ndarray, header: Header, mask_encoding: str
 ) -> InstanceMask:
     x, y, width, height = (int(value) for value in instances.rois[index])
-    if mask_encoding == 'rle':
+    if mask_encoding == RLE:
         content = {'encoding': InstanceMask.RLE_CROP, 'rle_counts': rle_counts(mask)}
     else:
         pixels = np.where(mask != 0, np.uint8(255), np.uint8(0))
         content = {'encoding': InstanceMask.MONO8_CROP, 'mask': to_message(pixels, 'mono8', header)}
     return InstanceMask(
         detection_index=index,
+        id=id_text(instances, index),
         class_id=str(int(instances.class_ids[index])),
         class_name=instances.class_names[index],
         score=float(instances.scores[index]),

@@ -1,10 +1,9 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""
-The node `instance_seg`: camera images in; detections, masks and a debug image out.
+"""The node `instance_seg`: camera images in; detections, masks and a debug image out.
 
-It is thin: it has the states of its lifecycle and passes on what comes in. Inference runs in the
-engine's thread on the newest image, so that parameters and services never wait for it. What nobody
-subscribes to is neither computed nor published.
+It only handles the lifecycle and passes messages on. Inference runs in the engine's threads on the
+newest image, so parameters and services never wait for it. Outputs without subscribers are neither
+computed nor published.
 """
 
 import threading
@@ -20,23 +19,27 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from std_msgs.msg import Header
-from std_srvs.srv import SetBool
+from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import LabelInfo, VisionClass, VisionInfo
 
 from instance_seg_ros.memory import return_freed_memory, reuse_freed_memory
-from instance_seg_ros.ros.camera import Camera, places
+from instance_seg_ros.ros.camera import Camera, camera_topics
 from instance_seg_ros.ros.compatibility import without_events
 from instance_seg_ros.ros.diagnostics import NodeState, camera_status, model_status
 from instance_seg_ros.ros.engine import Engine
-from instance_seg_ros.ros.frames import Options
+from instance_seg_ros.ros.frames import NodeConfiguration
 from instance_seg_ros.ros.parameters import (
+    ParameterValues,
     changed_parameters,
     declare_parameters,
     needs_configure,
     read_parameters,
     watch_parameters,
 )
-from instance_seg_ros.ros.qos import Silence
+from instance_seg_ros.ros.scene import make_scenes
+from instance_seg_ros.ros.settings import COMPRESSED
+from instance_seg_ros.ros.silence import Silence
+from instance_seg_ros.ros.what_runs import what_runs
 from instance_seg_ros.srv import Segment
 
 NODE_NAME = 'instance_seg'
@@ -47,14 +50,14 @@ SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FA
 
 
 class InstanceSegNode(LifecycleNode):
-    """
-    See docs/ros-interface.md for topics, parameters, services and diagnostics.
+    """See docs/ros-interface.md for topics, parameters, services and diagnostics.
 
     configure loads the model and makes the outputs, activate subscribes to the cameras, deactivate
     unsubscribes, cleanup frees the memory. `~/segment` works as long as a model is loaded.
 
     Raises:
-        rclpy.exceptions.ParameterException: for a parameter of the wrong type or out of range.
+        ValueError: for a parameter of the wrong type.
+        rclpy.exceptions.ParameterException: for a number out of range.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -63,16 +66,16 @@ class InstanceSegNode(LifecycleNode):
         declare_parameters(self)
         self._engine: Engine | None = None
         self._cameras: list[Camera] = []
-        self._pending: Options | None = None
+        self._pending: NodeConfiguration | None = None
         self._stopping = False
         self._loading: Future[Engine] = Future()
         self._loader = threading.Thread()
-        self._label = 'unconfigured'
+        self._lifecycle = 'unconfigured'
         self._problem = ''
         self._enabled = True
         self._configurations = 0
         self._warned: dict[Camera, tuple[str, float]] = {}
-        # Images and services have threads of their own beside that of parameters and transitions.
+        # Images and services have their own groups, so that parameters never wait for them.
         self._image_group = MutuallyExclusiveCallbackGroup()
         watch_parameters(self, self._check_parameters, self._apply_parameters)
         self._make_services()
@@ -86,8 +89,7 @@ class InstanceSegNode(LifecycleNode):
             self._autostart = self.create_timer(1e-3, self._start, clock=clock)
 
     def stop(self, timeout: float) -> bool:
-        """
-        Prepare to be destroyed: let go of all callbacks and end the inference thread.
+        """Prepare to be destroyed: let go of all callbacks and end the inference thread.
 
         Args:
             timeout: seconds that the frame in hand has.
@@ -120,8 +122,11 @@ class InstanceSegNode(LifecycleNode):
         except Exception as error:  # whatever it is, the next try may succeed
             self._fail('configure', error)
             return FAILURE
-        self._problem, self._label = '', 'inactive'
-        self.get_logger().info(f'configured in {time.monotonic() - started:.1f} s')
+        self._problem, self._lifecycle = '', 'inactive'
+        seconds = time.monotonic() - started
+        self.get_logger().info(
+            f'configured in {seconds:.1f} s: {what_runs(self._loaded_engine().segmenter)}'
+        )
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -135,37 +140,35 @@ class InstanceSegNode(LifecycleNode):
             super().on_deactivate(state)
             self._fail('activate', error)
             return FAILURE
-        self._problem, self._label = '', 'active'
+        self._problem, self._lifecycle = '', 'active'
         self._publish_info()
-        segmenter = self._loaded_engine().segmenter
         self.get_logger().info(
-            f'ready: model {segmenter.model_name}, refiner {segmenter.refiner}, images from '
-            f'{", ".join(camera.topic for camera in self._cameras)}'
+            f'ready: images from {", ".join(camera.topic for camera in self._cameras)}'
         )
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unsubscribe; the model stays loaded."""
         self._unsubscribe()
-        self._label = 'inactive'
+        self._lifecycle = 'inactive'
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unload the model and remove the outputs."""
         self._release()
-        self._label = 'unconfigured'
+        self._lifecycle = 'unconfigured'
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Unload and remove everything, from whatever state."""
         self._release()
-        self._label = 'finalized'
+        self._lifecycle = 'finalized'
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Return to unconfigured, from where everything can be tried again."""
         self._release()
-        self._label = 'unconfigured'
+        self._lifecycle = 'unconfigured'
         self._problem = self._problem or f'a transition from {state.label} failed'
         return super().on_error(state)
 
@@ -176,26 +179,39 @@ class InstanceSegNode(LifecycleNode):
 
     def _configure(self) -> None:
         values = read_parameters(self)
-        compressed = values['image_transport'] == 'compressed'
-        found = places(self, values['image_topics'], compressed)
-        # The Segmenter leaves OpenCV as it is for 0, and an earlier configuration may have set it.
+        compressed = values.node.image_transport == COMPRESSED
+        cameras = camera_topics(self, values.node.image_topics, compressed)
+        # For 0 the Segmenter does not touch OpenCV, and an earlier configuration may have set it.
         cv2.setNumThreads(-1)
         return_freed_memory()
         self._engine = self._load(values)
         return_freed_memory()
         reuse_freed_memory()
-        for place in found:
-            self._cameras.append(Camera(self, place, values, self._image_group))
+        images = [topics.image for topics in cameras]
+        scenes = make_scenes(self, images, values.node, self._image_group)
+        for topics, scene in zip(cameras, scenes, strict=True):
+            self._cameras.append(
+                Camera(
+                    self,
+                    topics,
+                    values.node,
+                    self._image_group,
+                    self._on_malformed,
+                    self._on_failure,
+                    scene,
+                    self._on_depth_problem,
+                )
+            )
         self._configurations += 1
 
-    def _load(self, values: dict[str, Any]) -> Engine:
+    def _load(self, values: ParameterValues) -> Engine:
         """Load the model in a thread of its own: a node that is to end does not wait for it."""
         loading = self._loading = Future()
 
         def load() -> None:
             with suppress(InvalidStateError):  # it was cancelled
                 try:
-                    loading.set_result(Engine(values, self._on_malformed, self._on_failure))
+                    loading.set_result(Engine(values))
                 except Exception as error:
                     loading.set_exception(error)
 
@@ -249,7 +265,7 @@ class InstanceSegNode(LifecycleNode):
     # --- parameters
 
     def _check_parameters(self, changes: list[Parameter]) -> None:
-        values = changed_parameters(self, changes, active=self._label == 'active')
+        values = changed_parameters(self, changes, active=self._lifecycle == 'active')
         self._pending = None if self._engine is None else self._engine.prepare(values)
 
     def _apply_parameters(self, changes: list[Parameter]) -> None:
@@ -259,17 +275,22 @@ class InstanceSegNode(LifecycleNode):
         engine, pending = self._engine, self._pending
         if engine is None or pending is None:
             return
-        before = engine.options.segmenter.settings.confidence_threshold
+        before = engine.configuration.settings.confidence_threshold
         engine.apply(pending)
-        if self._label == 'active' and before != pending.segmenter.settings.confidence_threshold:
+        if self._lifecycle == 'active' and before != pending.settings.confidence_threshold:
             self._publish_info()
 
     # --- images
 
     def _on_image(self, camera: Camera, message: Any) -> None:
         camera.statistics.count('received')
-        if self._enabled and camera.wanted() and self._engine is not None:
-            self._engine.submit(camera, message)
+        engine = self._engine
+        if not self._enabled or engine is None or not camera.wanted():
+            return
+        if camera.is_due(engine.configuration.node.max_rate):
+            engine.submit(camera, message)
+        else:
+            camera.drop()
 
     def _on_malformed(self, camera: Camera, problem: str) -> None:
         if self._stopping:
@@ -280,11 +301,17 @@ class InstanceSegNode(LifecycleNode):
         )
 
     def _on_failure(self, camera: Camera, problem: str) -> None:
-        if self._stopping or self._label != 'active':
+        if self._stopping or self._lifecycle != 'active':
             return  # publishing failed because the outputs are gone
         camera.statistics.count_error('failed', problem)
         self.get_logger().error(
             f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD
+        )
+
+    def _on_depth_problem(self, camera: Camera, problem: str) -> None:
+        camera.statistics.count_error('without_depth', problem)
+        self.get_logger().warning(
+            f'{camera.topic}: no places in space: {problem}', throttle_duration_sec=WARNING_PERIOD
         )
 
     # --- services
@@ -296,7 +323,13 @@ class InstanceSegNode(LifecycleNode):
             self._on_set_enabled,
             callback_group=MutuallyExclusiveCallbackGroup(),
         )
-        # Its own: the answer takes as long as a frame.
+        self.create_service(
+            Trigger,
+            '~/reset_tracking',
+            self._on_reset_tracking,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+        )
+        # A group of its own: the answer takes as long as a frame.
         self.create_service(
             Segment, '~/segment', self._on_segment, callback_group=MutuallyExclusiveCallbackGroup()
         )
@@ -312,6 +345,15 @@ class InstanceSegNode(LifecycleNode):
         self.get_logger().info(response.message)
         return response
 
+    def _on_reset_tracking(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        for camera in self._cameras:
+            camera.scene.reset_tracking()
+        response.success = True
+        response.message = 'all objects are forgotten: ids begin at 1 again'
+        return response
+
     def _on_segment(self, request: Segment.Request, response: Segment.Response) -> Segment.Response:
         engine = self._engine
         if engine is None:
@@ -322,11 +364,11 @@ class InstanceSegNode(LifecycleNode):
             return response
         answer = engine.request(request.image)
         response.success, response.message = not answer.error, answer.error
-        for name, message in answer.results.items():
+        for name, message in answer.messages.items():
             setattr(response, name, message)
         return response
 
-    # --- what is told
+    # --- what is published about the node
 
     def _publish_info(self) -> None:
         engine = self._loaded_engine()
@@ -337,14 +379,14 @@ class InstanceSegNode(LifecycleNode):
                 VisionClass(class_id=class_id, class_name=name)
                 for class_id, name in engine.segmenter.class_names.items()
             ],
-            threshold=float(engine.options.segmenter.settings.confidence_threshold),
+            threshold=float(engine.configuration.settings.confidence_threshold),
         )
         for camera in self._cameras:
             camera.publish_info(
                 labels,
                 VisionInfo(
                     header=header,
-                    method=f'Mask R-CNN {engine.segmenter.model_name}',
+                    method=f'Mask R-CNN {engine.segmenter.model_name} in {engine.segmenter.engine}',
                     database_location=camera.label_topic,
                     database_version=self._configurations,
                 ),
@@ -367,20 +409,20 @@ class InstanceSegNode(LifecycleNode):
         model = {}
         engine = self._engine
         if engine is not None:
-            refiner = engine.options.segmenter.refiner
             model = {
                 'model': engine.segmenter.model_name,
-                'refiner': refiner,
+                'engine': engine.segmenter.engine,
+                'refiner': engine.segmenter.refiner,
                 'classes': str(len(engine.segmenter.class_names)),
             }
         return NodeState(
-            self.get_fully_qualified_name(), self._label, self._enabled, self._problem, model
+            self.get_fully_qualified_name(), self._lifecycle, self._enabled, self._problem, model
         )
 
     def _silence(self, camera: Camera) -> Silence | None:
         """Return why no image arrives, and log it; None while images arrive."""
         timeout = self.get_parameter('image_timeout').value
-        if self._label != 'active' or camera.statistics.silence() < timeout:
+        if self._lifecycle != 'active' or camera.statistics.silence() < timeout:
             if self._warned.pop(camera, None) is not None:
                 self.get_logger().info(f'images arrive on {camera.topic}')
             return None

@@ -1,9 +1,11 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""The node's parameters: one table with defaults, ranges, descriptions and when they apply."""
+"""The node's parameters: declared, read, checked and watched.
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
+What they are stands in instance_seg_ros/settings.py and instance_seg_ros/ros/settings.py.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rcl_interfaces.msg import (
@@ -16,306 +18,111 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from instance_seg_ros.errors import ModelError
-from instance_seg_ros.models import EXACT
-from instance_seg_ros.refinement.refiner_file import CPU
-from instance_seg_ros.ros.compatibility import add_parameter_callbacks
-from instance_seg_ros.ros.messages import MASK_ENCODINGS
+from instance_seg_ros.ros.compatibility import add_parameter_callbacks, convert_parameters
+from instance_seg_ros.ros.settings import NodeSettings, all_settings
+from instance_seg_ros.schema import Applies, Setting, settings_of
+from instance_seg_ros.settings import ModelSettings, Settings
 
-Value = bool | int | float | str | list[str]
-TRANSPORTS = ('raw', 'compressed')
-RELIABILITIES = ('best_effort', 'reliable')
-
-
-class Applies(Enum):
-    """When a changed parameter applies, as its descriptor says it."""
-
-    LIVE = 'Applies from the next frame.'
-    AT_CONFIGURE = 'Needs re-configure: cannot change while the node is active.'
-    AT_START = 'Read at start only.'
+_BY_NAME = {setting.name: setting for setting in all_settings()}
 
 
 @dataclass(frozen=True)
-class NodeParameter:
-    """
-    One parameter of the node.
+class ParameterValues:
+    """The checked values of all parameters.
 
     Attributes:
-        name: as in the YAML file.
-        default: its type is the type of the parameter.
-        description: one line; what it does, and its unit.
-        applies: when a change applies.
-        limits: smallest and largest value of a number.
-        choices: the values that a text may have.
+        model: for the Segmenter, when a model is loaded.
+        live: for the Segmenter, between two frames.
+        node: what the node itself does.
     """
 
-    name: str
-    default: Value
-    description: str
-    applies: Applies = Applies.LIVE
-    limits: tuple[float, float] | None = None
-    choices: tuple[str, ...] = ()
+    model: ModelSettings
+    live: Settings
+    node: NodeSettings
 
-    def descriptor(self) -> ParameterDescriptor:
-        """Return what `ros2 param describe` shows, and what rclpy checks values against."""
-        limits: dict[str, Any] = {}
-        if self.limits is not None and isinstance(self.default, float):
-            low, high = self.limits
-            limits['floating_point_range'] = [FloatingPointRange(from_value=low, to_value=high)]
-        elif self.limits is not None:
-            low, high = self.limits
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> 'ParameterValues':
+        """Take the values of all parameters by name.
+
+        Raises:
+            ValueError: for a value of another type or out of range.
+        """
+        converted = {name: setting.convert(values[name]) for name, setting in _BY_NAME.items()}
+
+        def chosen(settings_class: type) -> dict[str, Any]:
+            return {each.name: converted[each.name] for each in settings_of(settings_class)}
+
+        return cls(
+            ModelSettings(**chosen(ModelSettings)),
+            Settings(**chosen(Settings)),
+            NodeSettings(**chosen(NodeSettings)),
+        )
+
+    def segmenter_arguments(self) -> dict[str, Any]:
+        """Return what the constructor of the Segmenter takes."""
+        return {**asdict(self.model), **asdict(self.live)}
+
+    def live_arguments(self) -> dict[str, Any]:
+        """Return what Segmenter.prepare takes."""
+        return asdict(self.live)
+
+
+def descriptor_of(setting: Setting) -> ParameterDescriptor:
+    """Return what `ros2 param describe` shows, and what rclpy checks values against."""
+    limits: dict[str, Any] = {}
+    if setting.limits is not None and setting.lowest is not None:
+        low, high = setting.lowest, setting.limits[1]
+        if setting.kind is float:
+            limits['floating_point_range'] = [
+                FloatingPointRange(from_value=float(low), to_value=float(high))
+            ]
+        else:
             limits['integer_range'] = [
                 IntegerRange(from_value=int(low), to_value=int(high), step=1)
             ]
-        choices = f'One of {", ".join(self.choices)}. ' if self.choices else ''
-        return ParameterDescriptor(
-            description=self.description,
-            additional_constraints=choices + self.applies.value,
-            read_only=self.applies is Applies.AT_START,
-            **limits,
-        )
-
-    def check(self, value: Any) -> None:
-        """Raise ValueError, with what was expected, for what the descriptor does not exclude."""
-        if self.choices and value not in self.choices:
-            raise ValueError(f"{self.name} is '{value}': expected one of {', '.join(self.choices)}")
-        # Written so that it catches NaN, which rclpy lets through.
-        if self.limits is not None and not self.limits[0] <= value <= self.limits[1]:
-            raise ValueError(
-                f'{self.name} is {value}: expected {self.limits[0]} to {self.limits[1]}'
-            )
-
-
-# These go to the Segmenter, whose names and defaults they have.
-SEGMENTER_PARAMETERS = (
-    NodeParameter(
-        'model',
-        'auto',
-        'Name of a model, path of its manifest, or auto: the COCO model where its files are '
-        'installed, else the one that ships with the package',
-        Applies.AT_CONFIGURE,
-    ),
-    NodeParameter(
-        'model_path',
-        '',
-        'Frozen graph (.pb), in place of the one that the model names',
-        Applies.AT_CONFIGURE,
-    ),
-    NodeParameter(
-        'text_graph_path',
-        '',
-        'Text graph (.pbtxt) of OpenCV, in place of the one that the model names',
-        Applies.AT_CONFIGURE,
-    ),
-    NodeParameter(
-        'labels_path',
-        '',
-        'Label file, one class name per line, in place of the one that the model names',
-        Applies.AT_CONFIGURE,
-    ),
-    NodeParameter(
-        'refiner', 'auto', 'What sharpens the masks: auto, none, smooth, gan or the path of a model'
-    ),
-    NodeParameter(
-        'refine_passes',
-        2,
-        'At most so many passes of a learned refiner, each finer than the one before',
-        limits=(1, 8),
-    ),
-    NodeParameter(
-        'refine_budget_ms',
-        0.0,
-        'Time of a learned refiner for all instances of a frame, in milliseconds; what it does not '
-        'reach gets fewer passes or is smoothed, the worst scores first; 0: no limit',
-        limits=(0.0, 60000.0),
-    ),
-    NodeParameter(
-        'refine_providers',
-        [CPU],
-        'Execution providers of onnxruntime for a learned refiner, the preferred one first',
-        Applies.AT_CONFIGURE,
-    ),
-    NodeParameter(
-        'confidence_threshold', 0.5, 'Instances with a lower score are dropped', limits=(0.0, 1.0)
-    ),
-    NodeParameter(
-        'nms_threshold',
-        0.4,
-        'Of two boxes of a class that overlap more than this (intersection over union), the one '
-        'with the lower score is dropped',
-        limits=(0.0, 1.0),
-    ),
-    NodeParameter(
-        'mask_threshold',
-        0.5,
-        'Pixels with at least this probability belong to the instance',
-        limits=(0.0, 1.0),
-    ),
-    NodeParameter('classes', [''], "Names of the classes to keep; [''] keeps all"),
-    NodeParameter(
-        'max_instances',
-        100,
-        'At most this many instances, those with the best scores',
-        limits=(1, 10000),
-    ),
-    NodeParameter(
-        'input_max_side',
-        0,
-        'Larger images are scaled down to this longer side before detection, in pixels; 0: as the '
-        'model recommends',
-        limits=(0, 16384),
-    ),
-    NodeParameter(
-        'speed_preset',
-        EXACT,
-        'exact, or balanced or fast: fewer proposals and a smaller input, as the model says',
-        Applies.AT_CONFIGURE,
-    ),
-    NodeParameter(
-        'num_threads', 0, 'Threads for inference; 0: all cores', Applies.AT_CONFIGURE, (0, 1024)
-    ),
-    NodeParameter(
-        'parallel_nets',
-        1,
-        'Images in the box network at a time: 2 give more frames per second on several cores, each '
-        'of them later, for the memory of another network',
-        Applies.AT_CONFIGURE,
-        (1, 16),
-    ),
-    NodeParameter(
-        'low_memory',
-        False,
-        'Do without Winograd convolutions: 200 MB less with the COCO model, for half more time',
-        Applies.AT_CONFIGURE,
-    ),
-)
-
-# The node's own.
-NODE_PARAMETERS = (
-    NodeParameter(
-        'mask_encoding',
-        'mono8',
-        'How instance_masks carries masks: mono8 crops or rle, run lengths that are 30 times '
-        'smaller',
-        choices=MASK_ENCODINGS,
-    ),
-    NodeParameter(
-        'jpeg_quality', 90, 'Quality of debug_image/compressed, in per cent', limits=(1, 100)
-    ),
-    NodeParameter(
-        'image_topics',
-        [''],
-        "Topics of several cameras, each in a namespace of its own; [''] is the one topic image",
-        Applies.AT_CONFIGURE,
-    ),
-    NodeParameter(
-        'image_transport',
-        'raw',
-        'raw: sensor_msgs/Image; compressed: sensor_msgs/CompressedImage on <topic>/compressed',
-        Applies.AT_CONFIGURE,
-        choices=TRANSPORTS,
-    ),
-    NodeParameter(
-        'input_reliability',
-        'best_effort',
-        'Of the subscription to images; best_effort matches every camera',
-        Applies.AT_CONFIGURE,
-        choices=RELIABILITIES,
-    ),
-    NodeParameter(
-        'input_depth',
-        1,
-        'Images that the subscription keeps until the node takes them',
-        Applies.AT_CONFIGURE,
-        (1, 100),
-    ),
-    NodeParameter(
-        'output_reliability',
-        'reliable',
-        'Of all outputs of a frame; reliable matches every subscriber',
-        Applies.AT_CONFIGURE,
-        choices=RELIABILITIES,
-    ),
-    NodeParameter(
-        'output_depth',
-        5,
-        'Messages that each output keeps for slow subscribers',
-        Applies.AT_CONFIGURE,
-        (1, 1000),
-    ),
-    NodeParameter(
-        'image_timeout',
-        5.0,
-        'Without images for this long, the log and the diagnostics say why; seconds',
-        limits=(0.1, 3600.0),
-    ),
-    NodeParameter(
-        'processed_rate_warn',
-        0.0,
-        'Diagnostics warn below this rate of processed frames, in Hz; 0: never',
-        limits=(0.0, 1000.0),
-    ),
-    NodeParameter(
-        'processed_rate_error',
-        0.0,
-        'Diagnostics report an error below this rate of processed frames, in Hz; 0: never',
-        limits=(0.0, 1000.0),
-    ),
-    NodeParameter(
-        'age_warn',
-        0.0,
-        'Diagnostics warn above this mean age of a frame when its results are published, in '
-        'seconds; 0: never',
-        limits=(0.0, 3600.0),
-    ),
-    NodeParameter(
-        'age_error',
-        0.0,
-        'Diagnostics report an error above this mean age of a frame when its results are '
-        'published, in seconds; 0: never',
-        limits=(0.0, 3600.0),
-    ),
-    NodeParameter(
-        'autostart',
-        True,
-        'Configure and activate at start; false leaves that to a lifecycle manager',
-        Applies.AT_START,
-    ),
-)
-
-PARAMETERS = SEGMENTER_PARAMETERS + NODE_PARAMETERS
-_BY_NAME = {parameter.name: parameter for parameter in PARAMETERS}
+    allowed = f'One of {", ".join(setting.choices)}. ' if setting.choices else ''
+    if setting.limits is not None and setting.lowest != setting.limits[0]:
+        allowed = f'{setting.range}. '  # rclpy knows one range
+    return ParameterDescriptor(
+        description=setting.help,
+        additional_constraints=allowed + setting.applies.value,
+        read_only=setting.applies is Applies.AT_START,
+        **limits,
+    )
 
 
 def declare_parameters(node: Node) -> None:
-    """
-    Declare all parameters on the node.
+    """Declare all parameters on the node.
+
+    A wrong choice is accepted here: it fails when the node is configured, and can be corrected.
 
     Raises:
-        rclpy.exceptions.ParameterException: for a value of the wrong type or out of range.
+        ValueError: for a value of the wrong type.
+        rclpy.exceptions.InvalidParameterValueException: for a number out of range.
     """
-    for parameter in PARAMETERS:
-        node.declare_parameter(parameter.name, parameter.default, parameter.descriptor())
+    for setting in _BY_NAME.values():
+        given = _given(node, setting.name)
+        value = setting.default if given is None else _of_right_type(setting, given)
+        node.declare_parameter(
+            setting.name, _as_parameter(value), descriptor_of(setting), ignore_override=True
+        )
 
 
-def read_parameters(node: Node) -> dict[str, Any]:
-    """
-    Return the values of all parameters by name, checked.
+def read_parameters(node: Node) -> ParameterValues:
+    """Return the values of all parameters.
 
     Raises:
-        ValueError: for a text that is none of the choices.
+        ValueError: for a value that cannot be used.
     """
-    values = {name: node.get_parameter(name).value for name in _BY_NAME}
-    _check(values)
-    return values
+    return ParameterValues.of({name: node.get_parameter(name).value for name in _BY_NAME})
 
 
-def changed_parameters(node: Node, changes: list[Parameter], active: bool) -> dict[str, Any]:
-    """
-    Return the values of all parameters as they will be after some changes.
+def changed_parameters(node: Node, changes: list[Parameter], active: bool) -> ParameterValues:
+    """Return the values of all parameters as they will be after some changes.
 
     Args:
         node: has the values so far.
-        changes: what is to be set; parameters that are not in the table are left out.
+        changes: what is to be set; parameters that are not ours are left out.
         active: whether the node is active, so that some parameters cannot change.
 
     Raises:
@@ -337,9 +144,7 @@ def changed_parameters(node: Node, changes: list[Parameter], active: bool) -> di
             f'it (ros2 lifecycle set {node.get_fully_qualified_name()} deactivate), set the '
             'parameter, then cleanup, configure and activate'
         )
-    values.update(new)
-    _check(values)
-    return values
+    return ParameterValues.of({**values, **new})
 
 
 def needs_configure(changes: list[Parameter]) -> list[str]:
@@ -351,30 +156,10 @@ def needs_configure(changes: list[Parameter]) -> list[str]:
     ]
 
 
-def segmenter_arguments(values: dict[str, Any]) -> dict[str, Any]:
-    """Return what the constructor of the Segmenter takes, of the values of all parameters."""
-    arguments = {parameter.name: values[parameter.name] for parameter in SEGMENTER_PARAMETERS}
-    return {**arguments, 'classes': names_in(values['classes'])}
-
-
-def live_arguments(values: dict[str, Any]) -> dict[str, Any]:
-    """Return what Segmenter.prepare takes, of the values of all parameters."""
-    arguments = segmenter_arguments(values)
-    return {
-        name: value for name, value in arguments.items() if _BY_NAME[name].applies is Applies.LIVE
-    }
-
-
-def names_in(texts: list[str]) -> list[str]:
-    """Return the texts that are not empty: a YAML file cannot hold an empty list of texts."""
-    return [text for text in texts if text]
-
-
 def watch_parameters(
     node: Node, check: Callable[[list[Parameter]], None], apply: Callable[[list[Parameter]], None]
 ) -> None:
-    """
-    Check and apply changes of parameters, whole sets or nothing.
+    """Check and apply changes of parameters, whole sets or nothing.
 
     Args:
         node: whose parameters they are.
@@ -392,9 +177,41 @@ def watch_parameters(
             return SetParametersResult(successful=False, reason=f'{type(error).__name__}: {error}')
         return SetParametersResult(successful=True)
 
+    convert_parameters(node, _converted)
     add_parameter_callbacks(node, on_set, apply)
 
 
-def _check(values: dict[str, Any]) -> None:
-    for name, value in values.items():
-        _BY_NAME[name].check(value)
+def _given(node: Node, name: str) -> Any:
+    """Return what a parameter file, launch or the command line says; None where they do not."""
+    # rclpy would refuse a whole number for a double before anybody could convert it.
+    node.declare_parameter(name, descriptor=ParameterDescriptor(dynamic_typing=True))
+    value = node.get_parameter(name).value
+    node.undeclare_parameter(name)
+    return value
+
+
+def _converted(change: Parameter) -> Parameter:
+    """Return a parameter with its value in the type of the setting, or as it is."""
+    setting = _BY_NAME.get(change.name)
+    if setting is None or change.value is None:
+        return change
+    try:
+        value = _as_parameter(_of_right_type(setting, change.value))
+        return Parameter(change.name, value=value)
+    except ValueError:  # what is wrong with it is said later
+        return change
+
+
+def _of_right_type(setting: Setting, given: Any) -> Any:
+    try:
+        value = setting.parse(given)
+    except (TypeError, ValueError):
+        value = None
+    if type(value) is not setting.kind:  # True is an int
+        raise ValueError(f'{setting.name} is {given!r}: expected {setting.expected()}')
+    return value
+
+
+def _as_parameter(value: Any) -> Any:
+    # A parameter cannot be an empty list: [''] stands for it.
+    return list(value or ('',)) if isinstance(value, tuple) else value

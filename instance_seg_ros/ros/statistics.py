@@ -7,14 +7,13 @@ from collections import deque
 from collections.abc import Callable
 
 WINDOW = 10.0  # seconds
-# A stream with less than these in the window is still judged by so many: at 0.2 Hz the window alone
-# would hold two, and the rate would jump between 0.1 and 0.3 Hz.
+# The number of samples that are kept however old they are. At 0.2 Hz the window alone would hold
+# two, and the rate would jump between 0.1 and 0.3 Hz.
 LEAST_SAMPLES = 4
 
 
 class Samples:
-    """
-    Values with the time at which each was taken, for the last WINDOW seconds.
+    """Values with the time at which each was taken, for the last WINDOW seconds.
 
     Not safe for threads: StreamStatistics holds the lock.
     """
@@ -65,8 +64,7 @@ class Samples:
 
 
 class StreamStatistics:
-    """
-    What has become of the frames of one camera.
+    """Counts of the frames of one camera, and times.
 
     Safe to use from several threads.
 
@@ -97,7 +95,7 @@ class StreamStatistics:
         return self._last_error
 
     def restart(self) -> None:
-        """Begin anew: streaming has just started."""
+        """Start again from zero: streaming has just started."""
         with self._lock:
             self._started = self._clock()
             self._samples.clear()

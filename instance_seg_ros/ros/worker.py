@@ -11,8 +11,7 @@ Half = TypeVar('Half')
 
 
 class LatestWorker(Generic[Item, Half]):
-    """
-    Runs two stages in threads of its own, on the newest item of each source.
+    """Runs two stages in threads of its own, on the newest item of each source.
 
     Each source has one slot: an item that arrives while the first stage is busy waits there, and a
     newer one of the same source replaces it. So the work lags behind by at most one item a source,
@@ -28,7 +27,7 @@ class LatestWorker(Generic[Item, Half]):
             It must not raise.
         second: called with what the first stage returned, one at a time. It must not raise.
         name: name of the threads, as debuggers show it.
-        parallel: so many items can be in the first stage at a time.
+        parallel: number of items that can be in the first stage at a time.
     """
 
     def __init__(
@@ -54,8 +53,7 @@ class LatestWorker(Generic[Item, Half]):
             thread.start()
 
     def submit(self, source: Hashable, item: Item) -> Item | None:
-        """
-        Hand over an item and return at once.
+        """Hand over an item and return at once.
 
         Returns:
             The item that will not be processed: the one of this source that still waited, or, after
@@ -74,15 +72,14 @@ class LatestWorker(Generic[Item, Half]):
         with self._changed:
             return self._waiting.pop(source, None)
 
-    def refuse_more(self) -> None:
+    def stop_accepting(self) -> None:
         """Take no more items, and process none of those that wait."""
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
 
     def stop(self, timeout: float | None = None) -> bool:
-        """
-        Take no more items, finish those in hand and end the threads.
+        """Take no more items, finish those in hand and end the threads.
 
         What waits in the slots is not processed.
 
@@ -92,7 +89,7 @@ class LatestWorker(Generic[Item, Half]):
         Returns:
             Whether the threads have ended.
         """
-        self.refuse_more()
+        self.stop_accepting()
         deadline = None if timeout is None else time.monotonic() + timeout
         for thread in self._threads:
             thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
@@ -125,7 +122,7 @@ class LatestWorker(Generic[Item, Half]):
             self._changed.wait_for(lambda: self._stopping or self._waiting)
             if self._stopping:
                 return None
-            # Of equals the first one: a slot keeps its place when its item is replaced.
+            # min takes the first of equals; a slot keeps its place when its item is replaced.
             source = min(self._waiting, key=lambda key: self._last_turn.get(key, -1))
             self._turns += 1
             self._last_turn[source] = self._turns

@@ -1,9 +1,12 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Models with random weights: they find nothing sensible, but do all that a real one does."""
 
+import fcntl
 import hashlib
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -13,6 +16,8 @@ import yaml
 
 REPOSITORY = Path(__file__).parents[2]
 COCO_LABELS = REPOSITORY / 'models' / 'coco_labels.txt'
+# Full-size ones take seconds each to write, so they are kept; `make clean` removes them.
+MODELS = REPOSITORY / '.pytest_cache' / 'models'
 STOP_SIGN, SHEEP = 12, 19  # class ids: COCO's ids less one
 # OpenCV 5 has a second engine, which returns other tensors.
 ENGINE = {'engine': cv2.dnn.ENGINE_CLASSIC} if hasattr(cv2.dnn, 'ENGINE_CLASSIC') else {}
@@ -21,17 +26,37 @@ ENGINE = {'engine': cv2.dnn.ENGINE_CLASSIC} if hasattr(cv2.dnn, 'ENGINE_CLASSIC'
 def write_model(
     folder: Path, width: float, num_classes: int, class_bias: dict[int, float] | None = None
 ) -> None:
-    """Write model.pb and model.pbtxt, in a process of its own.
-
-    The trainer is not installed; with the repository on this process's path it would be found, and
-    so would the sources of the installed package, which lack the generated messages.
-    """
+    """Write model.pb and model.pbtxt. Test sessions and their processes share what is written."""
     pytest.importorskip('tensorboard', reason='it has the schema of the graphs that are written')
+    arguments = f'{width}, {num_classes}, 0, {class_bias!r}'
+    cached = MODELS / _digest_of_the_writer(arguments)
+    MODELS.mkdir(parents=True, exist_ok=True)
+    with (MODELS / 'lock').open('w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not cached.exists():
+            unfinished = tempfile.mkdtemp(dir=MODELS)
+            _write_random_model(unfinished, arguments)
+            Path(unfinished).rename(cached)
+    for name in ('model.pb', 'model.pbtxt'):
+        shutil.copy(cached / name, folder)
+
+
+def _write_random_model(folder: str, arguments: str) -> None:
+    # In a process of its own. The trainer is not installed; with the repository on this process's
+    # path it would be found, and so would the sources of the installed package, which lack the
+    # generated messages.
     code = (
         'from training.graph.random_model import write_random_model; '
-        f'write_random_model({str(folder)!r}, {width}, {num_classes}, 0, {class_bias!r})'
+        f'write_random_model({folder!r}, {arguments})'
     )
     subprocess.run([sys.executable, '-c', code], cwd=REPOSITORY, check=True)
+
+
+def _digest_of_the_writer(arguments: str) -> str:
+    digest = hashlib.sha256(f'{arguments} {np.__version__}'.encode())
+    for path in sorted((REPOSITORY / 'training' / 'graph').glob('*.py')):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def write_manifest(folder: Path, labels: list[str], name: str = 'model') -> Path:

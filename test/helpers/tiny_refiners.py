@@ -81,7 +81,6 @@ def counting(path: Path, step: float, work: int = 0, **options: object) -> Path:
         step: that is added by each pass.
         work: so many large convolutions, for nothing.
         options: as for write_refiner.
-
     """
     node = onnx.helper.make_node
     nodes, weights = [], [constant('step', step), constant('low', 0.0), constant('high', 1.0)]

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The split network against the same network in one piece, at the published model's size."""
 
+import functools
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -27,6 +29,19 @@ def detector(full_size_model: Path) -> MaskRcnn:
 @pytest.fixture(scope='module')
 def whole(full_size_model: Path, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return forward_whole_graph(load_whole_graph(full_size_model.parent), image)
+
+
+@pytest.fixture(scope='module')
+def new_whole(full_size_model: Path, photo: np.ndarray) -> Callable[..., tuple]:
+    """Rows and masks of the photo at a size, by a new network in one piece: once for each size."""
+
+    @functools.cache
+    def forward(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        return forward_whole_graph(
+            load_whole_graph(full_size_model.parent), cv2.resize(photo, size)
+        )
+
+    return forward
 
 
 @pytest.fixture(scope='module')
@@ -86,28 +101,32 @@ def test_a_frame_leaves_nothing_behind_for_the_next(
 # Where cv2.dnn would go on padding as before: an eighth of 264 and 280 is odd, others are small.
 @pytest.mark.parametrize('sizes', [[(280, 264), (320, 240)], [(88, 80), (280, 264), (72, 128)]])
 def test_after_images_of_other_sizes_results_are_still_the_whole_networks(
-    full_size_model: Path, detector: MaskRcnn, photo: np.ndarray, sizes: list[tuple[int, int]]
+    new_whole: Callable[..., tuple],
+    detector: MaskRcnn,
+    photo: np.ndarray,
+    sizes: list[tuple[int, int]],
 ) -> None:
     for size in sizes:
-        actual, expected = best_five(detector, full_size_model.parent, cv2.resize(photo, size))
+        actual, expected = best_five(detector, new_whole(size), cv2.resize(photo, size))
         np.testing.assert_array_equal(actual[0], expected[0])
         np.testing.assert_array_equal(actual[1], expected[1])
 
 
 def test_a_small_image_differs_in_last_digits_at_most_where_a_large_one_came_before(
-    full_size_model: Path, detector: MaskRcnn, photo: np.ndarray
+    new_whole: Callable[..., tuple], detector: MaskRcnn, photo: np.ndarray
 ) -> None:
+    size = 136, 120
     detector.detect(cv2.resize(photo, (280, 264)))
-    actual, expected = best_five(detector, full_size_model.parent, cv2.resize(photo, (136, 120)))
+    actual, expected = best_five(detector, new_whole(size), cv2.resize(photo, size))
     np.testing.assert_allclose(actual[0], expected[0], atol=1e-4)
     np.testing.assert_allclose(actual[1], expected[1], atol=1e-4)
 
 
 def best_five(
-    detector: MaskRcnn, folder: Path, image: np.ndarray
+    detector: MaskRcnn, whole: tuple[np.ndarray, np.ndarray], image: np.ndarray
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Rows and masks, of the detector and of a new network in one piece."""
-    rows, masks = forward_whole_graph(load_whole_graph(folder), image)
+    """Rows and masks, of the detector and of the network in one piece."""
+    rows, masks = whole
     has_area = (rows[:, 5] > rows[:, 3]) & (rows[:, 6] > rows[:, 4])
     positions = np.flatnonzero(has_area & (rows[:, 2] >= 0.3))[:5]
     assert len(positions) == 5

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from instance_seg_ros.refinement.pasting import clip_rois, paste
+from instance_seg_ros.refinement.pasting import clip_rois, paste, trim_to_masks
 from instance_seg_ros.refinement.smoother import MaskSmoother
 
 CELLS = 15
@@ -144,3 +144,24 @@ class TestSmoother:
             scene[0], np.zeros((0, 4), np.float32), np.zeros((0, CELLS, CELLS), np.float32)
         )
         assert rois.shape == (0, 4) and list(alphas) == []
+
+
+def test_trimmed_masks_are_the_same_in_the_image() -> None:
+    rois = np.array([[10, 20, 40, 30], [0, 0, 5, 5], [60, 50, 8, 6]], np.int32)
+    masks = [np.zeros((h, w), np.uint8) for _, _, w, h in rois]
+    masks[0][4:11, 7:30] = 1
+    masks[0][6, 12] = 0  # a hole stays
+    masks[2][:] = 1
+    before = [in_image(*each) for each in zip(rois, masks, strict=True)]
+    trimmed, crops = trim_to_masks(rois, masks)
+    assert trimmed.tolist() == [[17, 24, 23, 7], [0, 0, 5, 5], [60, 50, 8, 6]]
+    assert [crop.shape for crop in crops] == [(7, 23), (5, 5), (6, 8)]
+    for roi, crop, image in zip(trimmed, crops, before, strict=True):
+        np.testing.assert_array_equal(in_image(roi, crop), image)
+
+
+def in_image(roi: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    image = np.zeros((100, 100), np.uint8)
+    x, y, w, h = roi
+    image[y : y + h, x : x + w] = mask
+    return image

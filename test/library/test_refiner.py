@@ -156,6 +156,30 @@ class TestPasses:
             assert (alpha[h // 2, w // 2] >= 0.5) == (value >= 0.3)
 
 
+class TestFinerPass:
+    """It is made about the object that the pass before has found, not over all of the context."""
+
+    BOX = (20.0, 20.0, 260.0, 220.0)
+
+    def alphas(self, folder: Path, image: np.ndarray, coarse: np.ndarray) -> list[np.ndarray]:
+        refiner = MaskRefiner(tiny.counting(folder / 'window.onnx', 0.05))
+        refined = [refiner.refine(image, boxes_of(self.BOX), coarse, passes=n) for n in (1, 2)]
+        return [next(iter(result.alphas)) for result in refined]
+
+    def test_it_leaves_what_is_far_from_the_object(self, folder: Path, image: np.ndarray) -> None:
+        coarse = np.zeros((1, CELLS, CELLS), np.float32)
+        coarse[0, 6:9, 6:9] = 0.9
+        once, twice = self.alphas(folder, image, coarse)
+        changed = twice - once > 0.02
+        assert changed[once > 0.3].all()  # the object, where 1 is not reached yet
+        assert not changed[:20].any() and not changed[:, :20].any()
+        assert changed.mean() < 0.5
+
+    def test_without_an_object_it_looks_everywhere(self, folder: Path, image: np.ndarray) -> None:
+        once, twice = self.alphas(folder, image, np.zeros((1, CELLS, CELLS), np.float32))
+        np.testing.assert_allclose(twice - once, 0.05, atol=1e-5)
+
+
 class TestBudget:
     def test_without_end_all_are_refined(self, counting: MaskRefiner, image: np.ndarray) -> None:
         boxes = boxes_of(*[[10, 10, 200, 200]] * 5)
@@ -287,15 +311,15 @@ class TestBadInput:
     @pytest.mark.parametrize(
         'image, problem',
         [
-            (None, 'image is None'),
+            (None, 'image is a NoneType'),
             (np.zeros((240, 320), np.uint8), r'\(240, 320\).*COLOR_GRAY2BGR'),
-            (np.zeros((240, 320, 1), np.uint8), r'\(240, 320, 1\): expected uint8 \(H, W, 3\)'),
+            (np.zeros((240, 320, 1), np.uint8), r'\(240, 320, 1\): expected \(H, W, 3\)'),
             (np.zeros((240, 320, 4), np.uint8), r'\(240, 320, 4\)'),
-            (np.zeros((240, 320, 3), np.float32), 'image is float32'),
-            (np.zeros((0, 320, 3), np.uint8), r'\(0, 320, 3\)'),
+            (np.zeros((240, 320, 3), np.float32), 'image is of the type float32'),
+            (np.zeros((0, 320, 3), np.uint8), 'image is 320x0 pixels'),
         ],
     )
-    def test_another_image_is_told(
+    def test_another_image_is_refused(
         self, counting: MaskRefiner, image: object, problem: str
     ) -> None:
         with pytest.raises(ImageError, match=problem):
@@ -450,7 +474,11 @@ class TestSegmenter:
 
     def test_a_refiner_by_its_path(self, small_model: Path, photo: np.ndarray, path: Path) -> None:
         segmenter = Segmenter(
-            model=str(small_model), refiner=str(path), confidence_threshold=0.3, mask_threshold=0.99
+            model=str(small_model),
+            refiner=str(path),
+            confidence_threshold=0.3,
+            mask_threshold=0.99,
+            min_part=0.0,
         )
         found = segmenter(photo)
         assert segmenter.refiner == str(path)

@@ -171,7 +171,7 @@ def test_a_missing_model_file_is_named(files: Path, missing: str) -> None:
 
 
 def test_a_text_graph_that_is_not_there_is_named(files: Path) -> None:
-    with pytest.raises(ModelError, match='text graph .*nowhere.pbtxt: no such file'):
+    with pytest.raises(ModelError, match='text graph .*nowhere.pbtxt is missing'):
         load_model(files / 'people.pb', files / 'nowhere.pbtxt')
 
 

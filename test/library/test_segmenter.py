@@ -40,6 +40,10 @@ class TestResults:
         assert (found.rois[:, :2] + found.rois[:, 2:] <= (320, 240)).all()
         assert not found.refined.any()
         for mask, (_, _, w, h) in zip(found.masks, found.rois, strict=True):
+            # The roi is as large as the mask, whatever the refiner looked at.
+            assert not mask.any() or all(
+                edge.any() for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1])
+            )
             assert mask.shape == (h, w) and mask.dtype == np.uint8 and mask.max() <= 1
         assert any(mask.any() and not mask.all() for mask in found.masks)
 
@@ -83,8 +87,8 @@ class TestResults:
         np.testing.assert_array_equal(boxes.class_ids, whole.class_ids)
 
     def test_boxes_are_known_half_way(self, segmenter: Segmenter, image: np.ndarray) -> None:
-        detected = segmenter.detect(image)
-        boxes, instances = segmenter.boxes(detected), segmenter.finish(detected)
+        pending = segmenter.detect(image)
+        boxes, instances = segmenter.without_masks(pending), segmenter.finish(pending)
         assert boxes.masks is None and instances.masks is not None
         for name in ('boxes', 'scores', 'class_ids'):
             np.testing.assert_array_equal(getattr(boxes, name), getattr(instances, name))
@@ -127,14 +131,14 @@ class TestResults:
         segmenter.update(confidence_threshold=0.01, nms_threshold=1.0)
         assert segmenter(image, masks=False).scores.min() < 0.29  # the published graph's own limit
 
-    def test_timings_are_those_of_the_last_frame(
+    def test_a_result_has_the_times_of_its_stages(
         self, segmenter: Segmenter, image: np.ndarray
     ) -> None:
         started = time.perf_counter()
-        segmenter(image)
+        timings = segmenter(image).timings
         elapsed = 1e3 * (time.perf_counter() - started)
-        assert set(segmenter.timings) == {'detect', 'masks', 'refine'}
-        assert 0 < sum(segmenter.timings.values()) <= elapsed
+        assert set(timings) == {'detect', 'masks', 'refine'}
+        assert 0 < sum(timings.values()) <= elapsed
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
@@ -242,9 +246,9 @@ class TestLargeImages:
         image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
         image = cv2.resize(image, (8000, 6000))
         segmenter.update(input_max_side=320, max_instances=5)
-        started = time.perf_counter()
+        started = time.process_time()  # of all threads, whatever else the machine does
         found = segmenter(image)
-        assert time.perf_counter() - started < 20
+        assert time.process_time() - started < 40
         assert found.image_size == (6000, 8000)
         assert len(found) == 5
         assert found.boxes[:, 2].max() > 4000
@@ -342,7 +346,7 @@ class TestSettings:
             ('input_max_side', 10, "is 10: .* or 0 for the model's own"),
             ('classes', 'person', "is 'person': expected a list of names"),
             ('classes', None, 'is None: expected a list of names'),
-            ('classes', [1, 2], r'is \(1, 2\): expected a list of names'),
+            ('classes', [1, 2], r'is \[1, 2\]: expected a list of names'),
             ('num_threads', -1, 'is -1'),
             ('parallel_nets', 0, 'is 0'),
             ('low_memory', 'yes', "is 'yes': expected True or False"),
@@ -422,15 +426,17 @@ def test_layer_times_tell_where_the_time_of_a_frame_goes(
 ) -> None:
     segmenter = Segmenter(model=str(small_model), refiner='none', confidence_threshold=0.3)
     assert len(segmenter(image)) > 0
+    started = time.perf_counter()
     times = segmenter.layer_times(image)
+    elapsed = 1e3 * (time.perf_counter() - started)
     assert list(times) == ['proposals', 'boxes', 'masks']
     assert times['proposals']['Conv/Conv2D'] > 0
     # Both stages run this one.
     shared = 'SecondStageFeatureExtractor/InceptionV2/Mixed_5a/Branch_0/Conv2d_0a_1x1/Conv2D'
     assert times['boxes'][shared] > 0 and times['masks'][shared] > 0
     sums = {stage: sum(layers.values()) for stage, layers in times.items()}
-    assert 0 < sums['proposals'] + sums['boxes'] <= segmenter.timings['detect']
-    assert 0 < sums['masks'] <= segmenter.timings['masks']
+    assert min(sums.values()) > 0
+    assert sum(sums.values()) <= elapsed
 
 
 def run_python(code: str, *arguments: str) -> str:
@@ -439,7 +445,7 @@ def run_python(code: str, *arguments: str) -> str:
         [sys.executable, '-c', code, *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         cwd=Path(__file__).parent,
     )  # not where the sources would shadow the installed package
     assert done.returncode == 0, f'exit code {done.returncode}: {done.stderr[-2000:]}'
@@ -448,6 +454,7 @@ def run_python(code: str, *arguments: str) -> str:
 
 @pytest.mark.parametrize('low_memory', [False, True])
 @pytest.mark.parametrize('parallel_nets', [1, 2])
+@pytest.mark.slow
 def test_threads_that_share_a_segmenter_get_correct_results(
     small_model: Path, parallel_nets: int, low_memory: bool
 ) -> None:
@@ -520,6 +527,7 @@ print(re.search(r'VmRSS:\\s+(\\d+)', open('/proc/self/status').read())[1])
 
 class TestStream:
     @pytest.mark.parametrize('parallel_nets', [1, 2])
+    @pytest.mark.slow
     def test_every_image_with_its_result_in_order(
         self, small_model: Path, parallel_nets: int
     ) -> None:

@@ -73,6 +73,14 @@ def free_domain() -> tuple[int, TextIO]:
     raise RuntimeError('all ROS domains from 1 to 100 are in use by other test sessions')
 
 
+@pytest.fixture
+def empty_domain() -> Iterator[int]:
+    """A domain that nobody is in."""
+    domain, lock = free_domain()
+    yield domain
+    lock.close()
+
+
 @pytest.fixture(scope='session')
 def photo() -> np.ndarray:
     """A photo with a person, 320 x 320."""

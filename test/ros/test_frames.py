@@ -5,8 +5,16 @@ import numpy as np
 import pytest
 from std_msgs.msg import Header
 
-from instance_seg_ros.ros.frames import OUTPUTS, Frame, Options, decode, detect, results
+from instance_seg_ros.ros.frames import (
+    OUTPUTS,
+    Frame,
+    NodeConfiguration,
+    decode,
+    detect,
+    output_messages,
+)
 from instance_seg_ros.ros.image_codec import to_message
+from instance_seg_ros.ros.settings import NodeSettings
 from instance_seg_ros.segmenter import Segmenter
 
 
@@ -18,7 +26,10 @@ def segmenter() -> Segmenter:
 @pytest.fixture
 def frame(segmenter: Segmenter, photo: np.ndarray) -> Frame:
     message = to_message(photo, 'bgr8', Header(frame_id='camera'))
-    return Frame(message, frozenset(OUTPUTS), Options(segmenter.prepare(), 'rle', 80))
+    configuration = NodeConfiguration(
+        **vars(segmenter.configuration), node=NodeSettings(mask_encoding='rle', jpeg_quality=80)
+    )
+    return Frame(message, frozenset(OUTPUTS), configuration)
 
 
 def test_boxes_are_sent_before_masks_are_computed_and_pictures_last(
@@ -26,7 +37,7 @@ def test_boxes_are_sent_before_masks_are_computed_and_pictures_last(
 ) -> None:
     decode(frame)
     detect(frame, segmenter)
-    messages = results(frame, segmenter)
+    messages = output_messages(frame, segmenter)
     name, detections = next(messages)
     assert name == 'detections'
     assert len(detections.detections) > 0

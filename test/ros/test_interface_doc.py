@@ -67,7 +67,9 @@ def parameter_row(descriptor: ParameterDescriptor, default: object) -> list[str]
     applies = next(word for text, word in APPLIES.items() if constraints.endswith(text))
     limits = [*descriptor.floating_point_range, *descriptor.integer_range]
     values = ''
-    if limits:
+    if constraints.startswith('0, or '):
+        values = constraints.split('. ')[0]
+    elif limits:
         values = f'{limits[0].from_value:g} to {limits[0].to_value:g}'
     elif constraints.startswith('One of '):
         values = ', '.join(f'`{choice}`' for choice in constraints[7:].split('. ')[0].split(', '))

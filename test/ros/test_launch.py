@@ -17,7 +17,7 @@ import pytest
 from ament_index_python.packages import get_package_share_directory
 from ros_harness import TIMEOUT, Camera, NodeProcess
 
-from instance_seg_ros.ros.parameters import PARAMETERS
+from instance_seg_ros.ros.settings import all_settings
 
 pytest.importorskip('launch_ros', reason='launch is not installed: it has no wheels')
 if shutil.which('ros2') is None:
@@ -132,19 +132,11 @@ def seg_launch() -> ModuleType:
     return module
 
 
-def type_of(default: Any) -> Any:
-    return list[str] if isinstance(default, list) else type(default)
-
-
-def test_the_arguments_that_set_parameters_agree_with_the_node(seg_launch) -> None:
-    known = {parameter.name: parameter for parameter in PARAMETERS}
-    for name, value_type, _, choices in seg_launch.PARAMETERS:
-        if name == 'use_sim_time':
-            continue  # rclpy's
-        assert name in known, f'seg.launch.py has an argument for {name}, which the node lacks'
-        assert value_type == type_of(known[name].default), name
-        if value_type is not bool:
-            assert sorted(choices) == sorted(known[name].choices), name
+def test_every_parameter_is_an_argument(seg_launch) -> None:
+    assert [setting.name for setting in seg_launch.PARAMETERS] == [
+        *(setting.name for setting in all_settings()),
+        'use_sim_time',
+    ]
 
 
 def test_no_argument_has_a_default_of_its_own_for_a_parameter(seg_launch) -> None:
@@ -156,8 +148,9 @@ def test_no_argument_has_a_default_of_its_own_for_a_parameter(seg_launch) -> Non
         if isinstance(entity, DeclareLaunchArgument)
     }
     assert all(argument.description for argument in arguments.values())
-    for name, *_ in seg_launch.PARAMETERS:
-        assert [part.text for part in arguments[name].default_value] in ([''], []), name
+    for setting in seg_launch.PARAMETERS:
+        default = arguments[setting.name].default_value
+        assert [part.text for part in default] in ([''], []), setting.name
 
 
 def test_the_launched_node_has_the_arguments(launch, photo) -> None:
@@ -213,6 +206,74 @@ def test_a_wrong_choice_is_refused_before_anything_starts(launch) -> None:
     assert 'process started' not in process.output
 
 
+@pytest.mark.parametrize(
+    ('argument', 'expected'),
+    [
+        ('confidence_threshold:=high', 'a number from 0 to 1'),
+        ('max_instances:=2.5', 'a whole number'),
+        ('autostart:=perhaps', 'True or False'),
+        ('use_sim_time:=2', 'True or False'),
+        ('rviz:=maybe', 'True or False'),
+        ('respawn:=sometimes', 'True or False'),
+        ('params_file:=/no/such/file.yaml', 'there is no such file'),
+    ],
+)
+def test_what_is_not_understood_is_named_before_anything_starts(
+    launch, argument: str, expected: str
+) -> None:
+    process = launch('instance_seg_ros', LAUNCH_FILE.name, argument)
+    assert process.wait() == 1
+    name, _, value = argument.partition(':=')
+    assert f"{name} is '{value}': " in process.output and expected in process.output
+    assert 'process started' not in process.output
+
+
+def test_arguments_are_understood_as_people_write_them(launch) -> None:
+    process = launch(
+        'instance_seg_ros',
+        LAUNCH_FILE.name,
+        'namespace:=understood',
+        'classes:=person',
+        'use_sim_time:=True',
+        'autostart:=1',
+        'low_memory:=yes',
+        'confidence_threshold:=1',
+    )
+    camera = Camera('understood', process)
+    expected = {
+        'classes': ['person'],
+        'use_sim_time': True,
+        'autostart': True,
+        'low_memory': True,
+        'confidence_threshold': 1.0,
+    }
+    assert camera.parameters(*expected) == expected
+    camera.close()
+
+
+def test_a_node_that_dies_at_start_ends_the_launch_with_an_error(launch, tmp_path) -> None:
+    params_file = tmp_path / 'params.yaml'
+    params_file.write_text('/**:\n  ros__parameters:\n    confidence_treshold: 0.3\n')
+    process = launch('instance_seg_ros', DEMO_FILE.name, f'params_file:={params_file}')
+    camera = process.wait_for(r'\[sample_camera-\d+\]: process started with pid \[(\d+)\]')
+    assert process.wait() == 1
+    assert 'Did you mean confidence_threshold?' in process.output
+    assert not Path('/proc', camera).exists()
+
+
+@pytest.mark.skipif(shutil.which('rviz2') is not None, reason='RViz is installed')
+@pytest.mark.parametrize(
+    'arguments', [(LAUNCH_FILE.name, 'rviz:=true'), (DEMO_FILE.name,)], ids=['seg', 'demo']
+)
+def test_without_rviz_all_else_runs(launch, arguments: tuple[str, ...]) -> None:
+    process = launch('instance_seg_ros', *arguments)
+    node = process.wait_for(r'\[instance_seg_node-\d+\]: process started with pid \[(\d+)\]')
+    process.wait_for('(ready): images from')
+    assert 'RViz is left out: rviz2 is not installed' in process.output
+    assert process.stop(signal.SIGINT) == 0
+    assert not Path('/proc', node).exists()
+
+
 def test_namespaces_and_remappings_of_an_including_file_work(launch, tmp_path, photo) -> None:
     file = tmp_path / 'robot.launch.py'
     file.write_text(INCLUDING_FILE.format(launch_file=str(LAUNCH_FILE)))
@@ -250,12 +311,8 @@ def test_the_demo_shows_the_node_at_work(launch) -> None:
 @pytest.mark.parametrize(
     ('arguments', 'variable', 'value'),
     [
-        ([], 'FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA'),
-        (
-            ['transports:=shared_memory'],
-            '(FASTDDS|FASTRTPS)_DEFAULT_PROFILES_FILE',
-            str(SHARE / 'config' / 'fastdds.xml'),
-        ),
+        (['transports:=large_data'], 'FASTDDS_BUILTIN_TRANSPORTS', 'LARGE_DATA'),
+        ([], '(FASTDDS|FASTRTPS)_DEFAULT_PROFILES_FILE', str(SHARE / 'config' / 'fastdds.xml')),
     ],
 )
 def test_large_images_are_seen_to(launch, arguments, variable, value) -> None:

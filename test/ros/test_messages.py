@@ -12,6 +12,8 @@ from std_msgs.msg import Header
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.msg import InstanceMask
 from instance_seg_ros.ros.messages import (
+    mask_from_message,
+    mask_from_rle_counts,
     rle_counts,
     to_detections,
     to_instance_masks,
@@ -120,3 +122,41 @@ def test_what_cannot_be_converted_is_told(instances: Instances) -> None:
     instances.masks = None
     with pytest.raises(ValueError, match='masks=True'):
         to_instance_masks(instances, HEADER, 'rle')
+
+
+@pytest.mark.parametrize('encoding', ['mono8', 'rle'])
+def test_masks_are_rebuilt_from_messages(encoding: str, instances: Instances) -> None:
+    message = to_instance_masks(instances, HEADER, encoding)
+    size = (message.image_height, message.image_width)
+    for i, mask in enumerate(message.masks):
+        cropped = mask_from_message(mask)
+        assert cropped.dtype == np.uint8 and (cropped == instances.masks[i]).all()
+        assert (mask_from_message(mask, size) == instances.full_mask(i)).all()
+
+
+def test_rows_of_a_mask_may_have_padding(instances: Instances) -> None:
+    mask = to_instance_masks(instances, HEADER, 'mono8').masks[0]
+    rows = np.frombuffer(mask.mask.data, np.uint8).reshape(6, 9)
+    mask.mask.data = np.pad(rows, ((0, 0), (0, 7)), constant_values=255).tobytes()
+    mask.mask.step = 16
+    assert (mask_from_message(mask) == instances.masks[0]).all()
+
+
+def test_a_mask_that_does_not_fit_its_roi_is_refused(instances: Instances) -> None:
+    mono8 = to_instance_masks(instances, HEADER, 'mono8').masks[0]
+    rle = to_instance_masks(instances, HEADER, 'rle').masks[0]
+    with pytest.raises(ValueError, match='9 x 6 at .2, 3.: it does not lie inside an image of 10'):
+        mask_from_message(mono8, (20, 10))
+    mono8.roi.width = rle.roi.width = 8
+    with pytest.raises(ValueError, match="expected 'mono8' of the roi's 8 x 6"):
+        mask_from_message(mono8)
+    with pytest.raises(ValueError, match='rle_counts add up to 54, expected 48 for a roi of 8 x 6'):
+        mask_from_message(rle)
+    rle.encoding = 7
+    with pytest.raises(ValueError, match='encoding is 7, expected MONO8_CROP'):
+        mask_from_message(rle)
+
+
+@pytest.mark.parametrize('mask', [np.eye(3), np.zeros((2, 5)), np.ones((4, 1))])
+def test_run_lengths_are_decoded(mask: np.ndarray) -> None:
+    assert (mask_from_rle_counts(rle_counts(mask), *mask.shape) == mask).all()

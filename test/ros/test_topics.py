@@ -40,7 +40,7 @@ class TestDescriptions:
         assert len(names) == 80 and names[89] == 'toothbrush'  # numbered with gaps, up to 90
         assert labels.threshold == pytest.approx(0.4)
         (info,) = camera.received['vision_info']
-        assert info.method == 'Mask R-CNN model'
+        assert info.method == 'Mask R-CNN model in opencv'
         assert info.database_location == '/described/instance_seg/label_info'
 
     def test_class_ids_are_those_of_label_info(self, camera: Camera, photo: np.ndarray) -> None:
@@ -117,9 +117,7 @@ class TestCompressed:
         bad = CompressedImage(header=compressed.header(), format='jpeg')
         bad.data.frombytes(data.tobytes()[500:900])
         compressed.publish_until(
-            bad,
-            lambda: "400 bytes of format 'jpeg' cannot be decoded" in compressed.process.output,
-            'a warning',
+            bad, lambda: "400 bytes of format 'jpeg', is" in compressed.process.output, 'a warning'
         )
         good = CompressedImage(header=compressed.header(), format='jpeg')
         good.data.frombytes(data.tobytes())
@@ -280,7 +278,7 @@ class TestSilence:
         process = start_node('late', image_timeout=1.0)
         camera = Camera('late', process, qos=RELIABLE)
         warning = self.warning(camera, '/late/camera (reliable, volatile) matches but sends')
-        assert 'FASTDDS_DEFAULT_PROFILES_FILE' in warning
+        assert 'ros2 topic hz /late/image' in warning
         assert camera.diagnostics('/late/image').level == b'\1'
         camera.node.create_timer(0.2, lambda: camera.publish(camera.image(photo)))
         camera.spin_until(

@@ -3,6 +3,7 @@
 
 import logging
 
+import cv2
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -131,6 +132,19 @@ def test_an_image_of_another_size(toy_data: ToyData) -> None:
     toy_data.content['images'][0]['width'] = 50
     with pytest.raises(DatasetError, match=r'0\.png: is 96x96 pixels'):
         load(toy_data)[0].read()
+
+
+@pytest.mark.parametrize(('size', 'shape'), [((96, 128), (128, 96)), ((128, 96), (96, 128))])
+def test_a_photo_turned_by_its_exif_data_is_read_as_it_was_annotated(
+    toy_data: ToyData, size: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    jpeg = cv2.imencode('.jpg', np.full((96, 128, 3), 80, np.uint8))[1].tobytes()
+    exif = b'Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0'
+    segment = b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif
+    entry = toy_data.content['images'][0]
+    (toy_data.images / entry['file_name']).write_bytes(jpeg[:2] + segment + jpeg[2:])
+    entry['width'], entry['height'] = size
+    assert load(toy_data)[0].read().shape[:2] == shape
 
 
 def test_only_complete_classes_make_background(toy_data: ToyData) -> None:

@@ -29,7 +29,7 @@ def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
 

@@ -71,7 +71,10 @@ class Photo:
         """Return the image, uint8 (H, W, 3) BGR; raises DatasetError where the file is no image of
         its size.
         """
-        image = cv2.imread(str(self.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        # Upright, as annotation tools show it and as the library reads it; else as it is stored.
+        image = cv2.imread(str(self.path), cv2.IMREAD_COLOR)
+        if image is not None and image.shape[:2] != self.size:
+            image = cv2.imread(str(self.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None:
             raise DatasetError(
                 f'{self.path}: cannot be read as an image. Remove it from the data set or repair it'

@@ -14,7 +14,6 @@ OpenCV-only nodes (PriorBox, DetectionOutput) of OpenCV's ``tf_text_graph_mask_r
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,15 +105,9 @@ class NetworkConfig:
         """Depthwise multiplier of the separable 7x7 stem (slim's rule)."""
         return min(self.channels(STEM_CHANNELS[0]) // 3, 8)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the plain types that JSON and checkpoints hold."""
-        return {
-            k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()
-        }
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
-        """Inverse of :meth:`to_dict`; an unknown key raises TypeError."""
+        """Read what dataclasses.asdict gives, also from JSON; an unknown key raises TypeError."""
         arguments: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 
+from instance_seg_ros.settings import Settings as LibrarySettings
 from training.detector.dataset import DatasetError, Photo, hold_out
 from training.refiner.crops import cut_out, load_all_classes
 from training.refiner.simulate import ALL_FAMILIES, UNSEEN_FAMILIES
@@ -80,6 +81,16 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument('--model', type=Path, required=True, help='.onnx')
     test.add_argument('--passes', type=int, default=2, help='of the refiner, 1 or 2')
     test.add_argument('--families', nargs='+', default=list(ALL_FAMILIES), choices=ALL_FAMILIES)
+    test.add_argument(
+        '--coarse',
+        type=Path,
+        metavar='JSON',
+        help='coarse masks of a real detector on the same images, for a row of their own: what '
+        'instance-seg image --json FILE --coarse writes',
+    )
+    test.add_argument(
+        '--min-part', type=float, default=LibrarySettings().min_part, help="the node's setting"
+    )
     test.add_argument('--most', type=int, default=0, help='photos; 0 is all')
     test.add_argument('--json', type=Path, help='write the figures there, too')
     export = commands.add_parser(
@@ -171,14 +182,22 @@ def _train(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from instance_seg_ros.refinement.refiner import MaskRefiner
-    from training.refiner.evaluate import Report, as_table, evaluate
+    from training.refiner.evaluate import Report, as_table, cases, detected_cases, evaluate
 
     refine = MaskRefiner(options.model, passes=options.passes)
     photos = _photos(options, held=True)
-    reports: dict[str, Report] = {}
-    for family in options.families:
-        label = f'{family} (unseen)' if family in UNSEEN_FAMILIES else family
-        reports[label] = evaluate(photos, refine, family, options.most)
+    measured = {
+        f'{family} (unseen)' if family in UNSEEN_FAMILIES else family: cases(
+            photos, family, options.most
+        )
+        for family in options.families
+    }
+    if options.coarse:
+        measured['real detector'] = detected_cases(photos, options.coarse)
+    reports: dict[str, Report] = {
+        name: evaluate(of_family, refine, min_part=options.min_part)
+        for name, of_family in measured.items()
+    }
     print(as_table(reports))
     if options.json:
         content = {family: asdict(report) for family, report in reports.items()}

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Where the labels of boxes go: inside the image, beside their box, off each other."""
+"""Where the captions of boxes go: inside the image, beside their box, off each other."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from numpy.typing import NDArray
 
 Rectangle = tuple[int, int, int, int]
 
-_ROWS_INSIDE = 4  # label heights down the inside of a box that are tried
+_ROWS_INSIDE = 4  # caption heights down the inside of a box that are tried
 
 
-def place_labels(
+def place_captions(
     boxes: Sequence[Rectangle], sizes: Sequence[tuple[int, int]], image_size: tuple[int, int]
 ) -> list[tuple[int, int]]:
-    """Choose a place for each label: the usual one unless an earlier label is there.
+    """Choose a place for each caption: the usual one unless an earlier caption is there.
 
     Args:
         boxes: x1, y1, x2, y2 in pixels, the most important one first.
-        sizes: (width, height) of each label in pixels.
+        sizes: (width, height) of each caption in pixels.
         image_size: (height, width).
 
     Returns:
-        The upper left corner (x, y) of each label.
-
+        The upper left corner (x, y) of each caption.
     """
     places: list[tuple[int, int]] = []
     taken = np.zeros((len(boxes), 4), np.int64)
@@ -40,7 +39,7 @@ def place_labels(
 def _candidates(
     box: Rectangle, size: tuple[int, int], image_size: tuple[int, int]
 ) -> NDArray[np.int64]:
-    """Places of a label as x1, y1, x2, y2, best first, moved into the image."""
+    """Places of a caption as x1, y1, x2, y2, best first, moved into the image."""
     x1, y1, x2, y2 = box
     width, height = size
     above, below = y1 - height, y2 + 1
@@ -55,7 +54,7 @@ def _candidates(
 
 
 def _covered(candidates: NDArray[np.int64], taken: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Pixels of each candidate that lie on labels already placed."""
+    """Pixels of each candidate that lie on captions already placed."""
     low = np.maximum(candidates[:, None, :2], taken[None, :, :2])
     high = np.minimum(candidates[:, None, 2:], taken[None, :, 2:])
     return (high - low).clip(0).prod(2).sum(1)

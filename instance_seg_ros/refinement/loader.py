@@ -1,43 +1,31 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Refiners by name."""
+"""Loads the refiner that a setting names."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.models import SEARCH_PATH_VARIABLE, check_recorded_digest, find_refiner
+from instance_seg_ros.refinement.interface import Refiner
+from instance_seg_ros.refinement.plain import PlainMasks
 from instance_seg_ros.refinement.refiner import MaskRefiner
-from instance_seg_ros.refinement.refiner_file import CPU
-from instance_seg_ros.refinement.smoother import MaskSmoother, Refined
+from instance_seg_ros.refinement.smoother import MaskSmoother
+from instance_seg_ros.settings import CPU_PROVIDER
+from instance_seg_ros.trial import try_refiner
 
 SMOOTH, NONE, GAN, AUTO = 'smooth', 'none', 'gan', 'auto'
 
 
-class Refiner(Protocol):
-    """Sharpens masks; see MaskRefiner for the arguments."""
-
-    def refine(
-        self,
-        image_bgr: NDArray[np.uint8],
-        boxes: NDArray[np.float32],
-        coarse: NDArray[np.float32],
-        *,
-        passes: int,
-        budget_ms: float,
-    ) -> Refined:
-        """Return rois, probabilities, and which of them are refined."""
-
-
-def make_refiner(
-    name: str, num_threads: int = 0, providers: Sequence[str] = (CPU,)
-) -> tuple[str, Refiner | None]:
+def load_refiner(
+    name: str,
+    num_threads: int = 0,
+    providers: Sequence[str] = (CPU_PROVIDER,),
+    *,
+    trusted: bool = False,
+) -> Refiner:
     """Load a refiner.
 
     Args:
@@ -46,33 +34,35 @@ def make_refiner(
             ONNX file.
         num_threads: of the network, 0 for all cores.
         providers: onnxruntime's execution providers, the preferred one first.
-
-    Returns:
-        The name of the refiner in use, and the refiner; None for the plain resized mask.
+        trusted: load an unknown network without a trial in another process.
 
     Raises:
         ModelError: no such refiner, or its file is missing or cannot be used.
         RuntimeError: OpenCV lacks its contributed modules.
         ValueError: the providers are no list of names.
-
     """
     if name == NONE:
-        return NONE, None
+        return PlainMasks()
     shipped = find_refiner()
     if name == AUTO:
         has_runtime = importlib.util.find_spec('onnxruntime') is not None
         name = GAN if shipped is not None and has_runtime else SMOOTH
     if name == SMOOTH:
-        return SMOOTH, MaskSmoother()
+        return MaskSmoother()
     if name != GAN:
-        return name, MaskRefiner(_path(name), num_threads=num_threads, providers=providers)
+        path = _path(name)
+        if not trusted:
+            try_refiner(path)
+        return MaskRefiner(path, num_threads=num_threads, providers=providers)
     if shipped is None:
         raise ModelError(
             f'refiner {name!r}: mask_refiner.onnx is in no folder of models. Install the package '
             f'again, add the folder to {SEARCH_PATH_VARIABLE}, or choose smooth, none or auto'
         )
     check_recorded_digest(shipped)
-    return GAN, MaskRefiner(shipped, num_threads=num_threads, providers=providers)
+    if not trusted:
+        try_refiner(shipped)
+    return MaskRefiner(shipped, num_threads=num_threads, providers=providers, name=GAN)
 
 
 def _path(name: str) -> Path:

@@ -18,7 +18,6 @@ class ImageTable:
     Args:
         files: names of all images.
         classes: names of all classes.
-
     """
 
     def __init__(self, files: Iterable[str], classes: Iterable[str]) -> None:
@@ -93,7 +92,6 @@ class CocoResults:
 
     Args:
         class_names: class id to name. COCO numbers its categories from 1, models from 0.
-
     """
 
     def __init__(self, class_names: Mapping[int, str]) -> None:
@@ -107,15 +105,14 @@ class CocoResults:
         file_name: str | None = None,
         *,
         coarse: bool = False,
-    ) -> None:
-        """Add the instances of one image.
+    ) -> list[dict[str, Any]]:
+        """Add the instances of one image, and return their rows.
 
         Args:
             instances: to add.
             image_id: COCO id of the image.
             file_name: added to each row, beyond what COCO wants.
             coarse: also add the mask head's probabilities as ``coarse_mask``, M rows of M numbers.
-
         """
         rows = instances.to_coco(image_id, self._categories)
         for i, row in enumerate(rows):
@@ -127,10 +124,15 @@ class CocoResults:
                     [round(value, 4) for value in line] for line in instances.coarse[i].tolist()
                 ]
         self._rows += rows
+        return rows
 
-    def write(self, path: Path) -> None:
-        """Write the file; raises OSError."""
-        path.write_text(json.dumps(self._rows), encoding='utf-8')
+    def add_rows(self, rows: Iterable[dict[str, Any]], image_id: int) -> None:
+        """Add rows of an earlier run, under this COCO id of their image."""
+        self._rows += [row | {'image_id': image_id} for row in rows]
+
+    def text(self) -> str:
+        """Return the file's content: JSON, in ASCII."""
+        return json.dumps(self._rows)
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:

@@ -1,0 +1,124 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""What the command line does: images, a video, a camera."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from instance_seg_ros.cli.console import CommandError, Console
+from instance_seg_ros.cli.image_run import run_images
+from instance_seg_ros.cli.models import convert_model
+from instance_seg_ros.cli.options import LIBRARY_SETTINGS
+from instance_seg_ros.cli.outputs import Outputs
+from instance_seg_ros.cli.results import STDOUT
+from instance_seg_ros.cli.video_run import run_camera, run_video
+from instance_seg_ros.cli.window import Window, has_display
+from instance_seg_ros.errors import ImageError, ModelError
+from instance_seg_ros.installed import find_shared
+from instance_seg_ros.segmenter import Segmenter
+
+DONE = 0
+_MODEL_FILES = ('model', 'model_path', 'text_graph_path', 'labels_path', 'refiner')
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out the command of some parsed options; see make_parser.
+
+    Returns:
+        The exit code: 0, or 1 where images were skipped.
+
+    Raises:
+        CommandError: an input is bad, or an output cannot be written.
+        KeyboardInterrupt: ended by the user; what was found until then is written.
+    """
+    _silence_opencv()
+    try:
+        if options.command == 'models':
+            return convert_model(options)
+        _check_options(options)
+        return _run(options)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandError(
+            f'{error.filename or "standard output"}: {error.strerror or error}'
+        ) from None
+    except (ImageError, ModelError) as error:
+        raise CommandError(str(error)) from None
+
+
+def _run(options: argparse.Namespace) -> int:
+    console = Console(quiet=options.quiet, stdout_is_taken=options.json == STDOUT)
+    read = [Path(getattr(options, name)).expanduser() for name in _MODEL_FILES]
+    outputs = Outputs(options.output, read, overwrite=options.overwrite)
+
+    def load() -> tuple[Segmenter, Window | None]:
+        window = _make_window(options)
+        return _make_segmenter(options), window
+
+    if options.command == 'demo':
+        options.source = [str(_photos())]
+    if options.command in ('image', 'demo'):
+        return run_images(options, console, outputs, load)
+    command = {'video': run_video, 'camera': run_camera}[options.command]
+    command(options, console, outputs, load)
+    return DONE
+
+
+def _photos() -> Path:
+    try:
+        return find_shared('demo/photos')
+    except FileNotFoundError as error:
+        raise CommandError(str(error)) from None
+
+
+def _silence_opencv() -> None:
+    """Leave it to this command to say what is wrong with a file."""
+    if hasattr(cv2, 'setLogLevel'):  # until OpenCV 4.12; then it moved to a module
+        cv2.setLogLevel(0)
+    else:
+        log: Any = getattr(cv2.utils, 'logging', None)
+        log.setLogLevel(log.LOG_LEVEL_SILENT)
+
+
+def _check_options(options: argparse.Namespace) -> None:
+    """Find before hours of work what would fail after them."""
+    if not 0 <= options.alpha <= 1:
+        raise CommandError(f'--alpha is {options.alpha}: expected a number from 0 to 1')
+    if options.output.exists() and not options.output.is_dir():
+        raise CommandError(f'--output {options.output}: is a file; expected the name of a folder')
+    if options.json is not None and options.json.is_dir():
+        raise CommandError(f'--json {options.json}: is a folder; expected the name of a file')
+    if options.json is None and getattr(options, 'coarse', False):
+        raise CommandError('--coarse adds to the COCO results: give --json FILE, too')
+    if options.json is not None:
+        try:
+            import pycocotools.mask  # noqa: F401  # it packs the masks
+        except ImportError:
+            raise CommandError('--json needs pycocotools: pip install pycocotools') from None
+
+
+def _make_segmenter(options: argparse.Namespace) -> Segmenter:
+    given = vars(options)
+    settings = {each.name: given[each.name] for each in LIBRARY_SETTINGS if each.name in given}
+    try:
+        return Segmenter(**settings)
+    except (RuntimeError, ValueError) as error:  # ModelError is a RuntimeError
+        raise CommandError(str(error)) from None
+
+
+def _make_window(options: argparse.Namespace) -> Window | None:
+    wanted = sys.stdout.isatty() if options.show is None else options.show
+    if wanted and has_display():
+        return Window('instance-seg')
+    if options.show:
+        raise CommandError(
+            '--show: OpenCV can open no window here (is DISPLAY set? is this '
+            'opencv-contrib-python, not a headless one?). Leave --show out'
+        )
+    return None

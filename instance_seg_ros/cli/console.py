@@ -1,0 +1,58 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""What the command line prints, and the error that ends it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sized
+from typing import Any
+
+from tqdm import tqdm
+
+
+class CommandError(Exception):
+    """The command cannot be carried out; the message is the one line that the user gets."""
+
+
+class Console:
+    """Prints tables and warnings, past the bar of progress.
+
+    Args:
+        quiet: print warnings and errors alone.
+        stdout_is_taken: tables go to stderr, as stdout has the results.
+
+    """
+
+    def __init__(self, *, quiet: bool = False, stdout_is_taken: bool = False) -> None:
+        self._quiet, self._stdout_is_taken = quiet, stdout_is_taken
+
+    def say(self, text: str) -> None:
+        """Print what was found or done."""
+        if not self._quiet:
+            tqdm.write(text, file=sys.stderr if self._stdout_is_taken else sys.stdout)
+
+    def warn(self, text: str) -> None:
+        """Print a warning to stderr."""
+        tqdm.write(f'instance-seg: warning: {text}', file=sys.stderr)
+
+    def bar(self, items: Any, unit: str, total: int | None = None) -> Any:
+        """Return the items, with a bar of progress where stderr is a terminal."""
+        if total is None and isinstance(items, Sized):
+            total = len(items)
+        hidden = True if self._quiet or total == 1 else None
+        return tqdm(items, unit=unit, total=total, disable=hidden)
+
+
+def never_fail_to_print() -> None:
+    r"""Let what the encoding of the terminal lacks be printed as \xdf instead of raising.
+
+    File names can have any bytes.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
+
+
+def plural(count: int, noun: str) -> str:
+    """Return such as "1 image" or "2 images"."""
+    return f'{count} {noun}' if count == 1 else f'{count} {noun}s'

@@ -1,0 +1,144 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""The options of the command line ``instance-seg``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Collection
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from instance_seg_ros import __version__
+from instance_seg_ros.cli.models import add_models_command
+from instance_seg_ros.schema import Setting, settings_of
+from instance_seg_ros.settings import ModelSettings, Settings
+
+LIBRARY_SETTINGS = settings_of(ModelSettings, Settings)
+_METAVARS = {float: 'X', int: 'N', str: 'TEXT', tuple: 'NAME,NAME'}
+_EPILOG = """exit codes: 0 done; 1 some images could not be read and were skipped; 2 bad input;
+130 ended by Ctrl-C: what was written until then is complete, and the same command goes on"""
+_JSON_HELP = (
+    "write COCO results (a list, as pycocotools' loadRes reads it) to FILE, - for stdout. The "
+    'image_id is the number that a file is named by, where all are, else its position '
+    "from 1; in a video the frame's number from 0. The category_id is the class id + 1, "
+    "which is COCO's"
+)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog='instance-seg',
+        epilog=_EPILOG,
+        description="Find the instances in images, a video or a camera's picture and draw them.",
+    )
+    parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    demo = _command(commands, 'demo', 'the sample photos that come with the package')
+    demo.set_defaults(coarse=False)
+    image = _command(commands, 'image', 'image files, all that match a pattern, or a folder')
+    image.add_argument('source', nargs='+', metavar='PATH|GLOB|FOLDER')
+    image.add_argument(
+        '--coarse',
+        action='store_true',
+        help="with --json: also the mask head's own probabilities, as coarse_mask",
+    )
+    video = _command(commands, 'video', 'a video file')
+    video.add_argument('source', metavar='PATH')
+    camera = _command(commands, 'camera', 'a camera; Ctrl-C, or q in the window, ends it')
+    camera.add_argument(
+        'source',
+        nargs='?',
+        default='0',
+        metavar='INDEX',
+        help='number, device or URL of the camera (%(default)s)',
+    )
+    for command in (video, camera):
+        command.add_argument('--max-frames', type=_count, metavar='N', help='end after N frames')
+    add_models_command(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=f'Segment {text}.', epilog=_EPILOG
+    )
+    _add_output_options(parser)
+    # Only the frames of a file are known in advance, so that several can be in the network.
+    _add_settings(parser, leave_out=() if name == 'video' else ('parallel_nets',))
+    return parser
+
+
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('output')
+    group.add_argument(
+        '--output',
+        type=Path,
+        default=Path('instance_seg_output'),
+        metavar='FOLDER',
+        help='where the annotated files go, under their own names (%(default)s)',
+    )
+    group.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace files that exist; without this they end the command before it begins',
+    )
+    group.add_argument('--json', type=Path, metavar='FILE', help=_JSON_HELP)
+    group.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
+    group.add_argument(
+        '--show',
+        action=argparse.BooleanOptionalAction,
+        help='a window, q ends it (default: with a display and a terminal)',
+    )
+    group.add_argument(
+        '--alpha',
+        type=float,
+        default=0.5,
+        metavar='A',
+        help='opacity of the overlay, 0 to 1 (%(default)s)',
+    )
+
+
+def _add_settings(parser: argparse.ArgumentParser, leave_out: Collection[str]) -> None:
+    settings = [each for each in LIBRARY_SETTINGS if each.name not in leave_out]
+    for group, members in groupby(settings, key=lambda each: each.group):
+        options = parser.add_argument_group(group.value.lower())
+        for setting in members:
+            _add_setting(options, setting)
+
+
+def _add_setting(options: Any, setting: Setting) -> None:
+    flag = f'--{setting.name.replace("_", "-")}'
+    text = setting.help.replace('%', '%%')
+    if setting.kind is bool:
+        options.add_argument(
+            flag, action=argparse.BooleanOptionalAction, default=setting.default, help=text
+        )
+        return
+    default = ','.join(setting.default) if setting.kind is tuple else setting.default
+    if setting.limits is not None:
+        text += f'; {setting.range}'
+    options.add_argument(
+        flag,
+        type=_reader_of(setting),
+        default=setting.default,
+        metavar=_METAVARS[setting.kind],
+        help=f'{text} ({default})' if default != '' else text,
+    )
+
+
+def _reader_of(setting: Setting) -> Callable[[str], Any]:
+    def read(text: str) -> Any:
+        try:
+            return setting.parse(text)  # the Segmenter checks the range
+        except ValueError:
+            raise argparse.ArgumentTypeError(f'{text!r}: expected {setting.expected()}') from None
+
+    return read
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number above 0')
+    return int(text)

@@ -1,0 +1,56 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""The pinhole camera that a depth image was taken with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from instance_seg_ros.errors import ImageError
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """A pinhole camera without distortion: of a rectified image.
+
+    Attributes:
+        fx, fy: focal lengths, pixels.
+        cx, cy: principal point, pixels.
+        width, height: of the image that these hold for, pixels.
+
+    Raises:
+        ImageError: a focal length or size is not above 0, or a value is not finite.
+
+    """
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        """Check that a point can be computed with it."""
+        if not (
+            all(math.isfinite(v) for v in (self.fx, self.fy, self.cx, self.cy))
+            and min(self.fx, self.fy, self.width, self.height) > 0
+        ):
+            raise ImageError(
+                f'the camera info has fx {self.fx:g}, fy {self.fy:g}, cx {self.cx:g}, cy '
+                f'{self.cy:g} and a size of {self.width} x {self.height}: expected focal lengths '
+                'and a size above 0. Is the camera calibrated?'
+            )
+
+    @classmethod
+    def from_projection(cls, p: Sequence[float], width: int, height: int) -> Intrinsics:
+        """Read the 3 x 4 projection matrix P of a sensor_msgs/CameraInfo, row by row."""
+        return cls(p[0], p[5], p[2], p[6], width, height)
+
+    def scaled_to(self, width: int, height: int) -> Intrinsics:
+        """Return the same camera for an image of another size, such as a binned one."""
+        x, y = width / self.width, height / self.height
+        # Pixel centres are at whole numbers: the image begins at -0.5.
+        cx, cy = (self.cx + 0.5) * x - 0.5, (self.cy + 0.5) * y - 0.5
+        return Intrinsics(self.fx * x, self.fy * y, cx, cy, width, height)

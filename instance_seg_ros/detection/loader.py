@@ -1,0 +1,76 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Loads the detector of a model in the engine that a setting names."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from instance_seg_ros.detection.detections import Detector
+from instance_seg_ros.detection.mask_rcnn import MaskRcnn
+from instance_seg_ros.detection.net_loader import opencv_problem
+from instance_seg_ros.detection.onnx_cache import onnx_parts
+from instance_seg_ros.detection.onnx_mask_rcnn import OnnxMaskRcnn
+from instance_seg_ros.errors import ModelError
+from instance_seg_ros.models import ModelManifest
+from instance_seg_ros.settings import AUTO, CPU_PROVIDER, ONNXRUNTIME, OPENCV, ModelSettings
+
+
+def load_detector(manifest: ModelManifest, settings: ModelSettings) -> Detector:
+    """Load a model.
+
+    Args:
+        manifest: its files; see docs/models.md.
+        settings: of which ``engine``, ``providers``, ``num_threads``, ``parallel_nets`` and
+            ``low_memory`` count here.
+
+    Raises:
+        ModelError: the engine cannot be used, or a file is missing, broken or of another model.
+
+    """
+    if choose_engine(manifest, settings) == OPENCV:
+        return MaskRcnn(
+            *manifest.tensorflow_files(),
+            manifest.proposals,
+            settings.parallel_nets,
+            settings.low_memory,
+        )
+    return OnnxMaskRcnn(
+        manifest.parts or onnx_parts(*manifest.tensorflow_files()),
+        f'model {manifest.name}',
+        manifest.proposals,
+        settings.num_threads,
+        settings.providers,
+        settings.low_memory,
+    )
+
+
+def choose_engine(manifest: ModelManifest, settings: ModelSettings) -> str:
+    """Return the engine for a model, where the setting may say ``auto``.
+
+    OpenCV where it reads the model's files right; onnxruntime where it does not, and where it is
+    installed and the model's manifest prefers it, or providers other than the processor are asked
+    for.
+
+    Raises:
+        ModelError: that engine cannot be used here.
+
+    """
+    has_runtime = importlib.util.find_spec('onnxruntime') is not None
+    problem = opencv_problem()
+    if manifest.weights is None:
+        problem = f'model {manifest.name!r} has ONNX parts only, which OpenCV is not asked to read'
+    engine = settings.engine
+    if engine == AUTO:
+        preferred = manifest.engine == ONNXRUNTIME or settings.providers[:1] != (CPU_PROVIDER,)
+        engine = ONNXRUNTIME if problem or (has_runtime and preferred) else OPENCV
+    if engine == OPENCV and problem:
+        raise ModelError(f'engine {OPENCV}: {problem}. Choose engine {ONNXRUNTIME} or {AUTO}')
+    if engine == ONNXRUNTIME and not has_runtime:
+        reason = f', and {problem}' if problem else ''
+        raise ModelError(
+            f'engine {ONNXRUNTIME}: onnxruntime is not installed{reason}. pip install onnxruntime'
+        )
+    return engine
+
+
+__all__ = ['choose_engine', 'load_detector']

@@ -1,0 +1,253 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Networks in onnxruntime, on the first execution provider of a list that works."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.errors import ModelError
+from instance_seg_ros.settings import CPU_PROVIDER
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_Sessions = dict[str, 'onnxruntime.InferenceSession']
+
+LOG = logging.getLogger(__name__)
+
+# Where outputs that stay with the provider are kept.
+_DEVICES = {'CUDAExecutionProvider': 'cuda', 'TensorrtExecutionProvider': 'cuda'}
+# To search for the best method at every new size of an image would take seconds.
+_OPTIONS = {'CUDAExecutionProvider': {'cudnn_conv_algo_search': 'HEURISTIC'}}
+
+
+class Sessions:
+    """Several networks that hand values on to each other. Threads may share them.
+
+    Inputs and outputs are bound: what is not asked for as an array stays on the provider's device.
+
+    Args:
+        files: each network by its name: a path, or its bytes.
+        name: what messages call the model.
+        num_threads: of onnxruntime, 0 for all cores.
+        providers: onnxruntime's execution providers, the preferred one first. One that is not
+            there, or fails, is told once in the log, and the next one takes over.
+        low_memory: give freed memory back to the system; slower.
+
+    Raises:
+        ModelError: onnxruntime is not installed, a file is no ONNX file, or no provider works.
+        ValueError: the providers are no list of names.
+
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, Path | bytes],
+        name: str,
+        num_threads: int = 0,
+        providers: Sequence[str] = (CPU_PROVIDER,),
+        low_memory: bool = False,
+    ) -> None:
+        if isinstance(providers, str) or not providers:
+            raise ValueError(f'execution providers: {providers!r}: expected a list of names')
+        self._files, self._name = dict(files), name
+        self._num_threads, self._low_memory = num_threads, low_memory
+        self._lock = threading.Lock()
+        self._left = list(providers)
+        self._current = self._open_next('')
+
+    @property
+    def provider(self) -> str:
+        """The execution provider in use."""
+        return self._current[0]
+
+    def inputs(self, network: str) -> dict[str, list[Any]]:
+        """Return the shapes of a network's inputs by name; a free side is a text or None."""
+        return {i.name: i.shape for i in self._current[1][network].get_inputs()}
+
+    def outputs(self, network: str) -> dict[str, list[Any]]:
+        """Return the shapes of a network's outputs by name."""
+        return {o.name: o.shape for o in self._current[1][network].get_outputs()}
+
+    def metadata(self, network: str) -> dict[str, str]:
+        """Return what a network's file says of itself."""
+        return dict(self._current[1][network].get_modelmeta().custom_metadata_map)
+
+    def run(
+        self,
+        network: str,
+        feed: Mapping[str, Any],
+        arrays: Sequence[str] = (),
+        on_device: Sequence[str] = (),
+    ) -> list[Any]:
+        """Run a network.
+
+        Args:
+            network: its name.
+            feed: by the name of each input an array, or what another run left on the device.
+            arrays: outputs to return as arrays.
+            on_device: outputs to return for other runs, as they are.
+
+        Returns:
+            Both kinds of outputs, in this order.
+
+        Raises:
+            ModelError: it fails on this provider, and there is no other.
+
+        """
+        while True:
+            provider, sessions = self._current
+            try:
+                return _run(sessions[network], provider, feed, arrays, on_device)
+            except Exception as error:  # onnxruntime's own classes have no base of their own
+                self._replace(sessions, one_line(error))
+            try:  # what is left on the device that failed
+                feed = {name: _array(value) for name, value in feed.items()}
+            except Exception as error:
+                raise ModelError(
+                    f'{self._name}: {provider} failed in the middle of an image, which is lost '
+                    f'with it: {one_line(error)}. The next image runs on {self.provider}'
+                ) from None
+
+    def layer_times(self, network: str, feed: Mapping[str, Any]) -> dict[str, float]:
+        """Return the milliseconds of each layer of a network, in a session of its own."""
+        with TemporaryDirectory() as folder:
+            options = self._options()
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / 'profile')
+            session = self._session(network, options, [self.provider])
+            session.run(None, {key: _array(value) for key, value in feed.items()})
+            events = json.loads(Path(session.end_profiling()).read_text(encoding='utf-8'))
+        times: dict[str, float] = {}
+        for event in events:
+            if event.get('cat') == 'Node' and event['name'].endswith('_kernel_time'):
+                layer = event['name'].removesuffix('_kernel_time')
+                times[layer] = times.get(layer, 0.0) + event['dur'] / 1e3
+        return times
+
+    # ---- loading
+    def _replace(self, failed: _Sessions, problem: str) -> None:
+        """Go on to the next provider, once sessions have failed.
+
+        Raises:
+            ModelError: there is none.
+
+        """
+        with self._lock:
+            provider, sessions = self._current
+            if sessions is not failed:  # another thread was here before
+                return
+            if not self._left:
+                raise ModelError(
+                    f'{self._name}: {provider} failed in the middle of an image, and no other '
+                    f'execution provider is left: {problem}'
+                )
+            self._current = self._open_next(f'{provider}: {problem}')
+
+    def _open_next(self, problem: str) -> tuple[str, _Sessions]:
+        """Load the networks in the first of the providers left that works."""
+        available = self._onnxruntime().get_available_providers()
+        while self._left:
+            provider = self._left[0]
+            if provider not in available:
+                reason = (
+                    f'{provider}: this onnxruntime has only {", ".join(available)}; '
+                    'onnxruntime-gpu has CUDAExecutionProvider'
+                )
+            else:
+                sessions = {n: self._session(n, self._options(), self._left) for n in self._files}
+                used = next(iter(sessions.values())).get_providers()[0]
+                if used == provider:
+                    if problem:
+                        LOG.warning('%s: %s. It runs on %s now', self._name, problem, provider)
+                    # The one in use is taken from the list: it is not to be tried again.
+                    self._left.pop(0)
+                    return provider, sessions
+                reason = f'{provider}: onnxruntime has it, but could not start it'
+            problem = f'{problem}; {reason}' if problem else reason
+            self._left.pop(0)
+        raise ModelError(f'{self._name}: no execution provider of onnxruntime works: {problem}')
+
+    def _session(
+        self, network: str, options: onnxruntime.SessionOptions, providers: Sequence[str]
+    ) -> onnxruntime.InferenceSession:
+        file = self._files[network]
+        try:
+            return self._onnxruntime().InferenceSession(
+                file if isinstance(file, bytes) else str(file),
+                options,
+                providers=[(name, _OPTIONS.get(name, {})) for name in providers],
+                enable_fallback=0,
+            )
+        except Exception as error:
+            where = '' if isinstance(file, bytes) else f' {file}'
+            raise ModelError(
+                f'{self._name}: onnxruntime cannot load the part {network}{where}: '
+                f'{one_line(error)}'
+            ) from None
+
+    def _options(self) -> onnxruntime.SessionOptions:
+        options = self._onnxruntime().SessionOptions()
+        # With 0, onnxruntime binds its threads to cores, and complains where it may not.
+        options.intra_op_num_threads = self._num_threads or cv2.getNumberOfCPUs()
+        options.log_severity_level = 4  # what fails is told by exceptions, and here
+        # Threads that wait busily for the next image would take the cores from OpenCV.
+        options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+        options.enable_cpu_mem_arena = not self._low_memory
+        # Patterns are kept for every size of an image.
+        options.enable_mem_pattern = False
+        return options
+
+    def _onnxruntime(self) -> Any:
+        try:
+            import onnxruntime  # only those who use it need it
+        except ImportError as error:
+            raise ModelError(
+                f'{self._name}: needs onnxruntime, which cannot be imported ({error}). '
+                'pip install onnxruntime'
+            ) from None
+        return onnxruntime
+
+
+def _run(
+    session: onnxruntime.InferenceSession,
+    provider: str,
+    feed: Mapping[str, Any],
+    arrays: Sequence[str],
+    on_device: Sequence[str],
+) -> list[Any]:
+    binding = session.io_binding()
+    for name, value in feed.items():
+        if isinstance(value, np.ndarray):
+            binding.bind_cpu_input(name, np.ascontiguousarray(value))
+        else:
+            binding.bind_ortvalue_input(name, value)
+    for name in arrays:
+        binding.bind_output(name)
+    for name in on_device:
+        binding.bind_output(name, _DEVICES.get(provider, 'cpu'))
+    session.run_with_iobinding(binding)
+    outputs = binding.get_outputs()
+    return [_array(output) for output in outputs[: len(arrays)]] + outputs[len(arrays) :]
+
+
+def _array(value: Any) -> NDArray[Any]:
+    return value if isinstance(value, np.ndarray) else value.numpy()
+
+
+def one_line(error: Exception) -> str:
+    """Return a message on one line, cut where it is long."""
+    return ' '.join(str(error).split())[:300]
+
+
+__all__ = ['Sessions']

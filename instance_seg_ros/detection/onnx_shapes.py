@@ -1,0 +1,144 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""What changes the shape of values, in ONNX: reshaping, slices, crops, other sizes."""
+
+from __future__ import annotations
+
+from instance_seg_ros.detection.node_attributes import NodeAttributes
+from instance_seg_ros.detection.onnx_resize import resize
+from instance_seg_ros.detection.onnx_translation import Translation, Value, renamed
+from instance_seg_ros.detection.text_graph import GraphNode
+
+_TO_NCHW = [0, 2, 3, 1]  # position of each axis of NHWC in NCHW
+_LARGEST = 2**31 - 1
+
+
+def concat(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
+    """ConcatV2: the last input is the axis."""
+    count = len(node.inputs) - 1
+    values = [t.value(node, position) for position in range(count)]
+    axis = int(t.constant(node, count).ravel()[0])
+    if all(value.image for value in values):
+        names = [value.name for value in values]
+        name = t.graph.add('Concat', *names, axis=_TO_NCHW[axis])
+        return Value(name, image=True, size=values[0].size if axis in (3, -1) else None)
+    return Value(t.graph.add('Concat', *(t.plain(value) for value in values), axis=axis))
+
+
+def reshape(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
+    """Reshape to a constant shape."""
+    shape = t.constant(node, 1).ravel().tolist()
+    x = t.plain(t.value(node))
+    return Value(t.graph.add('Reshape', x, t.graph.integers(*shape)))
+
+
+def flatten(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
+    """Flatten all but the first axis."""
+    return Value(t.graph.add('Flatten', t.plain(t.value(node)), axis=1))
+
+
+def squeeze(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
+    """Squeeze axes of one element."""
+    axes = attributes.integers('squeeze_dims', attributes.integers('axis', []))
+    if not axes:
+        t.fail(node, 'names no squeeze_dims')
+    return Value(t.graph.add('Squeeze', t.plain(t.value(node)), t.graph.integers(*axes)))
+
+
+def transpose(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
+    """Transpose by a constant order."""
+    order = t.constant(node, 1).ravel().tolist()
+    x = t.value(node)
+    if x.image and order == [0, 3, 1, 2]:
+        return Value(x.name)
+    return Value(t.graph.add('Transpose', t.plain(x), perm=order))
+
+
+def cut(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
+    """Slice by constant begins and sizes; -1 is up to the end."""
+    begins, sizes = (t.constant(node, position).ravel().tolist() for position in (1, 2))
+    ends = [
+        _LARGEST if size < 0 else begin + size for begin, size in zip(begins, sizes, strict=True)
+    ]
+    x = t.plain(t.value(node))
+    axes = t.graph.integers(*range(len(begins)))
+    name = t.graph.add('Slice', x, t.graph.integers(*begins), t.graph.integers(*ends), axes)
+    return Value(name)
+
+
+def mean(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
+    """Mean over constant axes."""
+    axes = t.constant(node, 1).ravel().tolist()
+    keep = attributes.flag('keep_dims', attributes.flag('keepdims'))
+    x = t.value(node)
+    if x.image and sorted(axes) == [1, 2]:
+        pooled = t.graph.add('GlobalAveragePool', x.name)
+        if keep:
+            return Value(pooled, image=True, size=(1, 1))
+        return Value(t.graph.add('Squeeze', pooled, t.graph.integers(2, 3)))
+    name = t.graph.add('ReduceMean', t.plain(x), t.graph.integers(*axes), keepdims=int(keep))
+    return Value(name)
+
+
+def pad(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
+    """Pad with zeros."""
+    x = t.value(node)
+    paddings = t.constant(node, 1)
+    if x.image:
+        paddings = paddings[[0, 3, 1, 2]]
+    return renamed(x, t.graph.add('Pad', x.name, t.graph.integers(*paddings.T.ravel().tolist())))
+
+
+def crop(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
+    """CropAndResize of the regions, which samples from corner to corner.
+
+    RoiAlign with one sample per cell takes the same samples of a region that is half a cell larger
+    on each side; unlike onnxruntime's own CropAndResize every provider has it, and it is faster.
+    """
+    method = attributes.text('method', 'bilinear')
+    if method != 'bilinear':
+        t.fail(node, f'has the method {method!r}, expected bilinear')
+    height, width = t.constant(node, 2).ravel().tolist()
+    if min(height, width) < 2:
+        t.fail(node, f'crops to {width}x{height} samples, expected two a side or more')
+    graph, features = t.graph, t.value(node)
+    shape = graph.add('Gather', graph.add('Shape', features.name), graph.integers(3, 2))
+    last = graph.add('Sub', graph.add('Cast', shape, to=1), graph.constant([1.0, 1.0]))
+    corners = graph.add_many('Split', 2, t.regions, axis=1, num_outputs=2)
+    low, high = (graph.add('Mul', corner, last) for corner in corners)
+    cells = graph.constant([2.0 * (width - 1), 2.0 * (height - 1)])
+    half_cell = graph.add('Div', graph.add('Sub', high, low), cells)
+    half_pixel = graph.constant(0.5)
+    low = graph.add('Add', graph.add('Sub', low, half_cell), half_pixel)
+    high = graph.add('Add', graph.add('Add', high, half_cell), half_pixel)
+    rois = graph.add('Concat', low, high, axis=1)
+    # Of the image that each region is in: there is one.
+    zeros = graph.add('Expand', graph.integers(0), graph.add('Shape', rois, start=0, end=1))
+    name = graph.add(
+        'RoiAlign',
+        features.name,
+        rois,
+        zeros,
+        output_height=height,
+        output_width=width,
+        sampling_ratio=1,
+        mode='avg',
+        coordinate_transformation_mode='half_pixel',
+    )
+    return Value(name, image=True, size=(height, width))
+
+
+SHAPES = {
+    'ConcatV2': concat,
+    'CropAndResize': crop,
+    'Flatten': flatten,
+    'Mean': mean,
+    'Pad': pad,
+    'Reshape': reshape,
+    'ResizeBilinear': resize,
+    'ResizeNearestNeighbor': resize,
+    'Slice': cut,
+    'Squeeze': squeeze,
+    'Transpose': transpose,
+}
+
+__all__ = ['SHAPES']

@@ -1,0 +1,141 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Three functions for a script: load a model, segment an image, draw the result.
+
+Examples:
+    >>> net = load_model()
+    >>> camera = cv2.VideoCapture(0)
+    >>> while (frame := camera.read()[1]) is not None:
+    ...     cv2.imshow('instances', draw_instances(*run_instance_segmentation(frame, net=net)))
+    ...     cv2.waitKey(1)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from instance_seg_ros.drawing import draw_instances
+from instance_seg_ros.images import read_image
+from instance_seg_ros.instances import Instances
+from instance_seg_ros.refinement.pasting import clip_rois
+from instance_seg_ros.segmenter import Segmenter
+
+__all__ = ['Instance', 'draw_instances', 'load_model', 'run_instance_segmentation']
+
+
+class Instance(Mapping[str, Any]):
+    """One instance as a read-only mapping.
+
+    Keys:
+        class_id: int, in the model's own numbering.
+        class_name: str.
+        confidence: float, 0 to 1.
+        bbox: (x1, y1, x2, y2), ints, pixels inside the image; ``image[y1:y2, x1:x2]`` is not empty.
+        mask: uint8 (H, W), 0 or 1, as large as the image. Made when first asked for: it costs a
+            megabyte or more for each instance.
+    """
+
+    _KEYS = ('class_id', 'class_name', 'confidence', 'bbox', 'mask')
+
+    def __init__(self, instances: Instances) -> None:
+        if len(instances) != 1:
+            raise ValueError(f'instances has {len(instances)} rows: expected 1')
+        self._instances = instances
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a value; raises KeyError for another key than those above."""
+        if key not in self._KEYS:
+            raise KeyError(f'{key!r}: an instance has {", ".join(self._KEYS)}')
+        return getattr(self, f'_{key}')
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the keys."""
+        return iter(self._KEYS)
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return len(self._KEYS)
+
+    def __repr__(self) -> str:
+        """Return all but the mask."""
+        return f'<{self._class_name} {self._confidence:.2f} at {self._bbox}>'
+
+    @property
+    def _class_id(self) -> int:
+        return int(self._instances.class_ids[0])
+
+    @property
+    def _class_name(self) -> str:
+        return self._instances.class_names[0]
+
+    @property
+    def _confidence(self) -> float:
+        return float(self._instances.scores[0])
+
+    @property
+    def _bbox(self) -> tuple[int, int, int, int]:
+        x, y, w, h = clip_rois(self._instances.boxes, *self._instances.image_size)[0].tolist()
+        return x, y, x + w, y + h
+
+    @cached_property
+    def _mask(self) -> NDArray[np.uint8]:
+        return self._instances.full_mask(0)
+
+
+def load_model(model_path: str | Path = 'auto', config_path: str | Path | None = None) -> Segmenter:
+    """Load a Mask R-CNN, to be given to run_instance_segmentation as ``net``.
+
+    Args:
+        model_path: a frozen graph (.pb), a manifest (.yaml), a model's name, or ``auto``: the COCO
+            model where it is installed, else the shipped person model.
+        config_path: the OpenCV text graph (.pbtxt) in place of the model's own.
+
+    See :func:`instance_seg_ros.find_model` for the files that belong to a frozen graph.
+
+    Raises:
+        ModelError: a file is missing, broken or does not fit the others; the message names it.
+    """
+    return Segmenter(model=model_path, text_graph_path=config_path or '')
+
+
+def run_instance_segmentation(
+    image_or_path: NDArray[np.uint8] | str | Path,
+    model_path: str | Path = 'auto',
+    confidence_threshold: float = 0.5,
+    nms_threshold: float = 0.4,
+    net: Segmenter | None = None,
+) -> tuple[NDArray[np.uint8], list[Instance]]:
+    """Segment one image.
+
+    Args:
+        image_or_path: uint8 (H, W, 3), BGR as OpenCV reads it, or the path of an image file.
+        model_path: as load_model takes it, where there is no ``net``. Each model is loaded once and
+            stays in memory for the next call.
+        confidence_threshold: instances with a lower score are dropped, 0 to 1.
+        nms_threshold: of two boxes of a class with a larger IoU the lower score is dropped, 0 to 1.
+        net: what load_model returned; it keeps the two thresholds of this call.
+
+    Returns:
+        The image, uint8 (H, W, 3), and its instances by falling confidence.
+
+    Raises:
+        ImageError: the file cannot be read, or this is no such image.
+        ModelError: as load_model.
+        ValueError: a threshold is out of range.
+    """
+    image = image_or_path
+    if isinstance(image, (str, Path)):
+        image = read_image(image)
+    segmenter = net if net is not None else _load_once(str(model_path))
+    segmenter.update(confidence_threshold=confidence_threshold, nms_threshold=nms_threshold)
+    return image, [Instance(instance) for instance in segmenter(image)]
+
+
+@cache
+def _load_once(model_path: str) -> Segmenter:
+    return load_model(model_path)

@@ -1,0 +1,154 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Depth images and camera infos of one camera, kept until the results of an image need them.
+
+An image waits for no depth: its network takes longer than the depth image. What is not there when
+the masks are done is not waited for, so message_filters' synchronizer, which would hold images
+back, is not used.
+"""
+
+import sys
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from rclpy.callback_groups import CallbackGroup
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import qos_profile_sensor_data
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from instance_seg_ros.depth import DepthError, Intrinsics, depth_in_metres
+from instance_seg_ros.ros.compatibility import without_events
+
+KEPT = 30  # depth images: a second of a 30 Hz camera
+# Encodings of depth as REP 118 has them, and the type of a pixel.
+_TYPES = {'16UC1': np.uint16, 'mono16': np.uint16, '32FC1': np.float32}
+
+
+@dataclass(frozen=True)
+class Depth:
+    """A depth image with its camera.
+
+    Attributes:
+        header: of the depth image.
+        metres: float32 (H, W), NaN where there is none.
+        intrinsics: of the depth camera.
+    """
+
+    header: Header
+    metres: np.ndarray
+    intrinsics: Intrinsics
+
+
+class DepthInput:
+    """Subscribes to the depth images and the camera info of a camera.
+
+    Args:
+        node: that subscribes.
+        depth_topic: of sensor_msgs/Image, 16UC1 in millimetres or 32FC1 in metres, registered to
+            the camera's images.
+        info_topic: of sensor_msgs/CameraInfo, for the depth images.
+        tolerance: between the stamps of an image and its depth image, seconds.
+        group: in which messages are received.
+    """
+
+    def __init__(
+        self,
+        node: LifecycleNode,
+        depth_topic: str,
+        info_topic: str,
+        tolerance: float,
+        group: CallbackGroup,
+    ) -> None:
+        self._node, self._tolerance = node, tolerance
+        self._lock = threading.Lock()
+        self._images: deque[Image] = deque(maxlen=KEPT)
+        self._info: CameraInfo | None = None
+        self.depth_topic = node.resolve_topic_name(depth_topic)
+        self.info_topic = node.resolve_topic_name(info_topic)
+        self._subscriptions = [
+            self._subscribe(Image, self.depth_topic, self._on_image, group),
+            self._subscribe(CameraInfo, self.info_topic, self._on_info, group),
+        ]
+
+    def close(self) -> None:
+        """Receive no more messages."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def at(self, header: Header) -> Depth:
+        """Return the depth that belongs to an image.
+
+        Raises:
+            DepthError: there is none; the message says what is missing.
+        """
+        with self._lock:
+            images, info = list(self._images), self._info
+        if not images:
+            raise DepthError(f'no depth image on {self.depth_topic} yet')
+        if info is None:
+            raise DepthError(f'no camera info on {self.info_topic} yet')
+        stamp = _seconds(header.stamp)
+        nearest = min(images, key=lambda image: abs(_seconds(image.header.stamp) - stamp))
+        apart = abs(_seconds(nearest.header.stamp) - stamp)
+        if apart > self._tolerance:
+            raise DepthError(
+                f'the depth image on {self.depth_topic} that is nearest in time is {apart:.3f} s '
+                f'apart: expected depth_tolerance, {self._tolerance:g} s, at most. Are both '
+                'stamped by one clock?'
+            )
+        if nearest.header.frame_id != header.frame_id:
+            raise DepthError(
+                f"the depth image on {self.depth_topic} is in the frame '{nearest.header.frame_id}'"
+                f", the image in '{header.frame_id}': expected depth that is registered to the "
+                'image (depth_image_proc, or aligned depth of the camera driver)'
+            )
+        intrinsics = Intrinsics.from_projection(list(info.p), info.width, info.height)
+        return Depth(nearest.header, depth_in_metres(_pixels(nearest)), intrinsics)
+
+    def _on_image(self, message: Image) -> None:
+        with self._lock:
+            self._images.append(message)
+
+    def _on_info(self, message: CameraInfo) -> None:
+        with self._lock:
+            self._info = message
+
+    def _subscribe(
+        self, message_type: type, topic: str, callback: Any, group: CallbackGroup
+    ) -> Any:
+        return self._node.create_subscription(
+            message_type,
+            topic,
+            callback,
+            qos_profile_sensor_data,
+            callback_group=group,
+            **without_events('subscription'),
+        )
+
+
+def _seconds(stamp: Time) -> float:
+    return float(stamp.sec) + 1e-9 * stamp.nanosec
+
+
+def _pixels(message: Image) -> np.ndarray:
+    kind = _TYPES.get(message.encoding)
+    if kind is None:
+        raise DepthError(
+            f"the depth image has the encoding '{message.encoding}': expected 16UC1 (millimetres) "
+            'or 32FC1 (metres)'
+        )
+    data = np.frombuffer(message.data, np.uint8)
+    row = message.width * np.dtype(kind).itemsize
+    if message.width == 0 or message.step < row or len(data) < message.step * message.height:
+        raise DepthError(
+            f'the depth image is {message.width} x {message.height} with {message.step} bytes a '
+            f'row, and has {len(data)} bytes: expected {row} a row and all rows'
+        )
+    rows = data[: message.step * message.height].reshape(message.height, message.step)[:, :row]
+    pixels = np.ascontiguousarray(rows).view(kind)
+    return pixels.byteswap() if bool(message.is_bigendian) != (sys.byteorder == 'big') else pixels

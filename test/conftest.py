@@ -1,0 +1,45 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""What holds for all tests."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# A full-size network, or a node over DDS: seconds each. `make test-quick` leaves them out.
+SLOW_FIXTURES = {
+    'full_size_model',
+    'large_model',
+    'start_node',
+    'start_shared_node',
+    'toy_data',
+    'distributions',
+}
+
+
+def pytest_configure() -> None:
+    # A shell that starts the tests in the background makes them ignore Ctrl-C, and with them every
+    # process that they start: none of those would end on the SIGINT that a test sends.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, 'fixturenames', ())):
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Which models passed their trial is remembered for the session, not for the user."""
+    folder = tmp_path_factory.mktemp('cache')
+    before = os.environ.get('XDG_CACHE_HOME')
+    os.environ['XDG_CACHE_HOME'] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ['XDG_CACHE_HOME']
+    else:
+        os.environ['XDG_CACHE_HOME'] = before

@@ -1,0 +1,329 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""The command line and the files of its user: never over one of them, never half of one."""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from image_files import JPEG_2000
+
+PHOTOS = Path(__file__).parents[2] / 'demo' / 'photos'
+FAST = ('--refiner', 'none', '--num-threads', '1')
+
+
+def start(folder: Path, *arguments: object, **options: object) -> subprocess.Popen:
+    command = [sys.executable, '-m', 'instance_seg_ros', *map(str, arguments), *FAST]
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors='replace',
+        **options,
+    )
+
+
+def run(folder: Path, *arguments: object, **options: object) -> subprocess.CompletedProcess:
+    process = start(folder, *arguments, **options)
+    stdout, stderr = process.communicate(timeout=120)
+    assert 'Traceback' not in stderr
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
+
+
+def photo(path: Path, size: int = 64) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = cv2.resize(cv2.imread(str(PHOTOS / 'astronaut.jpg')), (size, size))
+    path.write_bytes(cv2.imencode('.jpg', image)[1].tobytes())
+    return path
+
+
+def clip(path: Path, frames: int = 40, rate: float = 25.0, size: tuple = (320, 240)) -> Path:
+    image = cv2.resize(cv2.imread(str(PHOTOS / 'astronaut.jpg')), size)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), rate, size)
+    for shift in range(frames):
+        writer.write(np.roll(image, 3 * shift, axis=1))
+    writer.release()
+    return path
+
+
+def frame_count(path: Path) -> int:
+    capture = cv2.VideoCapture(str(path))
+    count = 0
+    while capture.grab():
+        count += 1
+    return count
+
+
+# ---- places
+def test_ways_around_do_not_lead_out_of_the_output_folder(tmp_path: Path) -> None:
+    photo(tmp_path / 'a' / '1.jpg')
+    source = photo(tmp_path / 'b' / '2.jpg')
+    before = source.read_bytes()
+    done = run(tmp_path, 'image', 'a/1.jpg', 'a/../b/2.jpg', 'b/2.jpg', '--output', 'out')
+    assert done.returncode == 0, done.stderr
+    assert files(tmp_path) == ['a/1.jpg', 'b/2.jpg', 'out/a/1.jpg', 'out/b/2.jpg']
+    assert source.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ('sources', 'options', 'told'),
+    [
+        (('x/1.jpg', 'x/x/1.jpg'), ('--output', '.'), 'x/1.jpg: is read by this command'),
+        (('p', 'p.png'), (), 'p and p.png would both be written|p.png and p would both'),
+        (('x/1.jpg',), ('--json', 'x/1.jpg', '--overwrite'), 'x/1.jpg: is read by this command'),
+        (('x/1.jpg',), ('--json', 'notes.txt'), 'notes.txt: exists'),
+        (('x/1.jpg',), ('--output', 'taken'), 'taken/1.jpg: exists.*--overwrite'),
+        (('x/1.jpg',), ('--json', 'out/1.jpg', '--output', 'out'), 'would both be written'),
+        (('x/1.jpg',), ('--output', '/proc/nowhere'), '/proc/nowhere: cannot be written'),
+        (('x/1.jpg',), ('--json', '/proc/nowhere/r.json'), '/proc/nowhere: cannot be written'),
+    ],
+)
+def test_nothing_is_overwritten_and_the_work_not_begun(
+    tmp_path: Path, sources: tuple, options: tuple, told: str
+) -> None:
+    for name in ('x/1.jpg', 'x/x/1.jpg', 'p', 'p.png', 'taken/1.jpg'):
+        photo(tmp_path / name)
+    (tmp_path / 'notes.txt').write_text('mine')
+    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
+    done = run(tmp_path, 'image', *sources, *options)
+    assert done.returncode == 2
+    assert re.search(told, done.stderr), done.stderr
+    assert 'model ' not in done.stderr  # none was loaded
+    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+
+
+def test_overwrite_replaces_results_alone(tmp_path: Path) -> None:
+    photo(tmp_path / '1.jpg')
+    assert run(tmp_path, 'image', '1.jpg', '--json', 'r.json').returncode == 0
+    result = tmp_path / 'instance_seg_output' / '1.jpg'
+    result.write_text('old')
+    (tmp_path / 'r.json').write_text('old')
+    assert run(tmp_path, 'image', '1.jpg', '--json', 'r.json').returncode == 2
+    assert result.read_text() == 'old'
+    done = run(tmp_path, 'image', '1.jpg', '--json', 'r.json', '--overwrite')
+    assert done.returncode == 0, done.stderr
+    assert cv2.imread(str(result)).shape == (64, 64, 3)
+    assert isinstance(json.loads((tmp_path / 'r.json').read_text()), list)
+
+
+def test_files_of_other_formats_are_named(tmp_path: Path) -> None:
+    photo(tmp_path / 'in' / '1.jpg')
+    for name in ('a.HEIC', 'b.gif', 'c.avif', 'notes.txt'):
+        (tmp_path / 'in' / name).write_text('x')
+    done = run(tmp_path, 'image', 'in')
+    assert done.returncode == 0
+    assert 'left out, as their formats are not read: a.HEIC, b.gif, c.avif' in done.stderr
+    (tmp_path / 'in' / '1.jpg').unlink()
+    done = run(tmp_path, 'image', 'in')
+    assert done.returncode == 2 and 'no image in this folder; left out' in done.stderr
+
+
+def test_a_picture_that_would_end_the_process_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / 'in').mkdir()
+    (tmp_path / 'in' / '1.jpg').write_bytes(JPEG_2000)
+    photo(tmp_path / 'in' / '2.jpg')
+    done = run(tmp_path, 'image', 'in')
+    assert done.returncode == 1
+    assert 'skipped in/1.jpg: is a JPEG 2000 file' in done.stderr
+    assert files(tmp_path / 'instance_seg_output') == ['2.jpg']
+
+
+# ---- printed
+def test_quiet_and_results_on_stdout(tmp_path: Path) -> None:
+    photo(tmp_path / '1.jpg', 256)
+    done = run(tmp_path, 'image', '1.jpg', '--json', '-', '--confidence-threshold', '0.1')
+    rows = json.loads(done.stdout)
+    assert rows and rows[0]['file_name'] == '1.jpg'
+    assert '1 image' in done.stderr
+    done = run(tmp_path, 'image', '1.jpg', '--quiet', '--overwrite')
+    assert (done.returncode, done.stdout) == (0, '')
+    assert 'image' not in done.stderr
+
+
+@pytest.mark.parametrize('encoding', ['ascii', 'latin-1', 'utf-8'])
+def test_any_file_name_can_be_printed(tmp_path: Path, encoding: str) -> None:
+    for name in (b'stra\xdfe.jpg', 'Straße.jpg'.encode(), '照片.jpg'.encode(), b'new\nline.jpg'):
+        photo(tmp_path / 'in' / os.fsdecode(name))
+    environment = dict(os.environ, PYTHONIOENCODING=encoding)
+    done = run(tmp_path, 'image', 'in', '--json', 'r.json', env=environment)
+    assert done.returncode == 0, done.stderr
+    assert len(os.listdir(tmp_path / 'instance_seg_output')) == 4
+
+
+def test_a_video_may_have_any_name(tmp_path: Path) -> None:
+    folder = os.path.join(os.fsencode(tmp_path), b'\xdf:%d')
+    os.mkdir(folder)
+    name = os.path.join(folder, b'a:\xdf%03d.avi')
+    clip(tmp_path / 'x.avi', 4).rename(os.fsdecode(name))
+    done = run(tmp_path, 'video', os.fsdecode(name), '--output', os.fsdecode(folder))
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(folder)) == [b'a:\xdf%03d.avi', b'a:\xdf%03d.mp4']
+
+
+def test_a_full_standard_output_is_an_error(tmp_path: Path) -> None:
+    photo(tmp_path / '1.jpg')
+    with open('/dev/full', 'w') as full:
+        command = [sys.executable, '-m', 'instance_seg_ros', 'image', '1.jpg', *FAST]
+        done = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 2
+    assert 'standard output: No space left on device' in done.stderr
+    assert 'Traceback' not in done.stderr and 'Exception' not in done.stderr
+
+
+# ---- killed, and started again
+def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
+    for i in range(30):
+        photo(tmp_path / 'in' / f'{i:02}.jpg', 256)
+    command = (
+        'image',
+        'in',
+        '--output',
+        'out',
+        '--json',
+        'r.json',
+        '--confidence-threshold',
+        '0.1',
+    )
+    out = tmp_path / 'out'
+    process = start(tmp_path, *command)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(out.glob('*.jpg'))) < 5:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    first = {path: path.stat().st_mtime_ns for path in out.glob('*.jpg')}
+    assert 5 <= len(first) < 30
+    assert all(cv2.imread(str(path)).shape == (256, 256, 3) for path in first)
+    assert not (tmp_path / 'r.json').exists()
+    # Other settings would give other images: not a word of going on.
+    done = run(tmp_path, *command, '--alpha', '1')
+    assert done.returncode == 2 and 'exists' in done.stderr
+    done = run(tmp_path, *command)
+    assert done.returncode == 0, done.stderr
+    assert f'{len(first)} of 30 images were done before' in done.stdout
+    assert len(list(out.glob('*.jpg'))) == 30
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    rows = json.loads((tmp_path / 'r.json').read_text())
+    assert {row['image_id'] for row in rows} == set(range(30))
+    assert files(out) == [f'{i:02}.jpg' for i in range(30)]
+    again = run(tmp_path, *command)
+    assert again.returncode == 2 and 'exists' in again.stderr
+
+
+def test_an_interrupted_run_has_its_results_and_goes_on(tmp_path: Path) -> None:
+    for i in range(30):
+        photo(tmp_path / 'in' / f'{i:02}.jpg', 256)
+    command = (
+        'image',
+        'in',
+        '--output',
+        'out',
+        '--json',
+        'r.json',
+        '--confidence-threshold',
+        '0.1',
+    )
+    process = start(tmp_path, *command)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list((tmp_path / 'out').glob('*.jpg'))) < 5:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130 and 'Traceback' not in stderr
+    assert json.loads((tmp_path / 'r.json').read_text())
+    # An image that was changed meanwhile is done once more.
+    photo(tmp_path / 'in' / '00.jpg', 200)
+    done = run(tmp_path, *command)
+    assert done.returncode == 2 and 'out/00.jpg: exists' in done.stderr
+    (tmp_path / 'out' / '00.jpg').unlink()
+    done = run(tmp_path, *command)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads((tmp_path / 'r.json').read_text())) >= 29
+
+
+# ---- videos
+def test_a_killed_video_leaves_nothing_under_its_name(tmp_path: Path) -> None:
+    clip(tmp_path / 'clip.avi', 400)
+    process = start(tmp_path, 'video', 'clip.avi', '--output', 'out')
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not any(
+        path.stat().st_size for path in (tmp_path / 'out').glob('.*.mp4')
+    ):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / 'out' / 'clip.mp4').exists()
+    done = run(tmp_path, 'video', 'clip.avi', '--output', 'out', '--max-frames', '3')
+    assert done.returncode == 0, done.stderr
+    assert files(tmp_path / 'out') == ['clip.mp4']
+    assert frame_count(tmp_path / 'out' / 'clip.mp4') == 3
+
+
+@pytest.mark.parametrize(
+    ('rate', 'written'), [(0.1, 1.0), (0.5, 1.0), (12.5, 12.5), (480.0, 480.0)]
+)
+def test_a_video_lasts_as_long_as_its_source(tmp_path: Path, rate: float, written: float) -> None:
+    clip(tmp_path / 'clip.avi', 5, rate)
+    done = run(tmp_path, 'video', 'clip.avi', '--output', 'out')
+    assert done.returncode == 0, done.stderr
+    capture = cv2.VideoCapture(str(tmp_path / 'out' / 'clip.mp4'))
+    assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(written, rel=0.01)
+    seconds = capture.get(cv2.CAP_PROP_FRAME_COUNT) / capture.get(cv2.CAP_PROP_FPS)
+    assert seconds == pytest.approx(5 / rate, rel=0.02)
+
+
+@pytest.mark.parametrize('limit', [4_000, 20_480, 60_000])
+def test_a_video_that_does_not_fit_holds_what_fits_and_is_an_error(
+    tmp_path: Path, limit: int
+) -> None:
+    clip(tmp_path / 'clip.avi')
+
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    done = run(tmp_path, 'video', 'clip.avi', '--output', 'out', preexec_fn=full)
+    assert done.returncode == 2
+    assert re.search('out/clip.mp4: .*(disk is full|is the disk full)', done.stderr)
+    output = tmp_path / 'out' / 'clip.mp4'
+    if output.exists():
+        count = frame_count(output)
+        assert 0 < count < 40 and f'holds the first {count} of 40 frames' in done.stderr
+    assert files(tmp_path / 'out') in ([], ['clip.mp4'])
+
+
+def test_a_video_that_exists_is_not_torn_by_a_full_disk(tmp_path: Path) -> None:
+    clip(tmp_path / 'clip.avi', 4)
+    assert run(tmp_path, 'video', 'clip.avi', '--output', 'out').returncode == 0
+    before = (tmp_path / 'out' / 'clip.mp4').read_bytes()
+    clip(tmp_path / 'clip.avi')
+
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
+
+    done = run(tmp_path, 'video', 'clip.avi', '--output', 'out', '--overwrite', preexec_fn=full)
+    assert done.returncode == 2
+    assert (tmp_path / 'out' / 'clip.mp4').read_bytes() == before
+
+
+def test_a_size_that_no_codec_takes_is_told_before_the_work(tmp_path: Path) -> None:
+    clip(tmp_path / 'wide.avi', 2, size=(8192, 64))
+    done = run(tmp_path, 'video', 'wide.avi', '--output', 'out')
+    assert done.returncode == 2
+    assert '8192x64' in done.stderr and 'model ' not in done.stderr
+    assert files(tmp_path / 'out') == []

@@ -1,0 +1,117 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Places in space, in scenes whose geometry is known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from instance_seg_ros.depth import DepthError, Intrinsics, depth_in_metres, locate
+from instance_seg_ros.errors import ImageError
+from instance_seg_ros.instances import Instances
+
+CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5, 640, 480)
+
+
+def board(
+    center: tuple[float, float, float],
+    size: tuple[float, float],
+    tilt: float,
+    background: float,
+    camera: Intrinsics = CAMERA,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mask and depth (metres) of a board that is turned about the vertical axis."""
+    right, down = np.array([math.cos(tilt), 0, math.sin(tilt)]), np.array([0, 1.0, 0])
+    normal = np.cross(right, down)
+    x, y = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
+    rays = np.stack(
+        [(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy, np.ones(x.shape)], -1
+    )
+    points = (np.array(center) @ normal / (rays @ normal))[..., None] * rays
+    offset = points - np.array(center)
+    mask = (np.abs(offset @ right) <= size[0] / 2) & (np.abs(offset @ down) <= size[1] / 2)
+    depth = np.where(mask, points[..., 2], background).astype(np.float32)
+    return mask.astype(np.uint8), depth
+
+
+def instances_of(mask: np.ndarray) -> Instances:
+    rows, columns = np.nonzero(mask)
+    x, y, x2, y2 = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+    return Instances(
+        np.array([[x, y, x2, y2]], np.float32),
+        np.ones(1, np.float32),
+        np.zeros(1, np.int32),
+        ['board'],
+        np.array([[x, y, x2 - x, y2 - y]], np.int32),
+        [mask[y:y2, x:x2]],
+        np.zeros(1, bool),
+        mask.shape[:2],
+    )
+
+
+@pytest.mark.parametrize('tilt', [-0.8, -0.3, 0.0, 0.5, 0.9])
+@pytest.mark.parametrize('bleed', [0.0, 0.2])
+@pytest.mark.parametrize('center', [(0, 0, 0.9), (0.3, -0.1, 1.5), (-0.5, 0.2, 3.5)])
+def test_the_centre_is_right_within_one_per_cent(
+    center: tuple[float, float, float], bleed: float, tilt: float
+) -> None:
+    rng = np.random.default_rng(7)
+    mask, depth = board(center, (0.4, 0.3), tilt, background=center[2] + 0.6)
+    area = np.count_nonzero(mask)
+    grown, shift = mask.copy(), 0
+    while np.count_nonzero(grown) * (1 - bleed) < area:  # the mask takes in background at one side
+        shift += 1
+        grown[:, shift:] |= mask[:, :-shift]
+    depth *= 1 + rng.normal(0, 0.003, depth.shape).astype(np.float32)
+    depth[rng.random(depth.shape) < 0.1] = 0
+    (found,) = locate(instances_of(grown), depth_in_metres(depth), CAMERA)
+    distance = float(np.linalg.norm(center))
+    assert np.linalg.norm(found.center - center) < 0.01 * distance
+    true_size = (0.4 * math.cos(tilt), 0.3, 0.4 * abs(math.sin(tilt)))
+    assert np.abs(found.size - true_size).max() < 0.05 * distance
+
+
+def test_millimetres_and_metres_say_the_same() -> None:
+    mask, depth = board((0, 0, 2), (0.5, 0.5), 0.3, 4)
+    in_metres = locate(instances_of(mask), depth_in_metres(depth), CAMERA)[0]
+    millimetres = np.rint(depth * 1000).astype(np.uint16)
+    in_millimetres = locate(instances_of(mask), depth_in_metres(millimetres), CAMERA)[0]
+    assert np.allclose(in_metres.center, in_millimetres.center, atol=2e-3)
+
+
+def test_depth_of_half_the_resolution() -> None:
+    mask, _ = board((0.2, 0.1, 2), (0.5, 0.5), 0.3, 4)
+    small = CAMERA.scaled_to(320, 240)
+    _, depth = board((0.2, 0.1, 2), (0.5, 0.5), 0.3, 4, small)
+    for camera in (CAMERA, small):  # the camera info may be of either size
+        (found,) = locate(instances_of(mask), depth, camera)
+        assert np.linalg.norm(found.center - (0.2, 0.1, 2)) < 0.02
+
+
+def test_points_lie_on_the_surface_and_know_their_pixels() -> None:
+    mask, depth = board((0, 0, 2), (0.5, 0.5), 0.0, 4)
+    (found,) = locate(instances_of(mask), depth, CAMERA)
+    assert np.allclose(found.points[:, 2], 2)
+    columns, rows = found.pixels.T
+    assert mask[rows, columns].all()
+    assert np.allclose(found.points[:, 0], (columns - CAMERA.cx) / CAMERA.fx * 2, atol=1e-5)
+
+
+def test_no_depth_gives_no_object() -> None:
+    mask, depth = board((0, 0, 2), (0.5, 0.5), 0.0, 4)
+    for nothing in (0, np.nan, np.inf, -1):
+        assert (
+            locate(instances_of(mask), depth_in_metres(np.full_like(depth, nothing)), CAMERA) == []
+        )
+
+
+@pytest.mark.parametrize('depth', [np.zeros((4, 4, 3), np.uint16), np.zeros((4, 4), np.uint8)])
+def test_another_depth_image_is_named(depth: np.ndarray) -> None:
+    with pytest.raises(DepthError, match='expected .height, width., uint16 in millimetres'):
+        depth_in_metres(depth)
+
+
+@pytest.mark.parametrize('values', [(0, 500, 1, 1), (500, 0, 1, 1), (math.nan, 500, 1, 1)])
+def test_a_camera_info_of_zeros_is_named(values: tuple[float, float, float, float]) -> None:
+    with pytest.raises(ImageError, match='the camera info has fx .*Is the camera calibrated'):
+        Intrinsics(*values, 640, 480)

@@ -1,0 +1,150 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""onnxruntime answers as cv2.dnn does, from the same weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from random_models import REPOSITORY
+
+from instance_seg_ros.detection import MaskRcnn, OnnxMaskRcnn
+from instance_seg_ros.detection.net_loader import opencv_problem
+from instance_seg_ros.detection.onnx_convert import convert
+
+if opencv_problem():
+    pytest.skip(opencv_problem(), allow_module_level=True)
+pytest.importorskip('onnxruntime', reason='the second engine')
+
+# Height and width: odd ones, portrait, the smallest, and larger than any manifest asks for.
+SIZES = [
+    (34, 34),
+    (35, 47),
+    (47, 35),
+    (64, 64),
+    (96, 129),
+    (127, 97),
+    (160, 240),
+    (192, 256),
+    (233, 311),
+    (240, 320),
+    (320, 320),
+    (333, 415),
+    (415, 333),
+    (417, 545),
+    (416, 544),
+    (480, 640),
+    (600, 800),
+    (641, 481),
+    (720, 1280),
+    (1001, 1365),
+]
+TOLERANCE = 1e-3
+
+Engines = tuple[MaskRcnn, OnnxMaskRcnn]
+
+
+def load(weights: Path, text_graph: Path) -> Engines:
+    parts = convert(weights, text_graph).by_name()
+    return MaskRcnn(weights, text_graph), OnnxMaskRcnn(parts, 'the model')
+
+
+def compare(engines: Engines, image: np.ndarray) -> int:
+    """Compare all detections of an image; return their number."""
+    opencv, onnx = engines
+    expected, actual = opencv.detect(image), onnx.detect(image)
+    assert len(actual.rows) == len(expected.rows)
+    if len(expected.rows) == 0:
+        return 0
+    # Scores that differ in the last digit come in any order: each row has one like it.
+    distance = np.abs(expected.rows[:, None] - actual.rows[None]).max(2)
+    twin = distance.argmin(1)
+    assert sorted(twin) == list(range(len(twin)))
+    assert distance.min(1).max() < TOLERANCE
+    keep = np.arange(min(len(twin), 12))
+    np.testing.assert_allclose(
+        onnx.masks(actual, twin[keep]), opencv.masks(expected, keep), atol=TOLERANCE
+    )
+    return len(twin)
+
+
+@pytest.fixture(scope='module')
+def shipped() -> Engines:
+    weights = REPOSITORY / 'models' / 'person_mask_rcnn.pb'
+    return load(weights, weights.with_suffix('.pbtxt'))
+
+
+@pytest.mark.parametrize('size', SIZES, ids=lambda size: f'{size[1]}x{size[0]}')
+def test_shipped_model(shipped: Engines, photo: np.ndarray, size: tuple[int, int]) -> None:
+    assert compare(shipped, cv2.resize(photo, size[::-1])) > 0
+
+
+def test_sizes_one_after_the_other_do_not_matter(shipped: Engines, photo: np.ndarray) -> None:
+    before = shipped[1].detect(photo).rows
+    shipped[1].detect(photo[:100, :333])
+    np.testing.assert_array_equal(shipped[1].detect(photo).rows, before)
+
+
+def test_full_size_model(full_size_model: Path, photo: np.ndarray) -> None:
+    weights = full_size_model.with_name('model.pb')
+    engines = load(weights, weights.with_suffix('.pbtxt'))
+    for height, width in ((34, 34), (127, 97), (320, 241), (333, 415)):
+        assert compare(engines, cv2.resize(photo, (width, height))) > 0, (height, width)
+
+
+def test_fewer_proposals(small_model: Path, photo: np.ndarray) -> None:
+    weights, text_graph = small_model.with_name('model.pb'), small_model.with_name('model.pbtxt')
+    parts = convert(weights, text_graph).by_name()
+    engines = MaskRcnn(weights, text_graph, 30), OnnxMaskRcnn(parts, 'the model', 30)
+    assert compare(engines, photo[:241, :322]) > 10
+
+
+def depthwise(folder: Path, **options: bool) -> tuple[Path, Path]:
+    from other_graphs import depthwise_model
+
+    return depthwise_model(folder, **options)
+
+
+def residual(folder: Path, **options: bool) -> tuple[Path, Path]:
+    from other_graphs import residual_model
+
+    return residual_model(folder, **options)
+
+
+@pytest.mark.parametrize(
+    'write, options, sizes',
+    [
+        # The upsampled map fits the other one in multiples of 32.
+        (depthwise, {'per_class': False}, [(64, 96), (320, 224), (416, 544)]),
+        (depthwise, {'per_class': True}, [(64, 96), (160, 128)]),
+        (residual, {}, [(127, 97), (233, 311), (320, 240)]),
+    ],
+    ids=['depthwise, boxes for all classes alike', 'depthwise', 'residual and atrous'],
+)
+def test_other_backbones(
+    tmp_path: Path,
+    photo: np.ndarray,
+    write: Callable[..., tuple[Path, Path]],
+    options: dict[str, bool],
+    sizes: list[tuple[int, int]],
+) -> None:
+    pytest.importorskip('tensorboard', reason='it has the schema of the graphs that are written')
+    engines = load(*write(tmp_path, **options))
+    for height, width in sizes:
+        assert compare(engines, cv2.resize(photo, (width, height))) > 5, (height, width)
+
+
+def test_both_ways_to_write_atrous_convolutions_are_the_same(
+    tmp_path: Path, photo: np.ndarray
+) -> None:
+    """cv2.dnn pads the one with the attribute ``dilations`` other than TensorFlow does."""
+    pytest.importorskip('tensorboard', reason='it has the schema of the graphs that are written')
+    rows = []
+    for name in ('spread', 'dilated'):
+        folder = tmp_path / name
+        folder.mkdir()
+        parts = convert(*residual(folder, dilations=name == 'dilated')).by_name()
+        rows.append(OnnxMaskRcnn(parts, name).detect(photo[:233, :311]).rows)
+    assert len(rows[0]) > 5
+    np.testing.assert_allclose(rows[1], rows[0], atol=1e-5)

@@ -1,0 +1,122 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""What the node says at its start: of what it was given, and of what runs."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pytest
+from rclpy.utilities import get_rmw_implementation_identifier
+from ros_harness import Camera, NodeProcess
+
+
+@pytest.fixture
+def start_with(
+    start_node: Callable[..., NodeProcess], tmp_path: Path
+) -> Callable[[str, str], NodeProcess]:
+    """A function that starts a node in a namespace with the text of a parameter file."""
+
+    def start(namespace: str, text: str) -> NodeProcess:
+        file = tmp_path / 'params.yaml'
+        file.write_text(text)
+        return start_node(namespace, ['--params-file', str(file)])
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ('text', 'named'),
+    [
+        (
+            '/**:\n  ros__parameters:\n    confidence_treshold: 0.3\n',
+            ['params.yaml', 'confidence_treshold', 'Did you mean confidence_threshold?'],
+        ),
+        (
+            'detector:\n  ros__parameters:\n    confidence_threshold: 0.3\n',
+            ['params.yaml', '/detector', 'this node is /refused/instance_seg'],
+        ),
+        (
+            'instance_seg:\n  ros__parameters:\n    confidence_threshold: 0.3\n',
+            ['params.yaml', '/instance_seg', 'this node is /refused/instance_seg'],
+        ),
+        (
+            '/**:\n  ros__parameters:\n    confidence_threshold: high\n',
+            ['confidence_threshold', 'high', 'a number from 0 to 1'],
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_named(start_with, text: str, named: list[str]) -> None:
+    process = start_with('refused', text)
+    assert process.wait() == 1
+    assert [part for part in named if part not in process.output] == []
+    assert 'Traceback' not in process.output
+
+
+def test_a_file_that_is_not_there_is_named(start_node: Callable[..., NodeProcess]) -> None:
+    process = start_node('refused', ['--params-file', '/no/such/file.yaml'])
+    assert process.wait() == 1
+    assert '/no/such/file.yaml' in process.output and 'Traceback' not in process.output
+
+
+def test_a_misspelt_parameter_of_the_command_line_is_named(
+    start_node: Callable[..., NodeProcess],
+) -> None:
+    process = start_node('refused', max_instancs=3)
+    assert process.wait() == 1
+    assert 'max_instancs. Did you mean max_instances?' in process.output
+
+
+@pytest.mark.parametrize(
+    'section', ['/**', '/*/instance_seg', '/given/instance_seg', 'given:\n  instance_seg']
+)
+def test_every_form_of_the_nodes_name_is_known(start_with, section: str) -> None:
+    indent = '    ' if '\n' in section else '  '
+    process = start_with(
+        'given', f'{section}:\n{indent}ros__parameters:\n{indent}  max_instances: 7\n'
+    )
+    camera = Camera('given', process)
+    assert 'ignored' not in process.output
+    camera.close()
+
+
+def test_parameters_of_others_in_a_shared_file_are_only_warned_of(start_with) -> None:
+    process = start_with(
+        'shared',
+        '/**:\n  ros__parameters:\n    robot_radius: 0.3\n    max_instances: 7\n'
+        '    qos_overrides:\n      /shared/image:\n        subscription:\n          depth: 3\n',
+    )
+    camera = Camera('shared', process)
+    assert camera.parameters('max_instances') == {'max_instances': 7}
+    (warning,) = re.findall('.*WARN.*', process.output)
+    assert 'robot_radius' in warning and 'params.yaml' in warning
+    camera.close()
+
+
+def test_an_empty_list_means_none(start_with, photo) -> None:
+    process = start_with(
+        'empty', '/**:\n  ros__parameters:\n    classes: []\n    image_topics: []\n'
+    )
+    camera = Camera('empty', process)
+    camera.subscribe('detections')
+    assert camera.ask(camera.image(photo))['detections'].detections
+    camera.close()
+
+
+def test_one_line_says_what_runs(start_node: Callable[..., NodeProcess]) -> None:
+    process = start_node(
+        'running', model='person_mask_rcnn', engine='opencv', refiner='smooth', num_threads=1
+    )
+    camera = Camera('running', process)
+    (line,) = [line for line in process.output.splitlines() if 'engine opencv' in line]
+    for part in (
+        'model person_mask_rcnn',
+        'refiner smooth',
+        f'OpenCV {cv2.__version__}',
+        '1 threads',
+        get_rmw_implementation_identifier(),
+        os.environ['FASTDDS_DEFAULT_PROFILES_FILE'],
+    ):
+        assert part in line
+    camera.close()
