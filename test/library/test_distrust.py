@@ -299,7 +299,7 @@ def test_an_unknown_model_is_tried_once(own: Path, cache_of_its_own: Path) -> No
         file.write(f'# {own}\n')
 
     def passed() -> int:
-        return len([path for path in cache_of_its_own.rglob('tried/*')])
+        return len(list(cache_of_its_own.rglob('tried/*')))
 
     before = passed()
     segmenter = Segmenter(model=str(own / 'my.pb'), refiner='none')
