@@ -105,7 +105,9 @@ def test_an_empty_list_means_none(start_with, photo) -> None:
 
 
 def test_one_line_says_what_runs(start_node: Callable[..., NodeProcess]) -> None:
-    process = start_node('running', refiner='smooth', num_threads=1)
+    process = start_node(
+        'running', model='person_mask_rcnn', engine='opencv', refiner='smooth', num_threads=1
+    )
     camera = Camera('running', process)
     (line,) = [line for line in process.output.splitlines() if 'engine opencv' in line]
     for part in (
