@@ -7,12 +7,7 @@ import pytest
 
 torch = pytest.importorskip('torch')
 
-from training.everyday.losses import (
-    LossSettings,
-    assign_anchors,
-    assign_regions,
-    compute_losses,
-)
+from training.everyday.losses import LossSettings, assign_anchors, assign_regions, compute_losses
 from training.everyday.network import EverydayConfig, EverydayNetwork
 from training.everyday.views import ANY_CATEGORY, IGNORED, OBJECT, Labels, ViewSettings, make_views
 
@@ -59,9 +54,7 @@ def test_an_object_tells_apart_all_classes_also_where_few_are_complete() -> None
 
 def test_what_may_be_of_a_class_is_no_negative_of_that_class() -> None:
     half_seen = labels([(ELSEWHERE, 2, IGNORED)], ALL)
-    _, allowed, counts, _ = assign_regions(
-        torch.tensor([[ELSEWHERE, CAT]]), half_seen, SETTINGS
-    )
+    _, allowed, counts, _ = assign_regions(torch.tensor([[ELSEWHERE, CAT]]), half_seen, SETTINGS)
     assert allowed[0, 0].tolist() == [True, True, True, False, True]
     assert allowed[0, 1].all()
     assert counts.tolist() == [[1, 1]]
@@ -123,19 +116,17 @@ def test_boxes_and_masks_go_with_the_picture_that_they_belong_to() -> None:
         bright = brightness > (brightness.max() + brightness.min()) / 2
         rows, columns = bright.nonzero(as_tuple=True)
         measured = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        assert torch.allclose(
-            boxes[0] * settings.side, torch.stack(measured).float(), atol=1.5
-        )
+        assert torch.allclose(boxes[0] * settings.side, torch.stack(measured).float(), atol=1.5)
         seen += 1
     assert seen > 8
 
 
 def test_four_photos_share_a_view_and_each_keeps_its_labels() -> None:
     photos = torch.full((4, 3, 64, 64), 100, dtype=torch.uint8)
-    each = [labels([([0.2, 0.2, 0.8, 0.8], k, OBJECT)], [True, True, True, k != 2]) for k in range(4)]
-    target = Labels(
-        **{name: torch.cat([getattr(e, name) for e in each]) for name in vars(each[0])}
-    )
+    each = [
+        labels([([0.2, 0.2, 0.8, 0.8], k, OBJECT)], [True, True, True, k != 2]) for k in range(4)
+    ]
+    target = Labels(**{name: torch.cat([getattr(e, name) for e in each]) for name in vars(each[0])})
     settings = ViewSettings(side=256, part_sides=(80, 81), mosaic=1.0)
     _, views = make_views(
         photos,
