@@ -21,6 +21,7 @@ from instance_seg_ros.detection.frozen_graph import float_constants, read_weight
 from instance_seg_ros.detection.text_graph import read_text_graph, split
 from instance_seg_ros.models import find_model, read_manifest
 from instance_seg_ros.segmentation import load_model
+from instance_seg_ros.settings import ModelSettings
 from instance_seg_ros.trial import try_model
 
 MODELS = REPOSITORY / 'models'
@@ -290,7 +291,7 @@ def test_any_frozen_graph_is_read_or_refused(
 # ---- the trial in another process
 def test_the_shipped_model_is_on_record(cache_of_its_own: Path) -> None:
     before = list(cache_of_its_own.rglob('tried/*'))
-    try_model(find_model('person_mask_rcnn'))
+    try_model(find_model('person_mask_rcnn'), ModelSettings())
     assert list(cache_of_its_own.rglob('tried/*')) == before
 
 
