@@ -1,7 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What the node says at its start: of what it was given, and of what runs."""
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,8 @@ import cv2
 import pytest
 from rclpy.utilities import get_rmw_implementation_identifier
 from ros_harness import Camera, NodeProcess
+
+from instance_seg_ros.ros.compatibility import large_images_environment
 
 
 @pytest.fixture
@@ -116,7 +117,7 @@ def test_one_line_says_what_runs(start_node: Callable[..., NodeProcess]) -> None
         f'OpenCV {cv2.__version__}',
         '1 threads',
         get_rmw_implementation_identifier(),
-        os.environ['FASTDDS_DEFAULT_PROFILES_FILE'],
+        '='.join(*large_images_environment().items()),
     ):
         assert part in line
     camera.close()
