@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.caption_layout import Rectangle, place_captions
+from instance_seg_ros.caption_text import CaptionText
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.images import check_image
 from instance_seg_ros.instances import Instances
@@ -37,20 +38,22 @@ PALETTE: tuple[Colour, ...] = (
 )
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_CAP_HEIGHT = 22.0  # of this font in pixels, at scale 1
 _SMALLEST_TEXT = 6.0  # pixels of a capital; smaller ones cannot be read
 _USUAL_TEXT = 8.0  # the smallest in an image that has room for it
 _SMALL_IMAGE = 200  # pixels a side; wide lines and text would hide the little that there is
 
 
 def draw_instances(
-    frame: NDArray[np.uint8], instances: Instances | Iterable[Mapping[str, Any]], alpha: float = 0.5
+    frame: NDArray[np.uint8],
+    instances: Instances | Iterable[Mapping[str, Any]],
+    alpha: float = 0.5,
+    distances: Mapping[int, float] | None = None,
 ) -> NDArray[np.uint8]:
-    """Draw every instance: coloured overlay, outline, box, class name and confidence.
+    """Draw every instance: coloured overlay, outline, box, class name, track id and confidence.
 
-    The colour follows from the position among the instances. Smaller instances lie on top of
-    larger ones, the captions on top of all.
+    The colour follows from the track id where there is one, so that an object keeps it from frame
+    to frame, else from the position among the instances. Smaller instances lie on top of larger
+    ones, the captions on top of all.
 
     Args:
         frame: uint8 (H, W, 3), BGR; stays as it is.
@@ -58,6 +61,7 @@ def draw_instances(
             with the keys ``bbox`` (x1, y1, x2, y2 in pixels), ``class_name``, ``confidence`` and
             ``mask`` ((H, W), 0 or 1, or None), as run_instance_segmentation returns it.
         alpha: opacity of the overlay, 0 (outline only) to 1.
+        distances: metres, by the position of the instance, for the captions; of none by default.
 
     Returns:
         A new image, uint8 (H, W, 3), BGR.
@@ -70,7 +74,7 @@ def draw_instances(
     if not 0 <= alpha <= 1:
         raise ValueError(f'alpha is {alpha!r}: expected a number from 0 to 1')
     canvas = frame.copy()
-    drawings = _drawings(frame, instances)
+    drawings = _drawings(frame, instances, distances or {})
     style = _Style.of_image(*frame.shape[:2])
     # Small instances on top: a large one would hide those in front of it.
     by_size = sorted(drawings, key=lambda drawing: drawing.area, reverse=True)
@@ -88,7 +92,7 @@ class _Drawing:
     Attributes:
         box: first and last pixel, x1, y1, x2, y2.
         contours: of the mask, as cv2.findContours gives them; empty without a mask.
-        name, score: of the caption.
+        name, figures: of the caption: the figures are the id, the score and the distance.
         colour: of this instance.
         contrast: black or white, whatever stands out from the colour.
     """
@@ -96,7 +100,7 @@ class _Drawing:
     box: Rectangle
     contours: Sequence[NDArray[Any]]
     name: str
-    score: str
+    figures: str
     colour: Colour
     contrast: Colour
 
@@ -131,15 +135,21 @@ class _Style:
 
 # ---- what to draw
 def _drawings(
-    frame: NDArray[np.uint8], instances: Instances | Iterable[Mapping[str, Any]]
+    frame: NDArray[np.uint8],
+    instances: Instances | Iterable[Mapping[str, Any]],
+    distances: Mapping[int, float],
 ) -> list[_Drawing]:
     size = frame.shape[:2]
     if isinstance(instances, Instances):
-        return [_of_instance(instances, i, size) for i in range(len(instances))]
-    return [_of_mapping(item, i, size) for i, item in enumerate(instances)]
+        return [
+            _of_instance(instances, i, size, distances.get(i)) for i in range(len(instances))
+        ]
+    return [_of_mapping(item, i, size, distances.get(i)) for i, item in enumerate(instances)]
 
 
-def _of_instance(instances: Instances, i: int, size: tuple[int, ...]) -> _Drawing:
+def _of_instance(
+    instances: Instances, i: int, size: tuple[int, ...], distance: float | None
+) -> _Drawing:
     if instances.image_size != size:
         raise ImageError(
             f'frame is {size[1]}x{size[0]} pixels, the instances are of an image of '
@@ -148,12 +158,17 @@ def _of_instance(instances: Instances, i: int, size: tuple[int, ...]) -> _Drawin
         )
     x, y, w, h = (int(v) for v in instances.rois[i])
     contours = [] if instances.masks is None else _contours(instances.masks[i], x, y)
+    track_id = None if instances.track_ids is None else int(instances.track_ids[i])
+    figures = _figures(float(instances.scores[i]), track_id, distance)
+    colour = i if track_id is None else track_id - 1
     return _drawing(
-        instances.boxes[i], contours, instances.class_names[i], float(instances.scores[i]), i, size
+        instances.boxes[i], contours, instances.class_names[i], figures, colour, size
     )
 
 
-def _of_mapping(item: Mapping[str, Any], i: int, size: tuple[int, ...]) -> _Drawing:
+def _of_mapping(
+    item: Mapping[str, Any], i: int, size: tuple[int, ...], distance: float | None
+) -> _Drawing:
     mask = item['mask']
     contours: Sequence[NDArray[Any]] = []
     if mask is not None:
@@ -168,7 +183,16 @@ def _of_mapping(item: Mapping[str, Any], i: int, size: tuple[int, ...]) -> _Draw
         x, y, w, h = cv2.boundingRect(mask)  # contours of the whole image take several times longer
         if w:
             contours = _contours(mask[y : y + h, x : x + w], x, y)
-    return _drawing(item['bbox'], contours, item['class_name'], item['confidence'], i, size)
+    figures = _figures(item['confidence'], None, distance)
+    return _drawing(item['bbox'], contours, item['class_name'], figures, i, size)
+
+
+def _figures(score: float, track_id: int | None, distance: float | None) -> str:
+    figures = [] if track_id is None else [f'#{track_id}']
+    figures.append(f'{score:.2f}')
+    if distance is not None:
+        figures.append(f'{distance:.2f} m')
+    return ' '.join(figures)
 
 
 def _contours(mask: NDArray[np.uint8], x: int, y: int) -> Sequence[NDArray[Any]]:
@@ -181,16 +205,16 @@ def _drawing(
     box: Any,
     contours: Sequence[NDArray[Any]],
     name: str,
-    score: float,
-    i: int,
+    figures: str,
+    colour_index: int,
     size: tuple[int, ...],
 ) -> _Drawing:
     height, width = size
     x1, y1, x2, y2 = (float(v) for v in box)
     x1, y1 = _within(math.floor(x1), 0, width - 1), _within(math.floor(y1), 0, height - 1)
     x2, y2 = _within(math.ceil(x2) - 1, x1, width - 1), _within(math.ceil(y2) - 1, y1, height - 1)
-    colour = PALETTE[i % len(PALETTE)]
-    return _Drawing((x1, y1, x2, y2), contours, name, f'{score:.2f}', colour, _contrasting(colour))
+    colour = PALETTE[colour_index % len(PALETTE)]
+    return _Drawing((x1, y1, x2, y2), contours, name, figures, colour, _contrasting(colour))
 
 
 def _contrasting(colour: Colour) -> Colour:
@@ -232,7 +256,7 @@ def _draw_lines(canvas: NDArray[np.uint8], drawing: _Drawing, style: _Style) -> 
 def _draw_captions(canvas: NDArray[np.uint8], drawings: list[_Drawing], style: _Style) -> None:
     height, width = canvas.shape[:2]
     captions = [
-        _Caption.fitting(drawing.name, drawing.score, style.text, width, height)
+        _Caption.fitting(drawing.name, drawing.figures, style.text, width, height)
         for drawing in drawings
     ]
     places = place_captions(
@@ -251,58 +275,39 @@ class _Caption:
 
     Attributes:
         text: what it says.
-        scale, weight: of the font.
         padding: around the text, in pixels.
-        size: (width, height) of the plate.
-        baseline: of the text, in pixels below the plate's upper edge.
     """
 
-    text: str
-    scale: float
-    weight: int
+    text: CaptionText
     padding: int
-    size: tuple[int, int]
-    baseline: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the plate, pixels."""
+        text, margin = self.text, 2 * self.padding
+        return text.width + margin, text.ascent + text.descent + margin
 
     @classmethod
-    def fitting(cls, name: str, score: str, cap_height: float, width: int, height: int) -> _Caption:
+    def fitting(
+        cls, name: str, figures: str, cap_height: float, width: int, height: int
+    ) -> _Caption:
         """Return the caption, smaller and then with less of the name where it would not fit."""
-        caption = cls._of_size(f'{name} {score}', cap_height)
+        caption = cls._of_size(f'{name} {figures}', cap_height)
         shrink = min(1.0, width / caption.size[0], height / caption.size[1])
         if shrink < 1:
             cap_height = max(_SMALLEST_TEXT, cap_height * shrink * 0.95)
-            caption = cls._of_size(f'{name} {score}', cap_height)
+            caption = cls._of_size(f'{name} {figures}', cap_height)
         while caption.size[0] > width and name:
             name = name[:-1].rstrip()
-            caption = cls._of_size(f'{name} {score}'.lstrip(), cap_height)
+            caption = cls._of_size(f'{name} {figures}'.lstrip(), cap_height)
         return caption
 
     @classmethod
     def _of_size(cls, text: str, cap_height: float) -> _Caption:
-        scale = cap_height / _CAP_HEIGHT
-        weight = max(1, round(cap_height / 8))
-        padding = max(1, round(cap_height / 3))
-        (width, ascent), descent = cv2.getTextSize(text, _FONT, scale, weight)
-        descent = round(cap_height / 4)  # OpenCV's own leaves room for its widest stroke
-        return cls(
-            text,
-            scale,
-            weight,
-            padding,
-            (width + 2 * padding, ascent + descent + 2 * padding),
-            padding + ascent,
-        )
+        return cls(CaptionText.of_height(text, cap_height), max(1, round(cap_height / 3)))
 
     def draw(self, canvas: NDArray[np.uint8], x: int, y: int, plate: Colour, ink: Colour) -> None:
         corner = x + self.size[0] - 1, y + self.size[1] - 1
         cv2.rectangle(canvas, (x, y), corner, plate, cv2.FILLED)
-        cv2.putText(
-            canvas,
-            self.text,
-            (x + self.padding, y + self.baseline),
-            _FONT,
-            self.scale,
-            ink,
-            self.weight,
-            cv2.LINE_AA,
-        )
+        baseline = y + self.padding + self.text.ascent
+        self.text.draw(canvas, x + self.padding, baseline, ink)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_CLASS_ID = 254  # of a class image, whose pixels are bytes and 0 is background
 _PARALLEL = (
     'scores',
     'class_ids',
@@ -131,11 +132,11 @@ class Instances:
         """Return uint8 (H, W): 0 is background, else class id + 1; the best score lies on top.
 
         Raises:
-            ValueError: a class id is above 254; there are no masks.
+            ValueError: a class id is above MAX_CLASS_ID; there are no masks.
         """
-        if len(self) and self.class_ids.max() > 254:
+        if len(self) and self.class_ids.max() > MAX_CLASS_ID:
             raise ValueError(
-                f'class id {self.class_ids.max()}: expected at most 254, as a class image has one '
+                f'class id {self.class_ids.max()}: expected at most {MAX_CLASS_ID}, as a class image has one '
                 'byte a pixel'
             )
         return self._painted(self.class_ids.astype(np.uint8) + np.uint8(1))

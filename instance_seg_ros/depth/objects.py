@@ -44,6 +44,11 @@ class Object3D:
     pixels: NDArray[np.int32]
     depth_size: tuple[int, int]
 
+    @property
+    def distance(self) -> float:
+        """From the camera to the centre, metres."""
+        return float(np.linalg.norm(self.center))
+
 
 def locate(
     instances: Instances, depth: NDArray[np.float32], intrinsics: Intrinsics

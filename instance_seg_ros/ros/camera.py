@@ -25,6 +25,7 @@ from instance_seg_ros.ros.frames import (
     LABEL_IMAGE,
     MASKS,
     OBJECTS,
+    SPATIAL,
     Frame,
 )
 from instance_seg_ros.ros.qos import LATCHED_QOS, overridden, profile
@@ -46,6 +47,7 @@ OUTPUT_TYPES = {
     DEBUG_JPEG: CompressedImage,
 }
 LABEL_INFO = 'label_info'
+CLASS_LABEL_INFO = 'class_label_info'
 VISION_INFO = 'vision_info'
 # An older stamp is of another clock, as in a bag that is played without its time.
 BELIEVABLE_AGE = 3600.0  # seconds
@@ -113,8 +115,9 @@ class Camera:
         group: in which images are received.
         on_malformed: called in a thread with this camera and what is wrong with its image.
         on_failure: called in a thread with this camera and what went wrong with its frame.
+        on_incomplete: called in a thread with this camera and what the results of its frame lack.
         scene: what is known of it beside its images.
-        on_depth_problem: called in a thread with this camera and why a frame has no depth.
+        left_out: outputs that the model does not allow.
     """
 
     def __init__(
@@ -125,17 +128,19 @@ class Camera:
         group: CallbackGroup,
         on_malformed: Callable[['Camera', str], None],
         on_failure: Callable[['Camera', str], None],
+        on_incomplete: Callable[['Camera', str], None],
         scene: Scene,
-        on_depth_problem: Callable[['Camera', str], None],
+        left_out: frozenset[str] = frozenset(),
     ) -> None:
         self.scene = scene
-        self._on_depth_problem = on_depth_problem
+        self._left_out = left_out
         self._next_due = 0.0
         self.topic = self.key = topics.image
         self.statistics = StreamStatistics()
         self._node = node
         self._group = group
         self._on_malformed, self._on_failure = on_malformed, on_failure
+        self._on_incomplete = on_incomplete
         self._type = CompressedImage if settings.image_transport == COMPRESSED else Image
         self._qos = profile(settings.input_reliability, settings.input_depth)
         self._images: Any = None
@@ -145,8 +150,9 @@ class Camera:
             name: self._publisher(message_type, f'{topics.output_prefix}/{name}', qos)
             for name, message_type in OUTPUT_TYPES.items()
         }
-        self._label_info = self._publisher(
-            LabelInfo, f'{topics.output_prefix}/{LABEL_INFO}', LATCHED_QOS
+        self._label_info, self._class_label_info = (
+            self._publisher(LabelInfo, f'{topics.output_prefix}/{name}', LATCHED_QOS)
+            for name in (LABEL_INFO, CLASS_LABEL_INFO)
         )
         self._vision_info = self._publisher(
             VisionInfo, f'{topics.output_prefix}/{VISION_INFO}', LATCHED_QOS
@@ -175,13 +181,14 @@ class Camera:
         if self._images is not None:
             self._node.destroy_subscription(self._images)
             self._images = None
+        if self.scene.depth is not None:
+            self.scene.depth.listen(False)
 
     def close(self) -> None:
         """Remove all topics."""
         self.unsubscribe()
-        if self.scene.depth is not None:
-            self.scene.depth.close()
-        for publisher in (*self._outputs.values(), self._label_info, self._vision_info):
+        latched = (self._label_info, self._class_label_info, self._vision_info)
+        for publisher in (*self._outputs.values(), *latched):
             self._node.destroy_lifecycle_publisher(publisher)
 
     def is_due(self, max_rate: float) -> bool:
@@ -205,16 +212,21 @@ class Camera:
         return frozenset(
             name
             for name, publisher in self._outputs.items()
-            if publisher.get_subscription_count() > 0
+            if publisher.get_subscription_count() > 0 and name not in self._left_out
         )
+
+    def listen_to_depth(self) -> None:
+        """Receive depth while it is wanted; called with each image."""
+        if self.scene.depth is not None:
+            self.scene.depth.listen(bool(self.wanted() & SPATIAL))
 
     def deliver(self, frame: Frame, messages: Iterable[tuple[str, Any]]) -> None:
         """Publish a frame's messages, each with the name of its output, as they are computed."""
         for name, message in messages:
             with frame.timed('publish'):
                 self._outputs[name].publish(message)
-        if frame.depth_problem:
-            self._on_depth_problem(self, frame.depth_problem)
+        for problem in frame.problems:
+            self._on_incomplete(self, problem)
         self._count(frame)
 
     def drop(self) -> None:
@@ -229,9 +241,12 @@ class Camera:
         """Report an image that could not be segmented or published."""
         self._on_failure(self, problem)
 
-    def publish_info(self, label_info: LabelInfo, vision_info: VisionInfo) -> None:
+    def publish_info(
+        self, label_info: LabelInfo, class_label_info: LabelInfo, vision_info: VisionInfo
+    ) -> None:
         """Publish the latched descriptions."""
         self._label_info.publish(label_info)
+        self._class_label_info.publish(class_label_info)
         self._vision_info.publish(vision_info)
 
     def silence(self) -> Silence:

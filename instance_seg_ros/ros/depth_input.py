@@ -3,12 +3,14 @@
 
 An image waits for no depth: its network takes longer than the depth image. What is not there when
 the masks are done is not waited for, so message_filters' synchronizer, which would hold images
-back, is not used.
+back, is not used. Depth is received only while somebody wants to know what comes of it.
 """
 
 import sys
 import threading
+import time
 from collections import deque
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +23,14 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from instance_seg_ros.depth import DepthError, Intrinsics, depth_in_metres
+from instance_seg_ros.errors import ImageError
 from instance_seg_ros.ros.compatibility import without_events
+from instance_seg_ros.ros.qos import overridden
 
 KEPT = 30  # depth images: a second of a 30 Hz camera
+SETTLING = 2.0  # seconds after a subscription in which messages may still be missing
+# Sides of two images of one view may differ by rounding, and by a few rows that a driver cuts off.
+SHAPE_TOLERANCE = 0.05
 # Encodings of depth as REP 118 has them, and the type of a pixel.
 _TYPES = {'16UC1': np.uint16, 'mono16': np.uint16, '32FC1': np.float32}
 
@@ -43,8 +50,12 @@ class Depth:
     intrinsics: Intrinsics
 
 
+class NoDepthYet(DepthError):
+    """There is no depth, but the subscription is so young that it may still come."""
+
+
 class DepthInput:
-    """Subscribes to the depth images and the camera info of a camera.
+    """Subscribes to the depth images and the camera info of a camera, while listen() says so.
 
     Args:
         node: that subscribes.
@@ -63,29 +74,50 @@ class DepthInput:
         tolerance: float,
         group: CallbackGroup,
     ) -> None:
-        self._node, self._tolerance = node, tolerance
+        self._node, self._tolerance, self._group = node, tolerance, group
         self._lock = threading.Lock()
         self._images: deque[Image] = deque(maxlen=KEPT)
         self._info: CameraInfo | None = None
         self.depth_topic = node.resolve_topic_name(depth_topic)
         self.info_topic = node.resolve_topic_name(info_topic)
-        self._subscriptions = [
-            self._subscribe(Image, self.depth_topic, self._on_image, group),
-            self._subscribe(CameraInfo, self.info_topic, self._on_info, group),
-        ]
+        self._subscriptions: list[Any] = []
+        self._since = 0.0
 
-    def close(self) -> None:
-        """Receive no more messages."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions = []
+    def listen(self, wanted: bool) -> None:
+        """Begin to receive messages, or receive no more; for one thread at a time."""
+        if wanted and not self._subscriptions:
+            self._since = time.monotonic()
+            self._subscriptions = [
+                self._subscribe(Image, self.depth_topic, self._on_image),
+                self._subscribe(CameraInfo, self.info_topic, self._on_info),
+            ]
+        elif not wanted and self._subscriptions:
+            for subscription in self._subscriptions:
+                self._node.destroy_subscription(subscription)
+            self._subscriptions = []
+            with self._lock:
+                self._images.clear()
+                self._info = None
 
-    def at(self, header: Header) -> Depth:
+    def at(self, header: Header, image_size: tuple[int, int]) -> Depth:
         """Return the depth that belongs to an image.
 
+        Args:
+            header: of the image.
+            image_size: its height and width.
+
         Raises:
+            NoDepthYet: there is none, but it may still come.
             DepthError: there is none; the message says what is missing.
         """
+        try:
+            return self._find(header, image_size)
+        except DepthError as error:
+            if time.monotonic() - self._since < SETTLING:
+                raise NoDepthYet(str(error)) from None
+            raise
+
+    def _find(self, header: Header, image_size: tuple[int, int]) -> Depth:
         with self._lock:
             images, info = list(self._images), self._info
         if not images:
@@ -107,8 +139,25 @@ class DepthInput:
                 f", the image in '{header.frame_id}': expected depth that is registered to the "
                 'image (depth_image_proc, or aligned depth of the camera driver)'
             )
-        intrinsics = Intrinsics.from_projection(list(info.p), info.width, info.height)
+        try:
+            intrinsics = Intrinsics.from_projection(list(info.p), info.width, info.height)
+        except ImageError as error:
+            raise DepthError(f'{self.info_topic}: {error}') from None
+        self._check_shape(nearest, 'image', image_size)
+        self._check_shape(nearest, f'camera info on {self.info_topic}', (info.height, info.width))
         return Depth(nearest.header, depth_in_metres(_pixels(nearest)), intrinsics)
+
+    def _check_shape(self, depth: Image, other: str, size: tuple[int, int]) -> None:
+        """Check that the depth image shows the same view, of whatever resolution."""
+        height, width = size
+        if abs(depth.width * height - depth.height * width) > SHAPE_TOLERANCE * (
+            depth.height * width
+        ):
+            raise DepthError(
+                f'the depth image on {self.depth_topic} is {depth.width} x {depth.height}, the '
+                f'{other} {width} x {height}: expected the same view, so the same ratio of the '
+                'sides'
+            )
 
     def _on_image(self, message: Image) -> None:
         with self._lock:
@@ -118,15 +167,14 @@ class DepthInput:
         with self._lock:
             self._info = message
 
-    def _subscribe(
-        self, message_type: type, topic: str, callback: Any, group: CallbackGroup
-    ) -> Any:
+    def _subscribe(self, message_type: type, topic: str, callback: Any) -> Any:
         return self._node.create_subscription(
             message_type,
             topic,
             callback,
-            qos_profile_sensor_data,
-            callback_group=group,
+            copy(qos_profile_sensor_data),
+            callback_group=self._group,
+            qos_overriding_options=overridden(self._node, topic, 'subscription'),
             **without_events('subscription'),
         )
 

@@ -90,7 +90,7 @@ def _problems(camera: Camera, silence: Silence | None, levels: dict[str, Any]) -
     problems: list[Problem] = []
     if silence is not None:
         problems.append((WARN if silence.can_match else ERROR, f'no images: {silence.text}'))
-    for event, level in (('malformed', WARN), ('failed', ERROR)):
+    for event, level in (('malformed', WARN), ('failed', ERROR), ('incomplete', WARN)):
         count = statistics.recent(event)
         if count:
             problems.append(
@@ -129,6 +129,7 @@ def _values(camera: Camera) -> dict[str, str]:
         'frames_dropped': str(statistics.total('dropped')),
         'frames_malformed': str(statistics.total('malformed')),
         'frames_failed': str(statistics.total('failed')),
+        'frames_incomplete': str(statistics.total('incomplete')),
         'age_mean_ms': _milliseconds(statistics.mean('age')),
         'age_max_ms': _milliseconds(statistics.maximum('age')),
     }

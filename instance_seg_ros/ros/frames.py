@@ -15,10 +15,11 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from instance_seg_ros.configuration import Configuration, PendingInstances
+from instance_seg_ros.depth import DepthError, Object3D
 from instance_seg_ros.drawing import draw_instances
-from instance_seg_ros.errors import ImageError
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.ros.compressed_codec import compressed_to_bgr8, to_compressed
+from instance_seg_ros.ros.depth_input import Depth, NoDepthYet
 from instance_seg_ros.ros.image_codec import to_bgr8, to_message
 from instance_seg_ros.ros.messages import (
     to_class_image,
@@ -55,6 +56,9 @@ OUTPUTS = (
     DEBUG_JPEG,
 )
 
+# Those that have the places in space, where there is depth.
+SPATIAL = frozenset({DETECTIONS_3D, OBJECTS, DEBUG_IMAGE, DEBUG_JPEG})
+
 # The stages that are timed; detect, masks and refine come from the Segmenter.
 STAGES = ('convert', 'detect', 'masks', 'refine', 'track', 'locate', 'draw', 'publish')
 
@@ -82,7 +86,7 @@ class Frame:
         image: uint8 (height, width, 3), BGR, once it is decoded.
         pending: the instances that wait for their masks, once they are detected.
         timings: milliseconds of each stage so far.
-        depth_problem: why there are no places in space; empty where there are, or nobody asks.
+        problems: what its results lack, and why; none where they are complete.
     """
 
     message: Image | CompressedImage
@@ -92,7 +96,7 @@ class Frame:
     image: np.ndarray | None = None
     pending: PendingInstances | None = None
     timings: dict[str, float] = field(default_factory=dict)
-    depth_problem: str = ''
+    problems: list[str] = field(default_factory=list)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -128,6 +132,9 @@ def detect(frame: Frame, segmenter: Segmenter) -> None:
         ImageError: if the image is too small, or the camera's region is not in it.
     """
     assert frame.image is not None
+    problem = frame.scene.mask_problem(frame.image.shape[:2])
+    if problem:
+        frame.problems.append(problem)
     frame.pending = segmenter.detect(
         frame.scene.crop(frame.image),
         masks=frame.wanted != {DETECTIONS},
@@ -147,29 +154,32 @@ def output_messages(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, A
     pending, header = frame.pending, frame.message.header
     assert pending is not None
     early = not pending.tiles  # the boxes of tiles are known with their masks alone
-    if early:
-        boxes = _in_scene(frame, segmenter.without_masks(pending))
+    track_ids = None
+    if early and (DETECTIONS in frame.wanted or _is_tracked(frame)):
+        boxes = _with_ids(frame, _restored(frame, segmenter.without_masks(pending)))
+        track_ids = boxes.track_ids
         if DETECTIONS in frame.wanted:
             yield DETECTIONS, frame.build(to_detections, boxes, header)
     instances = segmenter.finish(pending)
     frame.timings.update(instances.timings)
+    instances = _restored(frame, instances)
     if early:
-        track_ids = boxes.track_ids
-        instances = replace(_restored(frame, instances), track_ids=track_ids)
+        instances = replace(instances, track_ids=track_ids)
     else:
-        instances = _in_scene(frame, instances)
+        instances = _with_ids(frame, instances)
         if DETECTIONS in frame.wanted:
             yield DETECTIONS, frame.build(to_detections, instances, header)
     if MASKS in frame.wanted:
         encoding = frame.configuration.node.mask_encoding
         yield MASKS, frame.build(to_instance_masks, instances, header, encoding)
-    if frame.wanted & {DETECTIONS_3D, OBJECTS}:
-        yield from _in_space(frame, instances)
+    places = _places(frame, instances)
+    if places is not None:
+        yield from _in_space(frame, instances, *places)
     for name, convert in _IMAGES_OF_MASKS.items():
         if name in frame.wanted:
             yield name, frame.build(convert, instances, header)
     if frame.wanted & {DEBUG_IMAGE, DEBUG_JPEG}:
-        yield from _pictures(frame, instances)
+        yield from _pictures(frame, instances, [] if places is None else places[1])
 
 
 _IMAGES_OF_MASKS = {
@@ -184,34 +194,51 @@ def _restored(frame: Frame, instances: Instances) -> Instances:
     return frame.scene.restore(instances, frame.image.shape[:2])
 
 
-def _in_scene(frame: Frame, instances: Instances) -> Instances:
-    """Return the instances in pixels of the whole image, with ids where they are tracked."""
-    instances = _restored(frame, instances)
-    settings = frame.configuration.node
-    if not settings.tracking:
+def _is_tracked(frame: Frame) -> bool:
+    return frame.configuration.node.tracking and frame.scene.tracked
+
+
+def _with_ids(frame: Frame, instances: Instances) -> Instances:
+    """Return the instances with ids where they are tracked; once for each frame."""
+    if not _is_tracked(frame):
         return instances
+    max_age = frame.configuration.node.track_max_age
     with frame.timed('track'):
-        return frame.scene.track(instances, frame.message.header, settings.track_max_age)
+        return frame.scene.track(instances, frame.message.header, max_age)
 
 
-def _in_space(frame: Frame, instances: Instances) -> Iterator[tuple[str, Any]]:
-    assert frame.image is not None
+def _places(frame: Frame, instances: Instances) -> tuple[Depth, list[Object3D]] | None:
+    """Return where the instances are; None where nobody wants to know or there is no depth."""
+    asked = frame.wanted & {DETECTIONS_3D, OBJECTS}
+    if not asked and not (frame.scene.depth and frame.wanted & {DEBUG_IMAGE, DEBUG_JPEG}):
+        return None
     try:
         with frame.timed('locate'):
-            depth, objects = frame.scene.locate(instances, frame.message.header)
-    except ImageError as error:  # the other outputs go on
-        frame.depth_problem = str(error)
-        return
+            return frame.scene.locate(instances, frame.message.header)
+    except NoDepthYet:
+        return None
+    except DepthError as error:  # the other outputs go on
+        frame.problems.append(f'no places in space: {error}')
+        return None
+
+
+def _in_space(
+    frame: Frame, instances: Instances, depth: Depth, objects: list[Object3D]
+) -> Iterator[tuple[str, Any]]:
+    assert frame.image is not None
     if DETECTIONS_3D in frame.wanted:
         yield DETECTIONS_3D, frame.build(to_detections_3d, instances, objects, depth.header)
     if OBJECTS in frame.wanted:
         yield OBJECTS, frame.build(to_point_cloud, instances, objects, frame.image, depth.header)
 
 
-def _pictures(frame: Frame, instances: Instances) -> Iterator[tuple[str, Any]]:
+def _pictures(
+    frame: Frame, instances: Instances, objects: list[Object3D]
+) -> Iterator[tuple[str, Any]]:
     assert frame.image is not None
     with frame.timed('draw'):
-        drawn = draw_instances(frame.image, instances)
+        distances = {each.index: each.distance for each in objects}
+        drawn = draw_instances(frame.image, instances, distances=distances)
     header = frame.message.header
     if DEBUG_IMAGE in frame.wanted:
         yield DEBUG_IMAGE, frame.build(to_message, drawn, 'bgr8', header)

@@ -6,6 +6,7 @@ newest image, so parameters and services never wait for it. Outputs without subs
 computed nor published.
 """
 
+import re
 import threading
 import time
 from concurrent.futures import Future, InvalidStateError
@@ -22,12 +23,13 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import LabelInfo, VisionClass, VisionInfo
 
+from instance_seg_ros.instances import MAX_CLASS_ID
 from instance_seg_ros.memory import return_freed_memory, reuse_freed_memory
 from instance_seg_ros.ros.camera import Camera, camera_topics
 from instance_seg_ros.ros.compatibility import without_events
 from instance_seg_ros.ros.diagnostics import NodeState, camera_status, model_status
 from instance_seg_ros.ros.engine import Engine
-from instance_seg_ros.ros.frames import NodeConfiguration
+from instance_seg_ros.ros.frames import CLASS_IMAGE, NodeConfiguration
 from instance_seg_ros.ros.parameters import (
     ParameterValues,
     changed_parameters,
@@ -46,6 +48,8 @@ NODE_NAME = 'instance_seg'
 WARNING_PERIOD = 5.0  # seconds
 REMINDER_PERIOD = 60.0  # seconds between two equal warnings of silence
 DIAGNOSTICS_PERIOD = 1.0  # seconds
+BACKGROUND = 'background'
+_NUMBER = re.compile(r'[\d.]+')
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -75,6 +79,7 @@ class InstanceSegNode(LifecycleNode):
         self._enabled = True
         self._configurations = 0
         self._warned: dict[Camera, tuple[str, float]] = {}
+        self._lacking: dict[tuple[Camera, str], float] = {}
         # Images and services have their own groups, so that parameters never wait for them.
         self._image_group = MutuallyExclusiveCallbackGroup()
         watch_parameters(self, self._check_parameters, self._apply_parameters)
@@ -181,14 +186,15 @@ class InstanceSegNode(LifecycleNode):
         values = read_parameters(self)
         compressed = values.node.image_transport == COMPRESSED
         cameras = camera_topics(self, values.node.image_topics, compressed)
+        images = [topics.image for topics in cameras]
+        scenes = make_scenes(self, images, values.node, self._image_group)
         # For 0 the Segmenter does not touch OpenCV, and an earlier configuration may have set it.
         cv2.setNumThreads(-1)
         return_freed_memory()
         self._engine = self._load(values)
         return_freed_memory()
         reuse_freed_memory()
-        images = [topics.image for topics in cameras]
-        scenes = make_scenes(self, images, values.node, self._image_group)
+        left_out = self._outputs_left_out(self._engine)
         for topics, scene in zip(cameras, scenes, strict=True):
             self._cameras.append(
                 Camera(
@@ -198,11 +204,22 @@ class InstanceSegNode(LifecycleNode):
                     self._image_group,
                     self._on_malformed,
                     self._on_failure,
+                    self._on_incomplete,
                     scene,
-                    self._on_depth_problem,
+                    left_out,
                 )
             )
         self._configurations += 1
+
+    def _outputs_left_out(self, engine: Engine) -> frozenset[str]:
+        highest = max(engine.segmenter.class_names)
+        if highest <= MAX_CLASS_ID:
+            return frozenset()
+        self.get_logger().warning(
+            f'{CLASS_IMAGE} is left out: the model has class ids up to {highest}, expected at '
+            f'most {MAX_CLASS_ID}, as its pixels are bytes'
+        )
+        return frozenset({CLASS_IMAGE})
 
     def _load(self, values: ParameterValues) -> Engine:
         """Load the model in a thread of its own: a node that is to end does not wait for it."""
@@ -241,6 +258,7 @@ class InstanceSegNode(LifecycleNode):
             camera.unsubscribe()
         self._discard()
         self._warned.clear()
+        self._lacking.clear()
 
     def _discard(self) -> None:
         engine = self._engine
@@ -284,6 +302,7 @@ class InstanceSegNode(LifecycleNode):
 
     def _on_image(self, camera: Camera, message: Any) -> None:
         camera.statistics.count('received')
+        camera.listen_to_depth()
         engine = self._engine
         if not self._enabled or engine is None or not camera.wanted():
             return
@@ -308,11 +327,15 @@ class InstanceSegNode(LifecycleNode):
             f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD
         )
 
-    def _on_depth_problem(self, camera: Camera, problem: str) -> None:
-        camera.statistics.count_error('without_depth', problem)
-        self.get_logger().warning(
-            f'{camera.topic}: no places in space: {problem}', throttle_duration_sec=WARNING_PERIOD
-        )
+    def _on_incomplete(self, camera: Camera, problem: str) -> None:
+        if self._stopping:
+            return
+        camera.statistics.count_error('incomplete', problem)
+        cause = camera, _NUMBER.sub('', problem)  # the numbers differ from frame to frame
+        now = time.monotonic()
+        if now - self._lacking.get(cause, -REMINDER_PERIOD) >= REMINDER_PERIOD:
+            self._lacking[cause] = now
+            self.get_logger().warning(f'results of {camera.topic} are incomplete: {problem}')
 
     # --- services
 
@@ -381,9 +404,20 @@ class InstanceSegNode(LifecycleNode):
             ],
             threshold=float(engine.configuration.settings.confidence_threshold),
         )
+        # Of the values in class_image: nav2's layer takes the ids of pixels from such a message.
+        values = LabelInfo(
+            header=header,
+            class_map=[VisionClass(class_id=0, class_name=BACKGROUND)]
+            + [
+                VisionClass(class_id=each.class_id + 1, class_name=each.class_name)
+                for each in labels.class_map
+            ],
+            threshold=labels.threshold,
+        )
         for camera in self._cameras:
             camera.publish_info(
                 labels,
+                values,
                 VisionInfo(
                     header=header,
                     method=f'Mask R-CNN {engine.segmenter.model_name} in {engine.segmenter.engine}',

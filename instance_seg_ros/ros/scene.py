@@ -25,9 +25,10 @@ _ROI = re.compile(r'(\d+)x(\d+)\+(\d+)\+(\d+)')
 class Scene:
     """A camera's region of interest, ignored pixels, tracker and depth. By default: none of them.
 
-    One thread at a time uses it, in the order of the frames.
+    One thread at a time uses it, in the order of the frames; reset_tracking() is for any thread.
 
     Args:
+        tracked: whether its instances can be tracked: it sends more than one image.
         roi: what of the image is segmented; None for all.
         ignored: bool (H, W), pixels that do not count; None where all do.
         depth: of the camera; None where there is none.
@@ -35,10 +36,12 @@ class Scene:
 
     def __init__(
         self,
+        tracked: bool = False,
         roi: Region | None = None,
         ignored: np.ndarray | None = None,
         depth: DepthInput | None = None,
     ) -> None:
+        self.tracked = tracked
         self._roi, self._ignored = roi, ignored
         self.depth = depth
         self._tracker: InstanceTracker | None = None
@@ -51,15 +54,21 @@ class Scene:
         """
         return image if self._roi is None else self._roi.view(image)
 
-    def restore(self, instances: Instances, image_size: tuple[int, int]) -> Instances:
-        """Return instances of the cropped image in pixels of the image, without what is ignored.
+    def mask_problem(self, image_size: tuple[int, int]) -> str:
+        """Return why the ignore mask is of no use for an image; empty where it is, or is none."""
+        if self._ignored is None or self._ignored.shape == image_size:
+            return ''
+        height, width = self._ignored.shape
+        return (
+            f'ignore_mask is left out: it is {width} x {height}, the image {image_size[1]} x '
+            f'{image_size[0]}: expected the same size'
+        )
 
-        Raises:
-            ImageError: the ignore mask is of another size than the image.
-        """
+    def restore(self, instances: Instances, image_size: tuple[int, int]) -> Instances:
+        """Return instances of the cropped image in pixels of the image, without what is ignored."""
         if self._roi is not None:
             instances = self._roi.moved(instances, image_size)
-        if self._ignored is not None:
+        if self._ignored is not None and not self.mask_problem(image_size):
             instances = apply_ignore_mask(instances, self._ignored)
         return instances
 
@@ -71,11 +80,12 @@ class Scene:
             header: of its image.
             max_age: of an object that is not seen, seconds.
         """
-        if self._tracker is None:
-            self._tracker = InstanceTracker(max_age)
-        self._tracker.max_age = max_age
+        tracker = self._tracker
+        if tracker is None:
+            tracker = self._tracker = InstanceTracker(max_age)
+        tracker.max_age = max_age
         time = header.stamp.sec + 1e-9 * header.stamp.nanosec
-        return replace(instances, track_ids=self._tracker.update(instances, time))
+        return replace(instances, track_ids=tracker.update(instances, time))
 
     def reset_tracking(self) -> None:
         """Forget all objects; ids begin at 1 again."""
@@ -85,21 +95,22 @@ class Scene:
         """Find the places of instances.
 
         Raises:
+            NoDepthYet: there is no depth so short a time after the subscription.
             DepthError: there is no depth for this frame; the message says why.
         """
         if self.depth is None:
             raise DepthError('depth_topic and camera_info_topic are not set')
-        depth = self.depth.at(header)
+        depth = self.depth.at(header, instances.image_size)
         return depth, locate(instances, depth.metres, depth.intrinsics)
 
 
 def make_scenes(
     node: LifecycleNode, image_topics: Sequence[str], settings: NodeSettings, group: CallbackGroup
 ) -> list[Scene]:
-    """Read what the settings say of each camera, and subscribe to its depth.
+    """Read what the settings say of each camera.
 
     Args:
-        node: that subscribes.
+        node: that subscribes to depth.
         image_topics: full names, one of each camera.
         settings: of the node.
         group: in which depth is received.
@@ -119,7 +130,7 @@ def make_scenes(
         for path in _of_each('ignore_mask', settings.ignore_mask, count)
     ]
     return [
-        Scene(roi, mask, _depth_input(node, topic, settings, group))
+        Scene(True, roi, mask, _depth_input(node, topic, settings, group))
         for roi, mask, topic in zip(rois, masks, image_topics, strict=True)
     ]
 

@@ -24,9 +24,9 @@ from rcl_interfaces.srv import GetParameters, SetParameters, SetParametersAtomic
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
-from vision_msgs.msg import Detection2DArray, LabelInfo, VisionInfo
+from vision_msgs.msg import Detection2DArray, Detection3DArray, LabelInfo, VisionInfo
 
 from instance_seg_ros.msg import InstanceMask, InstanceMaskArray
 from instance_seg_ros.ros.image_codec import to_message
@@ -41,7 +41,18 @@ TOPICS: dict[str, Any] = {
     'label_image': Image,
     'debug_image/compressed': CompressedImage,
 }
-LATCHED: dict[str, Any] = {'label_info': LabelInfo, 'vision_info': VisionInfo}
+# What only some robots need.
+ROBOT_TOPICS: dict[str, Any] = {
+    'detections_3d': Detection3DArray,
+    'objects': PointCloud2,
+    'class_image': Image,
+    'confidence_image': Image,
+}
+LATCHED: dict[str, Any] = {
+    'label_info': LabelInfo,
+    'class_label_info': LabelInfo,
+    'vision_info': VisionInfo,
+}
 # Reliable, so that only the node's own choice can lose an image.
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -229,7 +240,7 @@ class Camera:
         for topic in set(topics) - set(self._subscriptions):
             latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
             self._subscriptions[topic] = self.node.create_subscription(
-                {**TOPICS, **LATCHED}[topic],
+                {**TOPICS, **ROBOT_TOPICS, **LATCHED}[topic],
                 f'{self._outputs}/{topic}',
                 lambda message, topic=topic: self.received[topic].append(message),
                 latched if topic in LATCHED else 10,

@@ -1,0 +1,219 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Places in space from a depth camera, and what is said where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from ros_harness import RELIABLE, Camera, pixels_of
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+
+FOCAL = 300.0  # pixels, of an image of 320 x 320
+NODE = {
+    'depth_topic': 'depth',
+    'camera_info_topic': 'depth_info',
+    'tracking': True,
+    'refiner': 'none',
+}
+
+
+class DepthCamera:
+    """Publishes depth of a wall beside the images of a camera."""
+
+    def __init__(self, camera: Camera) -> None:
+        self.camera = camera
+        self.depth = camera.node.create_publisher(Image, 'depth', RELIABLE)
+        self.info = camera.node.create_publisher(CameraInfo, 'depth_info', RELIABLE)
+
+    def listened(self) -> int:
+        """How many subscriptions there are to depth and info."""
+        return self.depth.get_subscription_count() + self.info.get_subscription_count()
+
+    def ask(self, image: Image, depth: Image, info: CameraInfo) -> dict:
+        """Send all until every subscribed topic has answered; return the answers."""
+        self.camera.publish_until(image, lambda: self.listened() == 2, 'the node reads depth')
+        self.info.publish(info)
+        self.depth.publish(depth)
+        return self.camera.ask(image)
+
+
+def depth_image(
+    header: Header, metres: float, side: int = 320, encoding: str = '16UC1', step: int = 0
+) -> Image:
+    """Return a wall, with holes of no measurement: 0 and, in floats, NaN."""
+    if encoding == '16UC1':
+        pixels = np.full((side, side), round(1000 * metres), np.uint16)
+    else:
+        pixels = np.full((side, side), metres, np.float32)
+        pixels[1::4, 1::4] = np.nan
+    pixels[::4, ::4] = 0
+    row = side * pixels.itemsize
+    padded = np.zeros((side, row + step), np.uint8)
+    padded[:, :row] = pixels.view(np.uint8)
+    message = Image(header=header, height=side, width=side, encoding=encoding, step=row + step)
+    message.data.frombytes(padded.tobytes())
+    return message
+
+
+def camera_info(header: Header, side: int = 320) -> CameraInfo:
+    focal, middle = FOCAL * side / 320, (side - 1) / 2
+    return CameraInfo(
+        header=header,
+        width=side,
+        height=side,
+        p=[focal, 0.0, middle, 0.0, 0.0, focal, middle, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+
+
+def points_of(cloud: PointCloud2) -> np.ndarray:
+    names = {6: '<u4', 7: '<f4'}
+    dtype = np.dtype([(field.name, names[field.datatype]) for field in cloud.fields])
+    assert dtype.itemsize == cloud.point_step and [f.offset for f in cloud.fields] == [
+        dtype.fields[field.name][1] for field in cloud.fields
+    ]
+    return np.frombuffer(bytes(cloud.data), dtype)
+
+
+@pytest.fixture(scope='module')
+def camera(connect_shared: Callable[..., Camera]) -> Camera:
+    return connect_shared('spatial', **NODE)
+
+
+@pytest.fixture(scope='module')
+def depth(camera: Camera) -> DepthCamera:
+    return DepthCamera(camera)
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'side', 'step'),
+    [('16UC1', 320, 0), ('32FC1', 320, 0), ('16UC1', 160, 6), ('32FC1', 640, 0)],
+)
+def test_objects_are_where_depth_says(
+    encoding: str, side: int, step: int, camera: Camera, depth: DepthCamera, photo: np.ndarray
+) -> None:
+    camera.subscribe('detections', 'label_image', 'detections_3d', 'objects', 'debug_image')
+    image = camera.image(photo)
+    answers = depth.ask(
+        image,
+        depth_image(image.header, 2.0, side, encoding, step),
+        camera_info(image.header, side),
+    )
+    (flat,) = answers['detections'].detections
+    (found,) = answers['detections_3d'].detections
+    assert answers['detections_3d'].header == found.header == image.header
+    assert found.id == flat.id != ''
+    assert found.results[0].hypothesis == flat.results[0].hypothesis
+    center = found.bbox.center.position
+    assert center.z == pytest.approx(2.0, abs=0.002) and found.bbox.size.z < 0.01
+    # The mask and its place, as a pinhole camera sees it.
+    rows, columns = np.nonzero(pixels_of(answers['label_image']))
+    middle = np.array([columns.min() + columns.max(), rows.min() + rows.max()]) / 2
+    expected = 2.0 * (middle - 159.5) / FOCAL
+    assert np.abs(np.array([center.x, center.y]) - expected).max() < 0.06
+    width, height = 2.0 * np.array([np.ptp(columns), np.ptp(rows)]) / FOCAL
+    assert 0.7 * width < found.bbox.size.x <= 1.02 * width
+    assert 0.7 * height < found.bbox.size.y <= 1.02 * height
+
+    cloud = points_of(answers['objects'])
+    assert len(cloud) > 0.5 * len(rows) * (side / 320) ** 2
+    assert set(cloud['instance_id']) == {int(flat.id)}
+    assert set(cloud['class_id']) == {int(flat.results[0].hypothesis.class_id)}
+    np.testing.assert_allclose(cloud['z'], 2.0, atol=0.002)
+    x = np.round(cloud['x'] / cloud['z'] * FOCAL + 159.5).astype(int)
+    y = np.round(cloud['y'] / cloud['z'] * FOCAL + 159.5).astype(int)
+    b, g, r = photo[y, x].astype(int).T
+    rgb = cloud['rgb'].astype(int)
+    # Another resolution may take the pixel beside it.
+    near = np.abs(np.stack([rgb >> 16, rgb >> 8 & 255, rgb & 255]) - np.stack([r, g, b])).max(0)
+    assert np.mean(near < 40) > (0.999 if side == 320 else 0.8)
+
+
+def test_the_debug_image_has_id_and_distance(
+    camera: Camera, depth: DepthCamera, photo: np.ndarray
+) -> None:
+    camera.subscribe('debug_image')
+    pictures = []
+    for metres in (1.0, 3.0):
+        image = camera.image(photo)
+        camera.subscribe('debug_image', 'detections_3d')  # so that there is depth
+        answers = depth.ask(image, depth_image(image.header, metres), camera_info(image.header))
+        pictures.append(pixels_of(answers['debug_image']))
+    assert (pictures[0] != pictures[1]).any()  # the caption alone differs
+    assert cv2.norm(pictures[0], pictures[1], cv2.NORM_L1) < 0.02 * 255 * photo.size
+
+
+def test_depth_is_read_only_while_somebody_wants_it(
+    camera: Camera, depth: DepthCamera, photo: np.ndarray
+) -> None:
+    camera.subscribe('detections_3d')
+    camera.publish_until(camera.image(photo), lambda: depth.listened() == 2, 'it is read')
+    camera.subscribe('detections')
+    camera.publish_until(camera.image(photo), lambda: depth.listened() == 0, 'it is not read')
+
+
+def zero_info(info: CameraInfo) -> None:
+    info.p = [0.0] * 12
+    info.width = info.height = 0
+
+
+CAUSES = {
+    'nothing': (lambda depth, info: None, 'no depth image on /{ns}/depth yet'),
+    'no info': (lambda depth, info: None, 'no camera info on /{ns}/depth_info yet'),
+    'late': (
+        lambda depth, info: setattr(depth.header.stamp, 'sec', depth.header.stamp.sec - 3),
+        'is 3.000 s apart: expected depth_tolerance, 0.05 s',
+    ),
+    'frame': (
+        lambda depth, info: setattr(depth.header, 'frame_id', 'elsewhere'),
+        "is in the frame 'elsewhere', the image in 'camera_optical'",
+    ),
+    'zeros': (lambda depth, info: zero_info(info), '/{ns}/depth_info: the camera info has fx 0'),
+    'encoding': (
+        lambda depth, info: setattr(depth, 'encoding', '8UC1'),
+        "encoding '8UC1': expected 16UC1",
+    ),
+    'cut off': (
+        lambda depth, info: setattr(depth, 'height', depth.height + 7),
+        'expected 640 a row and all rows',
+    ),
+    'another view': (
+        lambda depth, info: setattr(info, 'height', 180),
+        'is 320 x 320, the camera info on /{ns}/depth_info 320 x 180: expected the same view',
+    ),
+}
+
+
+@pytest.mark.parametrize('cause', CAUSES)
+def test_without_depth_the_other_outputs_go_on_and_one_warning_says_why(
+    cause: str, connect: Callable[..., Camera], photo: np.ndarray
+) -> None:
+    namespace = f'no_depth_{list(CAUSES).index(cause)}'
+    camera = connect(namespace, **NODE)
+    depth = DepthCamera(camera)
+    camera.subscribe('detections', 'detections_3d')
+    image = camera.image(photo)
+    camera.publish_until(image, lambda: depth.listened() == 2, 'the node reads depth')
+    spoil, text = CAUSES[cause]
+    text = text.format(ns=namespace)
+    message, info = depth_image(image.header, 2.0), camera_info(image.header)
+    message.header = Header(stamp=image.header.stamp, frame_id=image.header.frame_id)
+    message.header.stamp = type(image.header.stamp)(
+        sec=image.header.stamp.sec, nanosec=image.header.stamp.nanosec
+    )
+    spoil(message, info)
+    if cause != 'nothing':
+        depth.depth.publish(message)
+    if cause not in ('nothing', 'no info'):
+        depth.info.publish(info)
+    camera.publish_until(image, lambda: text in camera.process.output, f'the node says: {text}')
+    before = len(camera.received['detections'])
+    camera.publish_until(
+        image, lambda: len(camera.received['detections']) >= before + 3, 'boxes go on'
+    )
+    assert not camera.received['detections_3d']
+    warnings = [line for line in camera.process.output.splitlines() if 'places in space' in line]
+    assert len(warnings) == 1 and 'WARN' in warnings[0]
