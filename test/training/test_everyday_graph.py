@@ -13,12 +13,7 @@ torch = pytest.importorskip('torch', reason='parity compares with PyTorch')
 from training.everyday.boxes import decode, propose  # noqa: E402  torch may be missing
 from training.everyday.export import export  # noqa: E402
 from training.everyday.graph import read_network  # noqa: E402
-from training.everyday.network import (  # noqa: E402
-    EverydayConfig,
-    EverydayNetwork,
-    anchor_boxes,
-    crop,
-)
+from training.everyday.network import EverydayConfig, EverydayNetwork, anchor_boxes, crop  # noqa: E402
 from training.graph.network import DETECTIONS, MASKS  # noqa: E402
 
 SHIPPED = REPOSITORY / 'models' / 'everyday_mask_rcnn.pb'

@@ -91,9 +91,9 @@ def evaluate(
         'one': [i for i, p in enumerate(photos) if _count(p) == 1],
         'none': [i for i, p in enumerate(photos) if _count(p) == 0],
     }
-    classes = sorted({a.class_index for p in photos for a in p.annotations})
+    present = sorted({a.class_index for p in photos for a in p.annotations})
     return {
-        name: _score(results, photos, list(ids), classes)
+        name: _score(results, photos, list(ids), present)
         for name, ids in groups.items()
         if len(ids)
     }

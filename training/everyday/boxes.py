@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Boxes of whole batches at a time, x1 y1 x2 y2: no loop over images, so that a GPU is kept busy."""
+"""Boxes of whole batches at a time, x1 y1 x2 y2: no loop over images keeps a GPU waiting."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def intersections(a: Tensor, b: Tensor) -> Tensor:
     """Areas (..., N, M) that the boxes of ``a`` (..., N, 4) and ``b`` (..., M, 4) share."""
     a, b = a[..., :, None, :], b[..., None, :, :]
     width = (torch.minimum(a[..., 2], b[..., 2]) - torch.maximum(a[..., 0], b[..., 0])).clamp(min=0)
-    height = (torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])).clamp(min=0)
+    height = (torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])).clamp(
+        min=0
+    )
     return width * height
 
 
@@ -41,7 +43,7 @@ def overlaps(a: Tensor, b: Tensor) -> Tensor:
 
 
 def paired_overlaps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Intersection over union and its generalised form (Rezatofighi et al. 2019) of pairs (N, 4)."""
+    """Intersection over union of pairs (N, 4), and its generalised form (arXiv 1902.09630)."""
     low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
     both = (high - low).clamp(min=0).prod(-1)
     union = (areas(a) + areas(b) - both).clamp(min=_TINY)
@@ -65,7 +67,12 @@ def survivors(boxes: Tensor, threshold: float, rounds: int = 12) -> Tensor:
 
 @torch.no_grad()
 def propose(
-    references: Tensor, encodings: Tensor, scores: Tensor, candidates: int, count: int, threshold: float
+    references: Tensor,
+    encodings: Tensor,
+    scores: Tensor,
+    candidates: int,
+    count: int,
+    threshold: float,
 ) -> Tensor:
     """Proposals (B, count, 4) of a batch, as cv2.dnn's first stage makes them.
 

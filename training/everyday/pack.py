@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-
 SIDE = 512
 MASK_SIDE = 56
 _QUALITY = 58
