@@ -85,6 +85,7 @@ setup(
         # libraries that they need; on a server install the -headless build instead. 5.1 reads no
         # TensorFlow graphs any more.
         'opencv-contrib-python>=4.10,<5.1',
+        'pillow>=9,<14',  # class names beyond ASCII in pictures
         'onnxruntime>=1.19,<2',  # the learned refiner; older ones do not work with NumPy 2
         'pycocotools>=2.0.7,<3',  # COCO's run-lengths
         'PyYAML>=5.4,<7',  # manifests

@@ -136,8 +136,8 @@ class Instances:
         """
         if len(self) and self.class_ids.max() > MAX_CLASS_ID:
             raise ValueError(
-                f'class id {self.class_ids.max()}: expected at most {MAX_CLASS_ID}, as a class image has one '
-                'byte a pixel'
+                f'class id {self.class_ids.max()}: expected at most {MAX_CLASS_ID}, as a class '
+                'image has one byte a pixel'
             )
         return self._painted(self.class_ids.astype(np.uint8) + np.uint8(1))
 
@@ -185,8 +185,9 @@ class Instances:
 
         Returns:
             One dictionary per instance: ``image_id``, ``category_id``, ``score``, ``bbox``
-            (x, y, width, height in pixels) and, where there are masks, ``segmentation``
-            (run-lengths over the whole image as pycocotools writes them, as text).
+            (x, y, width, height in pixels), where there are masks ``segmentation`` (run-lengths
+            over the whole image as pycocotools writes them, as text), and where there are track
+            ids ``track_id``.
         """
         results = []
         for i in range(len(self)):
@@ -200,6 +201,8 @@ class Instances:
             }
             if self.masks is not None:
                 result['segmentation'] = self._run_lengths(i)
+            if self.track_ids is not None:
+                result['track_id'] = int(self.track_ids[i])
             results.append(result)
         return results
 

@@ -211,7 +211,8 @@ class Segmenter(SettingProperties):
         configuration = configuration or self._configuration
         size = self._input_size(image_bgr.shape, configuration.settings)
         whole = self._detect(image_bgr, size, masks, configuration)
-        tiles = make_tiles(configuration.tiles, image_bgr.shape[:2], MIN_IMAGE_SIDE)
+        height, width = image_bgr.shape[:2]
+        tiles = make_tiles(configuration.tiles, (height, width), MIN_IMAGE_SIDE)
         if not tiles:
             return whole
         parts = []

@@ -56,6 +56,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     for command in (video, camera):
         command.add_argument('--max-frames', type=_count, metavar='N', help='end after N frames')
+        command.add_argument(
+            '--track',
+            action='store_true',
+            help='give each object an id and a colour that last from frame to frame; in the JSON '
+            'it is the track_id. Needs the package norfair',
+        )
     add_models_command(commands)
     return parser
 

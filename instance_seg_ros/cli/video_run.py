@@ -19,6 +19,7 @@ from instance_seg_ros.cli.video import VideoSink, VideoSource, check_size
 from instance_seg_ros.cli.window import Window
 from instance_seg_ros.drawing import draw_instances
 from instance_seg_ros.segmenter import Segmenter
+from instance_seg_ros.tracking import InstanceTracker
 
 Load = Callable[[], tuple[Segmenter, Window | None]]
 
@@ -63,6 +64,7 @@ class _VideoRun:
     ) -> None:
         self._options, self._console, self._outputs = options, console, outputs
         self._source, self._target, self._live = source, target, live
+        self._tracker = InstanceTracker() if options.track else None
         self._tally = Tally()
 
     def run(self, load: Load) -> None:
@@ -115,8 +117,11 @@ class _VideoRun:
             # A live image is answered at once; a file's next one can be in the network already.
             segmented = ((f, segmenter(f)) for f in bar) if self._live else segmenter.stream(bar)
             for number, (frame, instances) in enumerate(segmented):
+                stamp = self._source.stamps.popleft()
+                if self._tracker is not None:
+                    instances.track_ids = self._tracker.update(instances, stamp)
                 drawn = draw_instances(frame, instances, self._options.alpha)
-                sink.write(drawn, self._source.stamps.popleft())
+                sink.write(drawn, stamp)
                 self._tally.add(instances)
                 if self._options.json is not None:
                     results.add(instances, number)

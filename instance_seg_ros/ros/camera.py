@@ -204,7 +204,8 @@ class Camera:
             return False
         # The rhythm of due times is kept, so that the mean rate is the one that was asked for.
         interval = 1 / max_rate
-        self._next_due = max(self._next_due, now - interval) + interval
+        late = now - self._next_due >= interval
+        self._next_due = (now if late else self._next_due) + interval
         return True
 
     def wanted(self) -> frozenset[str]:

@@ -50,7 +50,7 @@ class Depth:
     intrinsics: Intrinsics
 
 
-class NoDepthYet(DepthError):
+class NoDepthYetError(DepthError):
     """There is no depth, but the subscription is so young that it may still come."""
 
 
@@ -107,14 +107,14 @@ class DepthInput:
             image_size: its height and width.
 
         Raises:
-            NoDepthYet: there is none, but it may still come.
+            NoDepthYetError: there is none, but it may still come.
             DepthError: there is none; the message says what is missing.
         """
         try:
             return self._find(header, image_size)
         except DepthError as error:
             if time.monotonic() - self._since < SETTLING:
-                raise NoDepthYet(str(error)) from None
+                raise NoDepthYetError(str(error)) from None
             raise
 
     def _find(self, header: Header, image_size: tuple[int, int]) -> Depth:

@@ -19,7 +19,7 @@ from instance_seg_ros.depth import DepthError, Object3D
 from instance_seg_ros.drawing import draw_instances
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.ros.compressed_codec import compressed_to_bgr8, to_compressed
-from instance_seg_ros.ros.depth_input import Depth, NoDepthYet
+from instance_seg_ros.ros.depth_input import Depth, NoDepthYetError
 from instance_seg_ros.ros.image_codec import to_bgr8, to_message
 from instance_seg_ros.ros.messages import (
     to_class_image,
@@ -98,6 +98,13 @@ class Frame:
     timings: dict[str, float] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the image, once it is decoded."""
+        assert self.image is not None
+        height, width = self.image.shape[:2]
+        return height, width
+
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
         """Add the time that the block takes to a stage."""
@@ -132,7 +139,7 @@ def detect(frame: Frame, segmenter: Segmenter) -> None:
         ImageError: if the image is too small, or the camera's region is not in it.
     """
     assert frame.image is not None
-    problem = frame.scene.mask_problem(frame.image.shape[:2])
+    problem = frame.scene.mask_problem(frame.image_size)
     if problem:
         frame.problems.append(problem)
     frame.pending = segmenter.detect(
@@ -190,8 +197,7 @@ _IMAGES_OF_MASKS = {
 
 
 def _restored(frame: Frame, instances: Instances) -> Instances:
-    assert frame.image is not None
-    return frame.scene.restore(instances, frame.image.shape[:2])
+    return frame.scene.restore(instances, frame.image_size)
 
 
 def _is_tracked(frame: Frame) -> bool:
@@ -215,7 +221,7 @@ def _places(frame: Frame, instances: Instances) -> tuple[Depth, list[Object3D]] 
     try:
         with frame.timed('locate'):
             return frame.scene.locate(instances, frame.message.header)
-    except NoDepthYet:
+    except NoDepthYetError:
         return None
     except DepthError as error:  # the other outputs go on
         frame.problems.append(f'no places in space: {error}')

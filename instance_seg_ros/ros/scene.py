@@ -95,7 +95,7 @@ class Scene:
         """Find the places of instances.
 
         Raises:
-            NoDepthYet: there is no depth so short a time after the subscription.
+            NoDepthYetError: there is no depth so short a time after the subscription.
             DepthError: there is no depth for this frame; the message says why.
         """
         if self.depth is None:

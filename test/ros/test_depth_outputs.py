@@ -98,9 +98,7 @@ def test_objects_are_where_depth_says(
     camera.subscribe('detections', 'label_image', 'detections_3d', 'objects', 'debug_image')
     image = camera.image(photo)
     answers = depth.ask(
-        image,
-        depth_image(image.header, 2.0, side, encoding, step),
-        camera_info(image.header, side),
+        image, depth_image(image.header, 2.0, side, encoding, step), camera_info(image.header, side)
     )
     (flat,) = answers['detections'].detections
     (found,) = answers['detections_3d'].detections
@@ -113,7 +111,8 @@ def test_objects_are_where_depth_says(
     rows, columns = np.nonzero(pixels_of(answers['label_image']))
     middle = np.array([columns.min() + columns.max(), rows.min() + rows.max()]) / 2
     expected = 2.0 * (middle - 159.5) / FOCAL
-    assert np.abs(np.array([center.x, center.y]) - expected).max() < 0.06
+    # Thin parts at the border do not count, so the extent is a little smaller.
+    assert np.abs(np.array([center.x, center.y]) - expected).max() < 0.1
     width, height = 2.0 * np.array([np.ptp(columns), np.ptp(rows)]) / FOCAL
     assert 0.7 * width < found.bbox.size.x <= 1.02 * width
     assert 0.7 * height < found.bbox.size.y <= 1.02 * height

@@ -1,0 +1,153 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Identities: what lasts from frame to frame, and what ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip(
+    'norfair', reason='tracking is optional: pip install instance_seg_ros[tracking]'
+)
+
+from instance_seg_ros.instances import Instances
+from instance_seg_ros.tracking import InstanceTracker
+
+SIZE = (480, 640)
+
+
+def frame(*boxes: tuple[float, float, float, float], class_ids: list[int] | None = None):
+    """Return instances with these boxes x1, y1, x2, y2."""
+    count = len(boxes)
+    array = np.array(boxes, np.float32).reshape(-1, 4)
+    return Instances(
+        array,
+        np.full(count, 0.9, np.float32),
+        np.array(class_ids or [0] * count, np.int32),
+        ['thing'] * count,
+        np.concatenate([array[:, :2], array[:, 2:] - array[:, :2]], 1).astype(np.int32),
+        None,
+        np.zeros(count, bool),
+        SIZE,
+    )
+
+
+def walker(time: float, speed: float = 60.0, start: float = 20.0, y: float = 100.0):
+    """Return the box of somebody who walks to the right, pixels a second."""
+    x = start + speed * time
+    return x, y, x + 60, y + 150
+
+
+def ids(tracker: InstanceTracker, time: float, *boxes) -> list[int]:
+    return tracker.update(frame(*boxes), time).tolist()
+
+
+@pytest.mark.parametrize('rate', [2.0, 10.0, 30.0])
+def test_people_keep_their_ids_at_any_rate(rate: float) -> None:
+    tracker = InstanceTracker()
+    for index in range(int(4 * rate)):
+        time = index / rate
+        left, right = walker(time), walker(time, -60, 500, 250)
+        # The order is that of the scores, which change.
+        if index % 2:
+            assert ids(tracker, time, right, left) == [2, 1]
+        else:
+            assert ids(tracker, time, left, right) == [1, 2]
+
+
+def test_an_id_survives_an_occlusion_while_the_object_goes_on() -> None:
+    tracker = InstanceTracker()
+    for index in range(20):
+        assert ids(tracker, index / 10, walker(index / 10)) == [1]
+    for index in range(20, 32):  # more than a second; it goes on by more than its width
+        assert ids(tracker, index / 10) == []
+    assert ids(tracker, 3.2, walker(3.2)) == [1]
+
+
+def test_an_id_survives_frames_that_were_never_processed() -> None:
+    tracker = InstanceTracker()
+    times = [*np.arange(0, 2, 0.1), *np.arange(3.3, 4, 0.1)]  # a gap of 1.3 s
+    assert {each for time in times for each in ids(tracker, time, walker(time))} == {1}
+
+
+def test_crossing_people_keep_their_ids() -> None:
+    tracker = InstanceTracker()
+    for index in range(60):
+        time = index / 10
+        a, b = walker(time, 80, 20, 100), walker(time, -80, 480, 110)
+        assert ids(tracker, time, a, b) == [1, 2], time
+
+
+def test_what_is_away_for_longer_than_max_age_is_another_one() -> None:
+    tracker = InstanceTracker(max_age=1.0)
+    for index in range(10):
+        ids(tracker, index / 10, walker(0))
+    assert ids(tracker, 1.8, walker(0)) == [1]
+    assert ids(tracker, 2.9, walker(0)) == [2]
+
+
+def test_classes_are_never_mixed_up() -> None:
+    tracker = InstanceTracker()
+    box = walker(0)
+    assert tracker.update(frame(box, class_ids=[0]), 0.0).tolist() == [1]
+    assert tracker.update(frame(box, class_ids=[3]), 0.1).tolist() == [2]
+    assert tracker.update(frame(box, box, class_ids=[3, 0]), 0.2).tolist() == [2, 1]
+
+
+def test_a_time_that_jumps_back_ends_all_objects() -> None:
+    tracker = InstanceTracker()
+    for index in range(10):
+        ids(tracker, 100 + index / 10, walker(index / 10))
+    assert ids(tracker, 3.0, walker(0)) == [2]
+    assert ids(tracker, 3.1, walker(0.1)) == [2]
+
+
+def test_the_same_image_twice_changes_nothing() -> None:
+    tracker = InstanceTracker()
+    for index in range(10):
+        for _ in range(3):
+            assert ids(tracker, index / 10, walker(index / 10)) == [1]
+
+
+def test_reset_begins_at_1_again_and_other_trackers_do_not_count() -> None:
+    tracker, other = InstanceTracker(), InstanceTracker()
+    assert ids(other, 0.0, walker(0), walker(3)) == [1, 2]
+    assert ids(tracker, 0.0, walker(0), walker(3)) == [1, 2]
+    assert ids(tracker, 0.1, (500, 10, 600, 60)) == [3]
+    tracker.reset()
+    assert ids(tracker, 0.2, walker(0)) == [1]
+
+
+def test_no_instances_are_fine() -> None:
+    tracker = InstanceTracker()
+    found = tracker.update(Instances.empty(SIZE), 0.0)
+    assert found.shape == (0,) and found.dtype == np.int64
+
+
+@pytest.mark.parametrize('max_age', [0, -1.0, float('nan'), float('inf')])
+def test_a_max_age_that_is_no_time_is_refused(max_age: float) -> None:
+    with pytest.raises(ValueError, match='expected seconds above 0'):
+        InstanceTracker(max_age)
+
+
+def test_without_norfair_the_message_says_what_to_install() -> None:
+    code = (
+        'import sys; sys.modules["norfair"] = None\n'
+        'from instance_seg_ros.tracking import InstanceTracker\n'
+        'InstanceTracker()'
+    )
+    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert 'TrackingError' in result.stderr
+    assert 'pip install "norfair>=2.2,<3"' in result.stderr
+
+
+def test_norfair_is_imported_by_those_alone_who_track() -> None:
+    code = (
+        'import sys; from instance_seg_ros.segmenter import Segmenter\n'
+        'import instance_seg_ros.tracking\n'
+        'assert not {"norfair", "scipy", "rich"} & set(sys.modules)'
+    )
+    subprocess.run([sys.executable, '-c', code], check=True)
