@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Writes what follows from the settings: `make generate`; with --check it only compares.
+"""Writes the files that are generated from the settings: `make generate`; --check only compares.
 
 The settings are in instance_seg_ros/settings.py and instance_seg_ros/ros/settings.py. Needs nothing
 but Python.
@@ -100,9 +100,9 @@ PYTHON_PROPERTY = '''
 '''
 
 YAML_HEAD = """\
-# Parameters of the node instance_seg, with their defaults. Those marked (C) are taken when the node
-# is configured, (S) at start only; the others change live, from the next frame on. Thresholds have
-# no unit. Written by `make generate`: copy the file to change values.
+# Parameters of the node instance_seg, with their defaults. Those marked (C) are read when the node is
+# configured, (S) at start only; the others change live, from the next frame on. Thresholds have no
+# unit. Written by `make generate`: to change values, copy the file.
 /**:
   ros__parameters:
 """
