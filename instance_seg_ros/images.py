@@ -33,6 +33,9 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         ImageError: the file is missing, cannot be read, is no image or too large; the message
             names it.
 
+    Examples:
+        >>> read_image('demo/photos/astronaut.jpg').shape
+        (512, 512, 3)
     """
     path = Path(path).expanduser()
     try:

@@ -175,6 +175,11 @@ def find_model(
 
     Raises:
         ModelError: there is no such model, or one of its files is missing.
+
+    Examples:
+        >>> manifest = find_model('person_mask_rcnn')
+        >>> manifest.weights.name, manifest.input_max_side
+        ('person_mask_rcnn.pb', 544)
     """
     weights = str(model_path) or (str(model) if Path(model).suffix == '.pb' else '')
     graph = Path(weights).expanduser()

@@ -309,7 +309,8 @@ class Run:
         network = self.average.module.eval()
         with self.mixed():
             found = score_photos(network, self.photos, self.sizes, self.labels, self.held)
-        line: dict[str, Any] = {'step': step, 'progress': round(progress, 3), 'mean': float(np.nanmean(found))}
+        mean = float(np.nanmean(found))
+        line: dict[str, Any] = {'step': step, 'progress': round(progress, 3), 'mean': mean}
         line |= {'person': float(found[_PERSON])}
         if thorough:
             line['all'] = [None if math.isnan(v) else round(float(v), 3) for v in found]
