@@ -70,7 +70,7 @@ def _read_label_map(path: Path, text: str, num_classes: int) -> dict[int, str]:
             "entries such as item { id: 1 name: 'cup' }"
         )
     for item in _ITEM.findall(_COMMENT.sub('', text)):
-        fields = dict(_FIELD.findall(item))
+        fields: dict[str, str] = dict(_FIELD.findall(item))
         number, name = fields.get('id', ''), fields.get('display_name', fields.get('name', ''))
         if not number.isdecimal() or len(number) > 9 or not 1 <= int(number) <= num_classes:
             raise ModelError(

@@ -101,8 +101,8 @@ PYTHON_PROPERTY = '''
 
 YAML_HEAD = """\
 # Parameters of the node instance_seg, with their defaults. Those marked (C) are read when the node
-# is configured, (S) at start only; the others change live, from the next frame on. Thresholds have no
-# unit. Written by `make generate`: to change values, copy the file.
+# is configured, (S) at start only; the others change live, from the next frame on. Thresholds have
+# no unit. Written by `make generate`: to change values, copy the file.
 /**:
   ros__parameters:
 """
