@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Text and YAML files of models, all read in one way and with limits: they may come from anywhere."""
+"""Text and YAML files of models, read in one way, with limits: they may come from anywhere."""
 
 from __future__ import annotations
 
