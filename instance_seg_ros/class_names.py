@@ -84,7 +84,7 @@ def _read_label_map(path: Path, text: str, num_classes: int) -> dict[int, str]:
 
 
 def _checked(path: Path, names: dict[int, str]) -> dict[int, str]:
-    """Return the names; raises ModelError where there is none, or one that is no name."""
+    """Return the names; raises ModelError if there is none, or if one is no valid name."""
     if not names:
         raise ModelError(f'labels {path}: names no class. Expected one class name a line')
     for class_id, name in names.items():

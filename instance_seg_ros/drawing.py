@@ -100,7 +100,7 @@ class _Drawing:
         contours: of the mask, as cv2.findContours gives them; empty without a mask.
         name, figures: of the caption: the figures are the id, the score and the distance.
         colour: of this instance.
-        contrast: black or white, whatever stands out from the colour.
+        contrast: black or white, the one that stands out from the colour.
     """
 
     box: Rectangle

@@ -36,8 +36,8 @@ class Instance(Mapping[str, Any]):
         class_name: str.
         confidence: float, 0 to 1.
         bbox: (x1, y1, x2, y2), ints, pixels inside the image; ``image[y1:y2, x1:x2]`` is not empty.
-        mask: uint8 (H, W), 0 or 1, as large as the image. Made when first asked for: it costs a
-            megabyte or more for each instance.
+        mask: uint8 (H, W), 0 or 1, as large as the image. Computed at the first access, because
+            it takes a megabyte or more for each instance.
 
     Examples:
         >>> _, (person,) = run_instance_segmentation(image, net=segmenter)
@@ -55,7 +55,7 @@ class Instance(Mapping[str, Any]):
         self._instances = instances
 
     def __getitem__(self, key: str) -> Any:
-        """Return a value; raises KeyError for another key than those above."""
+        """Return a value; raises KeyError for any key but those above."""
         if key not in self._KEYS:
             raise KeyError(f'{key!r}: an instance has {", ".join(self._KEYS)}')
         return getattr(self, f'_{key}')

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Images from files and messages, looked at first, then decoded; and the check of arrays."""
+"""Images from files and messages: the header is checked before decoding. Checks arrays, too."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LARGEST_MESSAGE = 320_000_000
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read an image file as uint8 (H, W, 3), BGR, turned as its EXIF orientation says.
+    """Read an image file as uint8 (H, W, 3), BGR, rotated as its EXIF orientation says.
 
     Raises:
         ImageError: the file is missing, cannot be read, is no image or too large; the message

@@ -25,7 +25,7 @@ _PARALLEL = (
 
 @dataclass
 class Instances:
-    """Instances of one frame, sorted by descending score. No instance at all is valid everywhere.
+    """Instances of one frame, sorted by descending score. It may be empty.
 
     Attributes:
         boxes: float32 (N, 4), x1, y1, x2, y2 in pixels of the source image.

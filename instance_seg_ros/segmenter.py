@@ -253,7 +253,7 @@ class Segmenter(SettingProperties):
     ) -> PendingInstances:
         """Do the first half of a call: find boxes.
 
-        A second thread can meanwhile :meth:`finish` the image before.
+        A second thread can :meth:`finish` the previous image at the same time.
 
         Args:
             image_bgr: as for a call; it must stay as it is until it is finished.
@@ -265,8 +265,8 @@ class Segmenter(SettingProperties):
 
         Raises:
             ImageError: not such an image.
-            ModelError: the model's weights, read again for an image of some other sizes than the
-                ones before, are gone or have changed.
+            ModelError: the model's weights had to be read again for an image of a new size, and
+                are gone or have changed.
 
         Examples:
             >>> pending = segmenter.detect(image)
@@ -304,7 +304,7 @@ class Segmenter(SettingProperties):
         return PendingInstances(image, detections, boxes, keep, masks, configuration, milliseconds)
 
     def without_masks(self, pending: PendingInstances) -> Instances:
-        """Return what is known before :meth:`finish`: the same boxes, scores and classes.
+        """Return the boxes, scores and classes before :meth:`finish`; they are the same afterwards.
 
         Returns:
             The instances, in pixels of the image, without masks; their ROIs are those of the boxes.
@@ -380,7 +380,7 @@ class Segmenter(SettingProperties):
         )
 
     def layer_times(self, image_bgr: NDArray[np.uint8]) -> dict[str, dict[str, float]]:
-        """Segment an image, for profiling; what other threads do meanwhile counts, too.
+        """Segment an image, for profiling; the work of other threads is counted, too.
 
         Returns:
             Milliseconds in the network's stages ``proposals``, ``boxes`` and ``masks``, by layer.
@@ -396,10 +396,10 @@ class Segmenter(SettingProperties):
     def stream(
         self, images: Iterable[NDArray[np.uint8]], *, masks: bool = True
     ) -> Iterator[tuple[NDArray[np.uint8], Instances]]:
-        """Segment images that do not have to be answered at once, such as those of a video.
+        """Segment images that can wait a little, such as those of a video.
 
-        While one is finished, and while the caller uses it, the next ``parallel_nets`` are in the
-        box network.
+        While one image is finished, and while the caller uses it, the next ``parallel_nets`` images
+        are in the box network.
 
         Args:
             images: each as for a call; they are read ``parallel_nets`` images ahead, and must stay

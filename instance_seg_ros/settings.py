@@ -17,7 +17,7 @@ from pathlib import Path
 
 from instance_seg_ros.schema import Applies, Group, check_settings, setting
 
-MIN_IMAGE_SIDE = 34  # pixels; the network accepts smaller images and finds nonsense in them
+MIN_IMAGE_SIDE = 34  # pixels; the network accepts smaller images, but its results are useless
 EXACT = 'exact'
 CPU_PROVIDER = 'CPUExecutionProvider'
 AUTO, OPENCV, ONNXRUNTIME = 'auto', 'opencv', 'onnxruntime'

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Text and YAML files of models, read alike and with limits: they may come from anywhere."""
+"""Text and YAML files of models, read in one way, with limits: they may come from anywhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DEEPEST_YAML = 20
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; False for what cannot be a name, too."""
+    """Whether there is such a file; also False for what cannot be a file name."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long, or with a null character

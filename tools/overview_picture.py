@@ -19,14 +19,15 @@ from photos import load_photos  # noqa: E402
 
 from instance_seg_ros import Instances, Segmenter, draw_instances  # noqa: E402
 
-HEIGHT, GAP, TITLE_HEIGHT = 240, 12, 36  # pixels
+HEIGHT, GAP, TITLE_HEIGHT = 190, 12, 36  # pixels
 PAPER, INK = 255, (40, 40, 40)
 CHECKERS = (205, 240)  # grey values behind what is transparent
-PHOTO = 'side_by_side'
+PHOTOS = ('astronaut', 'chelsea', 'coffee')  # one picture, with a person, a cat and a cup
 
 
 def main() -> None:
-    photo = load_photos()[PHOTO]
+    photos = load_photos()
+    photo = np.hstack([_of_height(photos[name], 512) for name in PHOTOS])
     instances = Segmenter()(photo)
     pictures = {
         'image: what the camera sees': photo,
@@ -69,9 +70,9 @@ def _cell(title: str, picture: np.ndarray) -> np.ndarray:
     return np.vstack([picture, label])
 
 
-def _of_height(picture: np.ndarray) -> np.ndarray:
-    width = round(picture.shape[1] * HEIGHT / picture.shape[0])
-    return cv2.resize(picture, (width, HEIGHT), interpolation=cv2.INTER_AREA)
+def _of_height(picture: np.ndarray, height: int = HEIGHT) -> np.ndarray:
+    width = round(picture.shape[1] * height / picture.shape[0])
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _beside(cells: list[np.ndarray]) -> np.ndarray:

@@ -79,7 +79,7 @@ def _photos() -> Path:
 
 
 def _silence_opencv() -> None:
-    """Leave it to this command to say what is wrong with a file."""
+    """Silence OpenCV's log: this command itself says what is wrong with a file."""
     if hasattr(cv2, 'setLogLevel'):  # until OpenCV 4.12; then it moved to a module
         cv2.setLogLevel(0)
     else:

@@ -20,7 +20,7 @@ STOP_PERIOD = 0.1  # seconds between looks at whether to stop
 FRAME_GRACE = 0.5  # seconds that the frame in hand has to end
 CALLBACK_GRACE = 0.3  # seconds that running callbacks have to end
 TOTAL_GRACE = 1.4  # seconds that everything has to end
-LAST_GRACE = 1.6  # seconds from the signal on, whatever is going on: DDS may be starting
+LAST_GRACE = 1.6  # seconds from the signal, in any state: DDS may be starting
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -109,7 +109,7 @@ class InstanceSegNode(LifecycleNode):
         return ended and not self._loader.is_alive()
 
     def destroy_node(self) -> None:
-        """Leave ROS, also while a thread is still inside of OpenCV; of no use after that."""
+        """Leave ROS, even while a thread is inside OpenCV; the node cannot be used afterwards."""
         super().destroy_node()
         # rclpy keeps its part of the lifecycle, and with it DDS and shared memory, until nothing
         # refers to the node any more. Such a thread does.
@@ -124,7 +124,7 @@ class InstanceSegNode(LifecycleNode):
         try:
             self._configure()
             result = super().on_configure(state)
-        except Exception as error:  # whatever it is, the next try may succeed
+        except Exception as error:  # of any kind: the next try may succeed
             self._fail('configure', error)
             return FAILURE
         self._problem, self._lifecycle = '', 'inactive'
@@ -165,7 +165,7 @@ class InstanceSegNode(LifecycleNode):
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unload and remove everything, from whatever state."""
+        """Unload and remove everything, from any state."""
         self._release()
         self._lifecycle = 'finalized'
         return super().on_shutdown(state)

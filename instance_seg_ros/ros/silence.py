@@ -217,7 +217,7 @@ def _other_images(around: Surroundings, topics: dict[str, Any], type_name: str) 
 
 
 def _certainly_unseen(around: Surroundings) -> str:
-    """Return who is there and cannot be found by this node, and why; empty where there is none."""
+    """Return which processes this node cannot find, and why; empty if there are none."""
     own = around.own
     if os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE', '').upper() == 'OFF':
         return (
