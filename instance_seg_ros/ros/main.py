@@ -10,9 +10,10 @@ import time
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
+from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.ros.executor import CallbackRunner
 from instance_seg_ros.ros.given_parameters import check_given_parameters
-from instance_seg_ros.ros.node import NODE_NAME, InstanceSegNode
+from instance_seg_ros.ros.node import InstanceSegNode
 
 # Parameters and transitions, images, and two services: see the node's callback groups.
 CALLBACK_THREADS = 4

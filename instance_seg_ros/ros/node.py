@@ -25,6 +25,7 @@ from vision_msgs.msg import LabelInfo, VisionClass, VisionInfo
 
 from instance_seg_ros.instances import MAX_CLASS_ID
 from instance_seg_ros.memory import return_freed_memory, reuse_freed_memory
+from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.ros.camera import Camera, camera_topics
 from instance_seg_ros.ros.compatibility import without_events
 from instance_seg_ros.ros.diagnostics import NodeState, camera_status, model_status
@@ -44,7 +45,6 @@ from instance_seg_ros.ros.silence import Silence
 from instance_seg_ros.ros.what_runs import what_runs
 from instance_seg_ros.srv import Segment
 
-NODE_NAME = 'instance_seg'
 WARNING_PERIOD = 5.0  # seconds
 REMINDER_PERIOD = 60.0  # seconds between two equal warnings of silence
 DIAGNOSTICS_PERIOD = 1.0  # seconds
