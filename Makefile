@@ -12,7 +12,7 @@ export VENV := $(abspath $(or $(VENV),.venv$(SUFFIX)))
 export WORKSPACE := $(abspath $(or $(WORKSPACE),.ros$(SUFFIX)))
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare demo test test-quick test-rclpy lint generate bench clean
+.PHONY: help prepare demo test test-quick test-rclpy lint generate docs bench clean
 
 help:
 	@echo 'make demo    sample photos through the ROS 2 node; the results are in demo_output/'
@@ -22,6 +22,7 @@ help:
 	@echo '             the ROS tests with newer releases of rclpy; without the folder it says which'
 	@echo 'make lint    ruff, mypy, the linters of colcon test, no private attributes of other packages'
 	@echo 'make generate    what follows from the settings: config/seg.yaml, tables, types'
+	@echo 'make docs    the documentation as a site with the API reference, in site/'
 	@echo 'make bench   the library and the node beside the naive script; BENCH="--repeats 3" for less'
 	@echo 'make clean   remove all that was made here'
 	@echo 'PYTHON=python3.12 chooses the interpreter, ROS=jazzy the distribution in place of kilted.'
@@ -55,9 +56,16 @@ lint:
 generate:
 	@$(PYTHON) tools/generate.py
 
+# Docstrings are read, not imported: neither ROS nor OpenCV is needed.
+docs:
+	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/pip install --quiet -r docs/requirements.txt
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
+	@echo 'site/index.html'
+
 bench: prepare
 	@$(VENV)/bin/pip install --quiet -r benchmarks/requirements.txt
 	@tools/run python benchmarks/run.py $(BENCH)
 
 clean:
-	rm -rf $(VENV) $(WORKSPACE) .venv-* .ros-* demo_output benchmark_output .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(WORKSPACE) .venv-* .ros-* demo_output benchmark_output site .mypy_cache .pytest_cache .ruff_cache

@@ -70,7 +70,7 @@ def _read_label_map(path: Path, text: str, num_classes: int) -> dict[int, str]:
             "entries such as item { id: 1 name: 'cup' }"
         )
     for item in _ITEM.findall(_COMMENT.sub('', text)):
-        fields = {key: value for key, value in _FIELD.findall(item)}
+        fields: dict[str, str] = dict(_FIELD.findall(item))
         number, name = fields.get('id', ''), fields.get('display_name', fields.get('name', ''))
         if not number.isdecimal() or len(number) > 9 or not 1 <= int(number) <= num_classes:
             raise ModelError(
@@ -84,7 +84,7 @@ def _read_label_map(path: Path, text: str, num_classes: int) -> dict[int, str]:
 
 
 def _checked(path: Path, names: dict[int, str]) -> dict[int, str]:
-    """Return the names; raises ModelError where there is none, or one that is no name."""
+    """Return the names; raises ModelError if there is none, or if one is no valid name."""
     if not names:
         raise ModelError(f'labels {path}: names no class. Expected one class name a line')
     for class_id, name in names.items():

@@ -23,7 +23,7 @@ class Configuration:
         settings: as they were given.
         class_ids: ids of the classes to keep.
         thresholds: lowest score of the classes that have one of their own, by class id.
-        tiles: columns and rows of the tiles that an image is segmented in besides.
+        tiles: columns and rows of the tiles that an image is also segmented in.
         refiner: what turns coarse masks into those of the image.
     """
 

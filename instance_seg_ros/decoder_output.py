@@ -81,7 +81,7 @@ _stderr = _Stderr()
 
 @contextlib.contextmanager
 def decoder_output_dropped() -> Iterator[None]:
-    """Drop meanwhile what decoders write to stderr; what others write comes right afterwards.
+    """Drop what decoders write to stderr during the block; text of others follows right after it.
 
     A line that another thread writes just between the two pieces of one of libpng's is dropped with
     it.

@@ -69,6 +69,12 @@ def draw_instances(
     Raises:
         ImageError: the frame is not such an image, or not of the size that was segmented.
         ValueError: alpha is out of range.
+
+    Examples:
+        >>> drawn = draw_instances(image, instances, alpha=0.3)
+        >>> drawn.shape
+        (512, 512, 3)
+        >>> written = cv2.imwrite('annotated.png', drawn)
     """
     check_image(frame, 'frame')
     if not 0 <= alpha <= 1:
@@ -94,7 +100,7 @@ class _Drawing:
         contours: of the mask, as cv2.findContours gives them; empty without a mask.
         name, figures: of the caption: the figures are the id, the score and the distance.
         colour: of this instance.
-        contrast: black or white, whatever stands out from the colour.
+        contrast: black or white, the one that stands out from the colour.
     """
 
     box: Rectangle

@@ -2,11 +2,11 @@
 """Three functions for a script: load a model, segment an image, draw the result.
 
 Examples:
-    >>> net = load_model()
-    >>> camera = cv2.VideoCapture(0)
-    >>> while (frame := camera.read()[1]) is not None:
-    ...     cv2.imshow('instances', draw_instances(*run_instance_segmentation(frame, net=net)))
-    ...     cv2.waitKey(1)
+    >>> net = load_model('person_mask_rcnn')
+    >>> image, instances = run_instance_segmentation('demo/photos/astronaut.jpg', net=net)
+    >>> instances[0]['class_name']
+    'person'
+    >>> written = cv2.imwrite('annotated.png', draw_instances(image, instances))
 """
 
 from __future__ import annotations
@@ -36,8 +36,15 @@ class Instance(Mapping[str, Any]):
         class_name: str.
         confidence: float, 0 to 1.
         bbox: (x1, y1, x2, y2), ints, pixels inside the image; ``image[y1:y2, x1:x2]`` is not empty.
-        mask: uint8 (H, W), 0 or 1, as large as the image. Made when first asked for: it costs a
-            megabyte or more for each instance.
+        mask: uint8 (H, W), 0 or 1, as large as the image. Computed at the first access, because
+            it takes a megabyte or more for each instance.
+
+    Examples:
+        >>> _, (person,) = run_instance_segmentation(image, net=segmenter)
+        >>> person['class_name'], person['mask'].shape
+        ('person', (512, 512))
+        >>> x1, y1, x2, y2 = person['bbox']
+        >>> cropped = image[y1:y2, x1:x2]
     """
 
     _KEYS = ('class_id', 'class_name', 'confidence', 'bbox', 'mask')
@@ -48,7 +55,7 @@ class Instance(Mapping[str, Any]):
         self._instances = instances
 
     def __getitem__(self, key: str) -> Any:
-        """Return a value; raises KeyError for another key than those above."""
+        """Return a value; raises KeyError for any key but those above."""
         if key not in self._KEYS:
             raise KeyError(f'{key!r}: an instance has {", ".join(self._KEYS)}')
         return getattr(self, f'_{key}')
@@ -99,6 +106,11 @@ def load_model(model_path: str | Path = 'auto', config_path: str | Path | None =
 
     Raises:
         ModelError: a file is missing, broken or does not fit the others; the message names it.
+
+    Examples:
+        >>> net = load_model('person_mask_rcnn')
+        >>> net.model_name
+        'person_mask_rcnn'
     """
     return Segmenter(model=model_path, text_graph_path=config_path or '')
 
@@ -127,6 +139,11 @@ def run_instance_segmentation(
         ImageError: the file cannot be read, or this is no such image.
         ModelError: as load_model.
         ValueError: a threshold is out of range.
+
+    Examples:
+        >>> frame, found = run_instance_segmentation('demo/photos/astronaut.jpg', net=segmenter)
+        >>> [instance['class_name'] for instance in found]
+        ['person']
     """
     image = image_or_path
     if isinstance(image, (str, Path)):

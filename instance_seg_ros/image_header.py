@@ -1,8 +1,8 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What the first bytes of an image say, read before any decoder sees them.
 
-OpenCV chooses the decoder by the first bytes, whatever the file's name, and some of its decoders
-end the process for malformed input (JPEG 2000). So only the formats that are meant get through.
+OpenCV chooses the decoder by the first bytes, not by the file's name, and some of its decoders end
+the process for malformed input (JPEG 2000). So only the intended formats get through.
 No library reads both the size and the number of JPEG scans or TIFF's compression without being a
 decoder of its own, so the few fields are read here.
 """
@@ -27,7 +27,7 @@ _HUFFMAN_FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive
 _OTHER_FRAMES = (0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 
-# What else people have, to be called by its name.
+# Other formats that people have, so that messages can name them.
 _OTHERS = (
     (re.compile(rb'\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51'), 'JPEG 2000'),
     (re.compile(rb'\x00\x00\x00\x0cJXL |\xff\x0a'), 'JPEG XL'),

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Images from files and messages, looked at first, then decoded; and the check of arrays."""
+"""Images from files and messages: the header is checked before decoding. Checks arrays, too."""
 
 from __future__ import annotations
 
@@ -27,12 +27,15 @@ LARGEST_MESSAGE = 320_000_000
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read an image file as uint8 (H, W, 3), BGR, turned as its EXIF orientation says.
+    """Read an image file as uint8 (H, W, 3), BGR, rotated as its EXIF orientation says.
 
     Raises:
         ImageError: the file is missing, cannot be read, is no image or too large; the message
             names it.
 
+    Examples:
+        >>> read_image('demo/photos/astronaut.jpg').shape
+        (512, 512, 3)
     """
     path = Path(path).expanduser()
     try:
@@ -93,7 +96,8 @@ def decode_image(
 def _content(path: Path) -> bytes:
     about = path.stat()
     if not stat.S_ISREG(about.st_mode):  # opening a FIFO would wait for its writer
-        raise ImageError('is no regular file. Expected an image file')
+        kind = 'Is a directory' if stat.S_ISDIR(about.st_mode) else 'is no regular file'
+        raise ImageError(f'{kind}. Expected an image file')
     if about.st_size > LARGEST_FILE:
         raise ImageError(
             f'has {about.st_size // 1_000_000} MB: at most {LARGEST_FILE // 1_000_000} MB are read'

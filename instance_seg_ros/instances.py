@@ -25,7 +25,7 @@ _PARALLEL = (
 
 @dataclass
 class Instances:
-    """Instances of one frame, sorted by descending score. No instance at all is valid everywhere.
+    """Instances of one frame, sorted by descending score. It may be empty.
 
     Attributes:
         boxes: float32 (N, 4), x1, y1, x2, y2 in pixels of the source image.
@@ -48,6 +48,13 @@ class Instances:
 
     Raises:
         ValueError: the arrays are not parallel.
+
+    Examples:
+        >>> instances.boxes.shape, instances.scores.shape, len(instances.masks)
+        ((1, 4), (1,), 1)
+        >>> for instance in instances:  # each a container of one
+        ...     print(instance.class_names[0], bool(instance.scores[0] > 0.5))
+        person True
     """
 
     boxes: NDArray[np.float32]
@@ -74,7 +81,12 @@ class Instances:
 
     @classmethod
     def empty(cls, image_size: tuple[int, int]) -> Instances:
-        """Return the result of a frame of (height, width) in which nothing was found."""
+        """Return the result of a frame of (height, width) in which nothing was found.
+
+        Examples:
+            >>> len(Instances.empty((480, 640)))
+            0
+        """
         return cls(
             np.zeros((0, 4), np.float32),
             np.zeros(0, np.float32),
@@ -99,6 +111,11 @@ class Instances:
 
         Raises:
             IndexError: a position or the length of a boolean mask does not fit.
+
+        Examples:
+            >>> large = instances[instances.rois[:, 2] > 100]
+            >>> large.class_names, instances[:0].class_names
+            (['person'], [])
         """
         if isinstance(index, (int, np.integer)):
             index = [int(index)]
@@ -118,14 +135,27 @@ class Instances:
         )
 
     def full_mask(self, i: int) -> NDArray[np.uint8]:
-        """Return the mask of instance ``i`` over the whole image, uint8 (H, W), 0 or 1."""
+        """Return the mask of instance ``i`` over the whole image, uint8 (H, W), 0 or 1.
+
+        Examples:
+            >>> mask = instances.full_mask(0)
+            >>> mask.shape, int(mask.max())
+            ((512, 512), 1)
+            >>> grey_person = image[mask > 0].mean()
+        """
         full = np.zeros(self.image_size, np.uint8)
         x, y, w, h = self.rois[i]
         full[y : y + h, x : x + w] = self._masks()[i]
         return full
 
     def label_image(self) -> NDArray[np.uint16]:
-        """Return uint16 (H, W): 0 is background, else position + 1; the best score lies on top."""
+        """Return uint16 (H, W): 0 is background, else position + 1; the best score lies on top.
+
+        Examples:
+            >>> labels = instances.label_image()
+            >>> np.unique(labels).tolist()  # background and the only instance
+            [0, 1]
+        """
         return self._painted(np.arange(1, len(self) + 1, dtype=np.uint16))
 
     def class_image(self) -> NDArray[np.uint8]:
@@ -133,6 +163,10 @@ class Instances:
 
         Raises:
             ValueError: a class id is above MAX_CLASS_ID; there are no masks.
+
+        Examples:
+            >>> np.unique(instances.class_image()).tolist()  # background and class id 0
+            [0, 1]
         """
         if len(self) and self.class_ids.max() > MAX_CLASS_ID:
             raise ValueError(
@@ -142,7 +176,12 @@ class Instances:
         return self._painted(self.class_ids.astype(np.uint8) + np.uint8(1))
 
     def confidence_image(self) -> NDArray[np.uint8]:
-        """Return uint8 (H, W): the score in 1/255, 0 for background; the best lies on top."""
+        """Return uint8 (H, W): the score in 1/255, 0 for background; the best lies on top.
+
+        Examples:
+            >>> int(instances.confidence_image().max()) == round(float(instances.scores[0]) * 255)
+            True
+        """
         return self._painted(np.rint(self.scores * 255).astype(np.uint8))
 
     def _painted(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -164,6 +203,12 @@ class Instances:
 
         Raises:
             ValueError: the image is not of the size that was segmented.
+
+        Examples:
+            >>> cutout = instances.cutout(image, 0)
+            >>> cutout.shape[2], np.unique(cutout[..., 3]).tolist()
+            (4, [0, 255])
+            >>> written = cv2.imwrite('person.png', cutout)
         """
         if image.shape != (*self.image_size, 3):
             raise ValueError(
@@ -188,6 +233,11 @@ class Instances:
             (x, y, width, height in pixels), where there are masks ``segmentation`` (run-lengths
             over the whole image as pycocotools writes them, as text), and where there are track
             ids ``track_id``.
+
+        Examples:
+            >>> result, = instances.to_coco(image_id=7, category_ids={0: 1})
+            >>> result['image_id'], result['category_id'], result['segmentation']['size']
+            (7, 1, [512, 512])
         """
         results = []
         for i in range(len(self)):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Keeps the process small and quick by settings of glibc's allocator.
 
-By default glibc keeps freed memory where it is of no use, and returns it where it is needed again
+By default glibc keeps freed memory where it is useless, and returns it where it is needed again
 at once.
 
 Other C libraries have no such functions, and are left as they are.

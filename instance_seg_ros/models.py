@@ -17,7 +17,7 @@ from instance_seg_ros.settings import EXACT, ONNXRUNTIME, OPENCV
 from instance_seg_ros.text_files import is_file, read_text, read_yaml, shown
 
 COCO_MODEL = 'mask_rcnn_inception_v2_coco'
-SHIPPED_MODEL = 'person_mask_rcnn'
+SHIPPED_MODEL = 'everyday_mask_rcnn'
 SHIPPED_REFINER = 'mask_refiner.onnx'
 SEARCH_PATH_VARIABLE = 'INSTANCE_SEG_ROS_MODELS'
 DEFAULT_INPUT_MAX_SIDE = 1365  # of the published pipeline config
@@ -175,6 +175,11 @@ def find_model(
 
     Raises:
         ModelError: there is no such model, or one of its files is missing.
+
+    Examples:
+        >>> manifest = find_model('person_mask_rcnn')
+        >>> manifest.weights.name, manifest.input_max_side
+        ('person_mask_rcnn.pb', 544)
     """
     weights = str(model_path) or (str(model) if Path(model).suffix == '.pb' else '')
     graph = Path(weights).expanduser()

@@ -65,9 +65,13 @@ class Segmenter(SettingProperties):
         ValueError: a setting is unknown or out of range, or a class is unknown to the model.
 
     Examples:
-        >>> segmenter = Segmenter(confidence_threshold=0.6)
-        >>> instances = segmenter(cv2.imread('street.jpg'))
-        >>> print(instances.class_names, instances.boxes)
+        >>> segmenter = Segmenter(model='person_mask_rcnn', confidence_threshold=0.6)
+        >>> instances = segmenter(cv2.imread('demo/photos/astronaut.jpg'))
+        >>> instances.class_names, instances.boxes.shape
+        (['person'], (1, 4))
+        >>> segmenter.confidence_threshold = 0.99  # from the next frame on
+        >>> len(segmenter(image))
+        0
     """
 
     def __init__(self, **settings: Unpack[SegmenterArguments]) -> None:
@@ -98,32 +102,63 @@ class Segmenter(SettingProperties):
 
     @property
     def model_name(self) -> str:
-        """Name of the model in use."""
+        """Name of the model in use.
+
+        Examples:
+            >>> segmenter.model_name
+            'person_mask_rcnn'
+        """
         return self.manifest.name
 
     @property
     def engine(self) -> str:
-        """What runs the network: ``opencv``, or ``onnxruntime`` with its execution provider."""
+        """What runs the network: ``opencv``, or ``onnxruntime`` with its execution provider.
+
+        Examples:
+            >>> segmenter.engine.split()[0] in ('opencv', 'onnxruntime')
+            True
+        """
         return self._detector.engine
 
     @property
     def class_names(self) -> dict[int, str]:
-        """Class id to name, in the model's own numbering; ids without a class are left out."""
+        """Class id to name, in the model's own numbering; ids without a class are left out.
+
+        Examples:
+            >>> segmenter.class_names
+            {0: 'person'}
+        """
         return dict(self._names)
 
     @property
     def configuration(self) -> Configuration:
-        """What the next frame is segmented with."""
+        """What the next frame is segmented with.
+
+        Examples:
+            >>> segmenter.configuration.refiner.name == segmenter.refiner
+            True
+        """
         return self._configuration
 
     @property
     def settings(self) -> Settings:
-        """The settings of the next frame."""
+        """The settings of the next frame.
+
+        Examples:
+            >>> segmenter.settings.confidence_threshold
+            0.5
+        """
         return self._configuration.settings
 
     @property
     def refiner(self) -> str:
-        """Name of the refiner in use, where the setting may say ``auto``."""
+        """Name of the refiner in use, where the setting may say ``auto``.
+
+        Examples:
+            >>> segmenter.refiner = 'none'
+            >>> segmenter.refiner
+            'none'
+        """
         return self._configuration.refiner.name
 
     @refiner.setter
@@ -141,6 +176,11 @@ class Segmenter(SettingProperties):
         Raises:
             ValueError: an unknown setting, a value out of range, or an unknown class.
             ModelError: the refiner cannot be loaded.
+
+        Examples:
+            >>> segmenter.update(confidence_threshold=0.99, refiner='smooth')
+            >>> len(segmenter(image))
+            0
         """
         self.apply(self.prepare(**settings))
 
@@ -153,6 +193,14 @@ class Segmenter(SettingProperties):
         Raises:
             ValueError: an unknown setting, a value out of range, or an unknown class.
             ModelError: the refiner cannot be loaded.
+
+        Examples:
+            >>> strict = segmenter.prepare(confidence_threshold=0.99)
+            >>> segmenter.confidence_threshold  # as before
+            0.5
+            >>> pending = segmenter.detect(image, configuration=strict)  # this image alone
+            >>> len(segmenter.finish(pending))
+            0
         """
         given: dict[str, Any] = dict(settings)
         check_names(list(given), _LIVE)
@@ -164,7 +212,13 @@ class Segmenter(SettingProperties):
         )
 
     def apply(self, configuration: Configuration) -> None:
-        """Use what :meth:`prepare` returned, from the next frame on."""
+        """Use what :meth:`prepare` returned, from the next frame on.
+
+        Examples:
+            >>> segmenter.apply(segmenter.prepare(confidence_threshold=0.99))
+            >>> segmenter.confidence_threshold
+            0.99
+        """
         # One reference is replaced: a frame sees all of the change or nothing.
         self._configuration = configuration
 
@@ -180,6 +234,13 @@ class Segmenter(SettingProperties):
 
         Raises:
             ImageError: not such an image.
+
+        Examples:
+            >>> instances = segmenter(image)
+            >>> instances.class_names
+            ['person']
+            >>> sorted(instances.timings)
+            ['detect', 'masks', 'refine']
         """
         return self.finish(self.detect(image_bgr, masks=masks))
 
@@ -192,7 +253,7 @@ class Segmenter(SettingProperties):
     ) -> PendingInstances:
         """Do the first half of a call: find boxes.
 
-        A second thread can meanwhile :meth:`finish` the image before.
+        A second thread can :meth:`finish` the previous image at the same time.
 
         Args:
             image_bgr: as for a call; it must stay as it is until it is finished.
@@ -204,8 +265,13 @@ class Segmenter(SettingProperties):
 
         Raises:
             ImageError: not such an image.
-            ModelError: the model's weights, read again for an image of some other sizes than the
-                ones before, are gone or have changed.
+            ModelError: the model's weights had to be read again for an image of a new size, and
+                are gone or have changed.
+
+        Examples:
+            >>> pending = segmenter.detect(image)
+            >>> segmenter.finish(pending).class_names
+            ['person']
         """
         check_image(image_bgr, min_side=MIN_IMAGE_SIDE)
         configuration = configuration or self._configuration
@@ -238,10 +304,16 @@ class Segmenter(SettingProperties):
         return PendingInstances(image, detections, boxes, keep, masks, configuration, milliseconds)
 
     def without_masks(self, pending: PendingInstances) -> Instances:
-        """Return what is known before :meth:`finish`: the same boxes, scores and classes.
+        """Return the boxes, scores and classes before :meth:`finish`; they are the same afterwards.
 
         Returns:
             The instances, in pixels of the image, without masks; their ROIs are those of the boxes.
+
+        Examples:
+            >>> pending = segmenter.detect(image)
+            >>> boxes_first = segmenter.without_masks(pending)
+            >>> boxes_first.masks is None, len(boxes_first)
+            (True, 1)
         """
         instances = self._without_masks(pending)
         return _merged(
@@ -269,6 +341,11 @@ class Segmenter(SettingProperties):
 
         Returns:
             The instances, in pixels of the image, with the milliseconds of each stage.
+
+        Examples:
+            >>> complete = segmenter.finish(segmenter.detect(image))
+            >>> complete.masks[0].shape == (complete.rois[0, 3], complete.rois[0, 2])
+            True
         """
         if not pending.masks:
             return self.without_masks(pending)
@@ -303,10 +380,14 @@ class Segmenter(SettingProperties):
         )
 
     def layer_times(self, image_bgr: NDArray[np.uint8]) -> dict[str, dict[str, float]]:
-        """Segment an image, for profiling; what other threads do meanwhile counts, too.
+        """Segment an image, for profiling; the work of other threads is counted, too.
 
         Returns:
             Milliseconds in the network's stages ``proposals``, ``boxes`` and ``masks``, by layer.
+
+        Examples:
+            >>> sorted(segmenter.layer_times(image))
+            ['boxes', 'masks', 'proposals']
         """
         with self._detector.layer_times() as times:
             self(image_bgr)
@@ -315,10 +396,10 @@ class Segmenter(SettingProperties):
     def stream(
         self, images: Iterable[NDArray[np.uint8]], *, masks: bool = True
     ) -> Iterator[tuple[NDArray[np.uint8], Instances]]:
-        """Segment images that do not have to be answered at once, such as those of a video.
+        """Segment images that can wait a little, such as those of a video.
 
-        While one is finished, and while the caller uses it, the next ``parallel_nets`` are in the
-        box network.
+        While one image is finished, and while the caller uses it, the next ``parallel_nets`` images
+        are in the box network.
 
         Args:
             images: each as for a call; they are read ``parallel_nets`` images ahead, and must stay
@@ -330,6 +411,12 @@ class Segmenter(SettingProperties):
 
         Raises:
             ImageError: not such an image.
+
+        Examples:
+            >>> for frame, found in segmenter.stream([image, image[:, ::-1].copy()]):
+            ...     print(frame.shape, found.class_names)
+            (512, 512, 3) ['person']
+            (512, 512, 3) ['person']
         """
         under_way: deque[tuple[NDArray[np.uint8], Future[PendingInstances]]] = deque()
         with ThreadPoolExecutor(self._chosen.parallel_nets, 'detect') as threads:
@@ -443,7 +530,7 @@ def _log_model(asked: str, name: str, engine: str, refiner: str) -> None:
     LOG.info('model %s in %s, refiner %s', name, engine, refiner)
     if asked == 'auto' and name == SHIPPED_MODEL:
         LOG.info(
-            'the COCO model is not installed: the shipped small model finds people only '
+            'the COCO model is not installed: the shipped small model finds some everyday things '
             '(%s says how to install the other)',
             f'{DOCS}/models.md',
         )

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from instance_seg_ros.schema import Applies, Group, check_settings, setting
 
-MIN_IMAGE_SIDE = 34  # pixels; the network accepts smaller images and finds nonsense in them
+MIN_IMAGE_SIDE = 34  # pixels; the network accepts smaller images, but its results are useless
 EXACT = 'exact'
 CPU_PROVIDER = 'CPUExecutionProvider'
 AUTO, OPENCV, ONNXRUNTIME = 'auto', 'opencv', 'onnxruntime'
@@ -54,8 +54,8 @@ class ModelSettings:
     )
     engine: str = setting(
         AUTO,
-        'What runs the network: opencv, onnxruntime, or auto: OpenCV where its release reads the '
-        'model right (4.10 to 5.0), else, and where the model prefers it, onnxruntime',
+        'What runs the network: opencv, onnxruntime, or auto: onnxruntime where the model prefers '
+        'it or this OpenCV cannot run it (4.10 to 5.0 can), else opencv',
         Group.MODEL,
         choices=(AUTO, OPENCV, ONNXRUNTIME),
         applies=Applies.AT_CONFIGURE,
@@ -68,8 +68,8 @@ class ModelSettings:
     )
     trust_model: bool = setting(
         False,
-        'Load unknown networks without first trying them in a process with limits on time and '
-        'memory; a network that passed is known from then on',
+        'Load unknown networks without a trial in a separate process with limits on time and '
+        'memory; a network that has passed its trial is known from then on',
         Group.MODEL,
         applies=Applies.AT_CONFIGURE,
     )
@@ -96,16 +96,15 @@ class ModelSettings:
     parallel_nets: int = setting(
         1,
         'Images in the box network at a time: 2 give more frames per second on several cores, '
-        'each of them later, for the memory of another network',
+        'but each frame is later, and a second network takes memory',
         Group.SPEED,
         limits=(1, 16),
         applies=Applies.AT_CONFIGURE,
     )
     low_memory: bool = setting(
         False,
-        'Less memory for more time: OpenCV without Winograd convolutions (200 MB less with the '
-        'COCO model, for half more time), onnxruntime without buffers that it keeps (60 MB, a '
-        'tenth)',
+        'Less memory for more time: OpenCV without Winograd convolutions (COCO model: 200 MB less, '
+        '1.5 times the time), onnxruntime without memory arenas (60 MB less, 1.1 times the time)',
         Group.SPEED,
         applies=Applies.AT_CONFIGURE,
     )
@@ -128,15 +127,15 @@ class Settings:
     )
     refine_passes: int = setting(
         2,
-        'Passes of a refiner network at most, each finer than the one before; those after the '
-        'first are for large instances only',
+        'Most passes of a refiner network, each finer than the one before; only large instances '
+        'get more than one',
         Group.REFINER,
         limits=(1, 8),
     )
     refine_budget_ms: float = setting(
         0.0,
-        'Time of a refiner network for all instances of an image; instances that it does not reach '
-        'get fewer passes or are smoothed, the best scores come first',
+        'Time limit of a refiner network for all instances of an image, best scores first; '
+        'instances that it does not reach get fewer passes or are smoothed',
         Group.REFINER,
         unit='milliseconds',
         limits=(0, 60_000),
@@ -183,7 +182,7 @@ class Settings:
     )
     max_instances: int = setting(
         100,
-        'Instances per image at most, those with the best scores',
+        'Most instances of an image; those with the best scores are kept',
         Group.RESULTS,
         limits=(1, 10_000),
     )
@@ -198,7 +197,7 @@ class Settings:
     tiles: str = setting(
         '1x1',
         'For small objects: also segment the image in overlapping tiles, columns x rows such as '
-        '2x2, each for the time of an image',
+        '2x2; each tile takes as long as an image',
         Group.SPEED,
     )
 

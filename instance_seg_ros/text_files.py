@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Text and YAML files of models, read alike and with limits: they may come from anywhere."""
+"""Text and YAML files of models, read in one way, with limits: they may come from anywhere."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ _DEEPEST_YAML = 20
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; False for what cannot be a name, too."""
+    """Whether there is such a file; also False for what cannot be a file name."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long, or with a null character
         return False
 
 
-def read_text(path: Path, what: str, expected: str, largest: int) -> str:
+def read_text(
+    path: Path, what: str, expected: str, largest: int, not_text: str = 'is not a UTF-8 text file'
+) -> str:
     r"""Read a text file: UTF-8 with or without byte order mark, lines ended by \n, \r\n or \r.
 
     Args:
@@ -29,6 +31,7 @@ def read_text(path: Path, what: str, expected: str, largest: int) -> str:
         what: the file is, for messages.
         expected: what should be there, as a sentence.
         largest: bytes that it may have.
+        not_text: what the message says of bytes that are no UTF-8.
 
     Returns:
         The text, lines ended by \n.
@@ -39,7 +42,8 @@ def read_text(path: Path, what: str, expected: str, largest: int) -> str:
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
-            raise ModelError(f'{what} {path}: is no regular file. {expected}')
+            kind = 'Is a directory' if stat.S_ISDIR(about.st_mode) else 'is no regular file'
+            raise ModelError(f'{what} {path}: {kind}. {expected}')
         if about.st_size > largest:
             raise ModelError(
                 f'{what} {path}: has {about.st_size} bytes, at most {largest} are read. {expected}'
@@ -52,7 +56,7 @@ def read_text(path: Path, what: str, expected: str, largest: int) -> str:
     try:
         text = content.decode('utf-8-sig')
     except UnicodeDecodeError:
-        raise ModelError(f'{what} {path}: is not a UTF-8 text file. {expected}') from None
+        raise ModelError(f'{what} {path}: {not_text}. {expected}') from None
     return text.replace('\r\n', '\n').replace('\r', '\n')
 
 

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Unknown models are first loaded and run in a process of their own, with limits.
+"""Unknown models are first loaded and run in a separate process, with limits.
 
-cv2.dnn and onnxruntime believe what is in a file: a wrong number in one can end the process, fill
-the memory or never end. In a short-lived process that becomes a :class:`ModelError`. What passed is
-remembered by its digest, so that only its first start takes longer.
+cv2.dnn and onnxruntime trust the content of a file: a wrong number can crash the process, fill the
+memory or run forever. In a short-lived process that becomes a :class:`ModelError`. A model that
+passed is remembered by its digest, so that only its first start takes longer.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def try_refiner(path: Path) -> None:
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
-        return  # whoever loads it says what is wrong
+        return  # the loader reports what is wrong
     for folder in package_folders():
         record = folder / f'{SHIPPED_REFINER}.sha256'
         if record.is_file() and record.read_text('utf-8').split()[:1] == [digest]:
@@ -115,7 +115,7 @@ def _try(name: str, kind: str, files: dict[str, Path], proposals: int | None = N
 
 
 def _run(task: dict[str, Any]) -> str:
-    """Return what is wrong, '' where all went well."""
+    """Return what is wrong, '' if nothing is."""
     if not sys.executable:  # Python within another program
         return ''
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(_import_path()), **_FEW_THREADS)
@@ -188,7 +188,7 @@ def main() -> None:
         problem = ''
     except ModelError as error:
         problem = str(error)
-    except Exception as error:  # whatever a library raises
+    except Exception as error:  # anything that a library raises
         problem = f'cannot be used ({type(error).__name__}: {" ".join(str(error).split())[:200]})'
     print('\n' + json.dumps({'problem': problem}), flush=True)
     os._exit(0)  # no destructors of what may be broken

@@ -154,7 +154,7 @@ class SettingProperties(ABC):
     def max_instances(self) -> int:
         """The setting ``max_instances``, which applies from the next frame.
 
-        Instances per image at most, those with the best scores.
+        Most instances of an image; those with the best scores are kept.
         """
         return self.settings.max_instances
 
@@ -180,8 +180,8 @@ class SettingProperties(ABC):
     def refine_passes(self) -> int:
         """The setting ``refine_passes``, which applies from the next frame.
 
-        Passes of a refiner network at most, each finer than the one before; those after the first
-        are for large instances only.
+        Most passes of a refiner network, each finer than the one before; only large instances get
+        more than one.
         """
         return self.settings.refine_passes
 
@@ -193,8 +193,8 @@ class SettingProperties(ABC):
     def refine_budget_ms(self) -> float:
         """The setting ``refine_budget_ms``, which applies from the next frame.
 
-        Time of a refiner network for all instances of an image; instances that it does not reach
-        get fewer passes or are smoothed, the best scores come first; in milliseconds; 0: no
+        Time limit of a refiner network for all instances of an image, best scores first; instances
+        that it does not reach get fewer passes or are smoothed; in milliseconds; 0: no
         limit.
         """
         return self.settings.refine_budget_ms
@@ -220,8 +220,8 @@ class SettingProperties(ABC):
     def tiles(self) -> str:
         """The setting ``tiles``, which applies from the next frame.
 
-        For small objects: also segment the image in overlapping tiles, columns x rows such as 2x2,
-        each for the time of an image.
+        For small objects: also segment the image in overlapping tiles, columns x rows such as 2x2;
+        each tile takes as long as an image.
         """
         return self.settings.tiles
 

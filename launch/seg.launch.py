@@ -32,9 +32,9 @@ TRANSPORT_VARIABLES = (
     'FASTRTPS_DEFAULT_PROFILES_FILE',
 )
 START_PERIOD = 30.0  # seconds; a node that breaks down within them has not started at all
-# The arguments that set a parameter of the node. None has a default here, so that there is but one
-# default, in params_file. The settings need neither rclpy nor OpenCV, which may be in a virtual
-# environment that `ros2 launch` runs outside of.
+# The arguments that set a parameter of the node. None has a default here, so that params_file is
+# the only place of defaults. The settings need neither rclpy nor OpenCV, which may be in a virtual
+# environment while `ros2 launch` runs outside it.
 PARAMETERS = [
     *all_settings(),
     Setting(
@@ -164,12 +164,12 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
 
 
 def _fail_at_start() -> Callable[[ProcessExited, LaunchContext], None]:
-    """Return what ends the launch, with an exit code other than 0, for a node that cannot start."""
+    """Return a handler that ends the launch with a non-zero exit code if the node cannot start."""
     started = time.monotonic()
 
     def on_exit(event: ProcessExited, context: LaunchContext) -> None:
         running = time.monotonic() - started
-        # Later it is one of many on a robot, and the others go on.
+        # After that, the other nodes of the launch continue without it.
         if event.returncode != 0 and not context.is_shutdown and running < START_PERIOD:
             raise RuntimeError(
                 f'{event.process_name} ended after {running:.1f} s with exit code '

@@ -40,8 +40,8 @@ def main() -> int:
         if found.returncode != 0:
             # Without the list of all files that were looked at.
             lines = (found.stdout + found.stderr).splitlines()
-            told = [line for line in lines if line and not line.startswith(('* ', 'checking '))]
-            print(f'ament_{linter}:', *told, sep='\n')
+            said = [line for line in lines if line and not line.startswith(('* ', 'checking '))]
+            print(f'ament_{linter}:', *said, sep='\n')
             code = 1
     return code
 

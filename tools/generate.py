@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Writes what follows from the settings: `make generate`; with --check it only compares.
+"""Writes the files that are generated from the settings: `make generate`; --check only compares.
 
 The settings are in instance_seg_ros/settings.py and instance_seg_ros/ros/settings.py. Needs nothing
 but Python.
@@ -17,12 +17,26 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from instance_seg_ros.ros.settings import all_settings  # noqa: E402
-from instance_seg_ros.schema import Applies, Group, Setting, settings_of  # noqa: E402
+from instance_seg_ros.schema import Applies, Setting, settings_of  # noqa: E402
 from instance_seg_ros.settings import ModelSettings, Settings  # noqa: E402
 
 BEGIN, END = '<!-- settings: written by make generate -->', '<!-- end of settings -->'
-# docs/ros-interface.md has all.
-README_LEAVES_OUT = (Group.DIAGNOSTICS,)
+# Those that people change first; docs/ros-interface.md has all.
+README_SETTINGS = (
+    'model',
+    'engine',
+    'confidence_threshold',
+    'classes',
+    'refiner',
+    'speed_preset',
+    'image_topics',
+    'image_transport',
+    'max_rate',
+    'tracking',
+    'depth_topic',
+    'mask_encoding',
+    'autostart',
+)
 APPLIES = {Applies.LIVE: 'live', Applies.AT_CONFIGURE: 're-configure', Applies.AT_START: 'start'}
 ROS_TYPES = {float: 'double', int: 'int', bool: 'bool', str: 'string', tuple: 'string[]'}
 
@@ -86,9 +100,9 @@ PYTHON_PROPERTY = '''
 '''
 
 YAML_HEAD = """\
-# Parameters of the node instance_seg, with their defaults. Those marked (C) are taken when the node
+# Parameters of the node instance_seg, with their defaults. Those marked (C) are read when the node
 # is configured, (S) at start only; the others change live, from the next frame on. Thresholds have
-# no unit. Written by `make generate`: copy the file to change values.
+# no unit. Written by `make generate`: to change values, copy the file.
 /**:
   ros__parameters:
 """
@@ -168,12 +182,12 @@ def yaml_value(value: Any) -> str:
 
 
 def readme_table() -> str:
-    """Return README's table of parameters."""
-    rows = ['| parameter | default | |', '|---|---|---|']
-    for setting in all_settings():
-        if setting.group not in README_LEAVES_OUT:
-            star = ' *' if setting.applies is Applies.LIVE else ''
-            rows.append(f'| `{setting.name}`{star} | {_default(setting)} | {_cell(setting.help)} |')
+    """Return README's table of the settings that people change first."""
+    rows = ['| setting | default | |', '|---|---|---|']
+    settings = {each.name: each for each in all_settings()}
+    for setting in (settings[name] for name in README_SETTINGS):
+        star = ' *' if setting.applies is Applies.LIVE else ''
+        rows.append(f'| `{setting.name}`{star} | {_default(setting)} | {_cell(setting.help)} |')
     return '\n'.join(rows)
 
 

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""What the command line does: images, a video, a camera."""
+"""What the command line does: images, a video, a camera, a bag."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 
+from instance_seg_ros.cli.bag_run import run_bag
 from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.cli.image_run import run_images
 from instance_seg_ros.cli.models import convert_model
@@ -41,6 +42,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.command == 'models':
             return convert_model(options)
+        if options.command == 'bag':
+            console = Console(quiet=options.quiet)
+            return run_bag(options, console, lambda: _make_segmenter(options))
         _check_options(options)
         return _run(options)
     except BrokenPipeError:
@@ -79,7 +83,7 @@ def _photos() -> Path:
 
 
 def _silence_opencv() -> None:
-    """Leave it to this command to say what is wrong with a file."""
+    """Silence OpenCV's log: this command itself says what is wrong with a file."""
     if hasattr(cv2, 'setLogLevel'):  # until OpenCV 4.12; then it moved to a module
         cv2.setLogLevel(0)
     else:

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""What a run over many images has done so far, so that it goes on there when it is started again.
+"""What a run over many images has done so far, so that the next start continues from there.
 
 A hidden file in the output folder, with a line for each image; it is removed when all is done.
 """

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import re
 from collections.abc import Callable, Collection
 from itertools import groupby
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 from instance_seg_ros import __version__
 from instance_seg_ros.cli.models import add_models_command
+from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
 from instance_seg_ros.settings import ModelSettings, Settings
 
@@ -31,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='instance-seg',
         epilog=_EPILOG,
-        description="Find the instances in images, a video or a camera's picture and draw them.",
+        description="Find the instances in images, videos, a camera's picture or bags; draw them.",
     )
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
@@ -62,6 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
             help='give each object an id and a colour that last from frame to frame; in the JSON '
             'it is the track_id. Needs the package norfair',
         )
+    _add_bag_command(commands)
     add_models_command(commands)
     return parser
 
@@ -74,6 +78,77 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     # Only the frames of a file are known in advance, so that several can be in the network.
     _add_settings(parser, leave_out=() if name == 'video' else ('parallel_nets',))
     return parser
+
+
+def _add_bag_command(commands: Any) -> None:
+    text = "the images of a ROS bag; writes a rosbag2 bag with the node's topics, without ROS"
+    bag: argparse.ArgumentParser = commands.add_parser(
+        'bag', help=text, description=f'Segment {text}.', epilog=_EPILOG
+    )
+    bag.add_argument(
+        'source',
+        metavar='IN',
+        help='rosbag2 folder, .mcap, .db3 or .bag file, folder of .bag files',
+    )
+    bag.add_argument('out', type=Path, metavar='OUT', help='folder of the bag that is written')
+    part = bag.add_argument_group('images')
+    part.add_argument(
+        '--topic', metavar='NAME', help='of the images (default: the only topic that has some)'
+    )
+    part.add_argument(
+        '--every', type=_count, default=1, metavar='N', help='take every N-th image (%(default)s)'
+    )
+    part.add_argument(
+        '--start',
+        type=_seconds,
+        default=0.0,
+        metavar='S',
+        help="seconds after the bag's beginning (%(default)s)",
+    )
+    part.add_argument(
+        '--duration', type=_seconds, metavar='S', help='seconds from there (default: to the end)'
+    )
+    _add_bag_output_options(bag)
+    _add_settings(bag, leave_out=())
+
+
+def _add_bag_output_options(bag: argparse.ArgumentParser) -> None:
+    group = bag.add_argument_group('output')
+    group.add_argument(
+        '--keep-input',
+        action='store_true',
+        help="copy the input's messages, too, those of all topics, so that OUT plays by itself",
+    )
+    group.add_argument(
+        '--mask-encoding',
+        choices=('rle', 'mono8'),
+        default='rle',
+        help='how masks are carried: run lengths, or crops, 30 times as large (%(default)s)',
+    )
+    group.add_argument(
+        '--debug-image',
+        choices=('compressed', 'raw', 'none'),
+        default='compressed',
+        help='the annotated images: CompressedImage, Image, or none (%(default)s)',
+    )
+    group.add_argument(
+        '--jpeg-quality', type=_quality, default=90, metavar='N', help='of them (%(default)s)'
+    )
+    group.add_argument(
+        '--storage',
+        choices=('mcap', 'sqlite3'),
+        default='mcap',
+        help='of OUT (%(default)s; Foxglove opens mcap alone)',
+    )
+    group.add_argument(
+        '--name',
+        type=_topic_name,
+        default=f'/{NODE_NAME}',
+        metavar='NAME',
+        help='what the topics begin with, as the full name of the node (%(default)s)',
+    )
+    group.add_argument('--overwrite', action='store_true', help='replace a bag that exists')
+    group.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
 
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -148,3 +223,22 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number above 0')
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) < 1e9:
+            return float(text)
+    raise argparse.ArgumentTypeError(f'{text!r}: expected a number of seconds, 0 or more')
+
+
+def _quality(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 100:
+        raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number from 1 to 100')
+    return int(text)
+
+
+def _topic_name(text: str) -> str:
+    if not re.fullmatch(r'(/[A-Za-z_][A-Za-z0-9_]*)+', text):
+        raise argparse.ArgumentTypeError(f'{text!r}: expected a name such as /front/instance_seg')
+    return text

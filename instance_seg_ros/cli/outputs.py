@@ -157,7 +157,7 @@ class Outputs:
             )
         beside = Path(name)
         try:
-            if fcntl is not None:  # tells others that its owner lives
+            if fcntl is not None:  # tells other processes that the owner of the file is alive
                 with contextlib.suppress(OSError):
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with written(target):
@@ -174,8 +174,8 @@ class Outputs:
             beside.write_bytes(content)
 
     def _rename(self, beside: Path, target: Path) -> None:
-        # Looked at once more: it may have come meanwhile, or differ in upper case alone, on a
-        # file system that does not care.
+        # Checked again: the file may have been created meanwhile, or its name may differ in upper
+        # case only, on a file system that ignores case.
         identity = _link_identity(target)
         if identity is not None:
             if self._is_source(target) or identity in self._written:
@@ -227,7 +227,7 @@ def _rename_to_nothing(beside: Path, target: Path) -> None:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove unfinished files of processes that live no longer: nobody holds their locks."""
+    """Remove unfinished files of processes that have ended: nobody holds their locks."""
     if fcntl is None:
         return
     for path in folder.glob(f'{_PREFIX}*.part*'):

@@ -21,7 +21,7 @@ def write_at_the_end(
     """Write COCO results, also when the user interrupts; after an error there is no file.
 
     Args:
-        results: collected meanwhile.
+        results: collected so far.
         path: of the file, STDOUT for standard output, None for none.
         outputs: to write it with.
         journal: in which the file is noted.

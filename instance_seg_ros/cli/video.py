@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.cli.outputs import OutputError
 from instance_seg_ros.errors import ImageError
 
-_USUAL_RATE = 30.0  # for a source that does not say, or says nonsense
+_USUAL_RATE = 30.0  # for a source without a usable rate
 _LARGEST_RATE = 1000.0
 _CODEC = 'mp4v'  # in every build of OpenCV
 _ROOM = 8_000_000  # bytes of a disk that is nearly full, left for the end of the video
@@ -250,7 +250,7 @@ def _writer(path: Path, rate: float, size: tuple[int, int]) -> cv2.VideoWriter:
 
 @contextlib.contextmanager
 def _name_for_opencv(path: Path) -> Iterator[str]:
-    """Lend a name of the file that OpenCV and FFmpeg take for a file, whatever bytes are in it."""
+    """Lend a name of the file that OpenCV and FFmpeg accept, whatever bytes its own name has."""
     name = str(path.resolve())  # "a:b.mp4" would be a protocol
     try:
         name.encode()

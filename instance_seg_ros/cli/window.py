@@ -53,7 +53,7 @@ class Window:
 def has_display() -> bool:
     """Return whether OpenCV can open a window.
 
-    Tried in another process: with a DISPLAY that nobody answers, OpenCV ends its process.
+    Tried in another process: OpenCV ends its process when no server answers at DISPLAY.
     """
     if sys.platform == 'linux' and not (
         os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')

@@ -28,6 +28,9 @@ def depth_in_metres(depth: NDArray[np.uint16] | NDArray[np.float32]) -> NDArray[
     Raises:
         DepthError: another shape or type.
 
+    Examples:
+        >>> depth_in_metres(np.array([[0, 1500]], np.uint16)).round(3).tolist()
+        [[nan, 1.5]]
     """
     if depth.ndim != 2 or depth.dtype not in (np.dtype(np.uint16), np.dtype(np.float32)):
         raise DepthError(

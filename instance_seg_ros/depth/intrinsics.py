@@ -22,6 +22,9 @@ class Intrinsics:
     Raises:
         ImageError: a focal length or size is not above 0, or a value is not finite.
 
+    Examples:
+        >>> Intrinsics(fx=600, fy=600, cx=319.5, cy=239.5, width=640, height=480).cx
+        319.5
     """
 
     fx: float
@@ -45,11 +48,22 @@ class Intrinsics:
 
     @classmethod
     def from_projection(cls, p: Sequence[float], width: int, height: int) -> Intrinsics:
-        """Read the 3 x 4 projection matrix P of a sensor_msgs/CameraInfo, row by row."""
+        """Read the 3 x 4 projection matrix P of a sensor_msgs/CameraInfo, row by row.
+
+        Examples:
+            >>> p = [600.0, 0, 319.5, 0, 0, 600.0, 239.5, 0, 0, 0, 1, 0]  # message.p
+            >>> Intrinsics.from_projection(p, 640, 480).fy
+            600.0
+        """
         return cls(p[0], p[5], p[2], p[6], width, height)
 
     def scaled_to(self, width: int, height: int) -> Intrinsics:
-        """Return the same camera for an image of another size, such as a binned one."""
+        """Return the same camera for an image of another size, such as a binned one.
+
+        Examples:
+            >>> Intrinsics(600, 600, 319.5, 239.5, 640, 480).scaled_to(320, 240)
+            Intrinsics(fx=300.0, fy=300.0, cx=159.5, cy=119.5, width=320, height=240)
+        """
         x, y = width / self.width, height / self.height
         # Pixel centres are at whole numbers: the image begins at -0.5.
         cx, cy = (self.cx + 0.5) * x - 0.5, (self.cy + 0.5) * y - 0.5

@@ -68,6 +68,12 @@ def locate(
     Returns:
         An object for each instance that has enough depth, in the order of the instances.
 
+    Examples:
+        >>> depth = np.full(instances.image_size, 2.0, np.float32)  # a wall at two metres
+        >>> camera = Intrinsics(500, 500, 255.5, 255.5, 512, 512)
+        >>> person, = locate(instances, depth, camera)
+        >>> person.index, float(person.center[2]), person.points.shape[1]
+        (0, 2.0, 3)
     """
     height, width = depth.shape
     camera = intrinsics.scaled_to(width, height)

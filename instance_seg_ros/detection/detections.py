@@ -81,7 +81,7 @@ class Detector(Protocol):
         """
 
     def layer_times(self) -> AbstractContextManager[dict[str, dict[str, float]]]:
-        """Sum up milliseconds by layer in ``proposals``, ``boxes`` and ``masks`` meanwhile."""
+        """Sum up milliseconds by layer of ``proposals``, ``boxes``, ``masks`` in the block."""
 
 
 __all__ = ['ROW', 'Detections', 'Detector']

@@ -130,7 +130,7 @@ def _array(data: bytes, tensor: _Span) -> NDArray[Any] | None:
         array = np.frombuffer(contents, _DTYPES[types[0]])
     else:
         array = np.array(_listed(data, tensor), _DTYPES[types[0]])
-        if len(array) == 1:  # one number is stored for many that are alike
+        if len(array) == 1:  # one number stands for many equal ones
             array = np.repeat(array, count)
     if len(array) != count:
         raise ValueError(f'a constant has {len(array)} numbers, and the shape {shape}')
@@ -233,7 +233,7 @@ def _fields(data: bytes, message: _Span) -> Iterator[tuple[int, int | _Span]]:
 
 
 def _problem(payload: bytes) -> str:
-    """Say what is wrong with the bytes of a frozen graph, '' where nothing is to be seen."""
+    """Say what is wrong with the bytes of a frozen graph, '' if nothing is found."""
     start = payload[:200].lstrip().lower()
     if not payload:
         return 'the file is empty. Download it again'

@@ -79,7 +79,7 @@ class Nets:
 
     @contextlib.contextmanager
     def layer_times(self) -> Iterator[dict[str, dict[str, float]]]:
-        """Sum up milliseconds by layer in ``proposals``, ``boxes`` and ``masks`` meanwhile."""
+        """Sum up milliseconds by layer of ``proposals``, ``boxes``, ``masks`` in the block."""
         self._times = {'proposals': {}, 'boxes': {}, 'masks': {}}
         try:
             yield self._times

@@ -87,7 +87,7 @@ def _shaped(values: NDArray[Any], tensor: _Message) -> NDArray[Any]:
     if not shape and len(values) > 1:
         return values
     count = int(np.prod(shape))
-    if len(values) == 1:  # one number is stored for many that are alike
+    if len(values) == 1:  # one number stands for many equal ones
         values = np.repeat(values, count)
     return values.reshape(shape)
 

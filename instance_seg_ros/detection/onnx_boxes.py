@@ -17,7 +17,7 @@ _VARIANCES = [0.1, 0.1, 0.2, 0.2]
 
 
 def anchors(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
-    """PriorBox of constant widths and heights: (1, 2, 4 * h * w * anchors), boxes and variances."""
+    """Translate PriorBox of constant sizes: (1, 2, 4 * h * w * anchors), boxes and variances."""
     widths, heights = attributes.tensor('width'), attributes.tensor('height')
     if widths is None or heights is None or len(widths) != len(heights):
         t.fail(node, 'has no lists width and height of the same length')

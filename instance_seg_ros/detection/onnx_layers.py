@@ -199,7 +199,7 @@ def bias(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
 
 
 def matrix_product(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
-    """MatMul with a constant matrix."""
+    """Translate MatMul with a constant matrix."""
     if attributes.flag('transpose_a'):
         t.fail(node, 'has transpose_a, expected none')
     matrix = t.constant(node, 1)
@@ -215,7 +215,7 @@ def matrix_product(t: Translation, node: GraphNode, attributes: NodeAttributes) 
 
 
 def pool(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
-    """MaxPool and AvgPool, which does not count the padding."""
+    """Translate MaxPool and AvgPool, which does not count the padding."""
     x = _image(t, node, attributes)
     kernel = attributes.integers('ksize', [1, 1, 1, 1])[1:3]
     strides = attributes.integers('strides', [1, 1, 1, 1])[1:3]

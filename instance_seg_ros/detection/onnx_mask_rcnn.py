@@ -21,7 +21,7 @@ from instance_seg_ros.errors import ModelError
 from instance_seg_ros.settings import CPU_PROVIDER
 
 PARTS = OnnxParts.NAMES
-# What a processor's layer makes of so many regions stays in its cache until the next one reads it.
+# With this many regions, the output of a layer stays in the cache until the next layer reads it.
 _REGIONS_AT_ONCE = 25
 _WARM_UP_SIZE = (192, 256)
 _INPUTS = {
@@ -128,7 +128,7 @@ class OnnxMaskRcnn:
 
     @contextlib.contextmanager
     def layer_times(self) -> Iterator[dict[str, dict[str, float]]]:
-        """Sum up milliseconds by layer in ``proposals``, ``boxes`` and ``masks`` meanwhile.
+        """Sum up milliseconds by layer of ``proposals``, ``boxes``, ``masks`` in the block.
 
         Every part runs a second time, for its times.
         """

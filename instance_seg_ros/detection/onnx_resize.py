@@ -20,8 +20,10 @@ from instance_seg_ros.detection.text_graph import GraphNode
 
 
 def resize(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
-    """ResizeBilinear and ResizeNearestNeighbor: to a constant size, or, as OpenCV has it, by a
-    constant factor for the height and one for the width.
+    """Translate ResizeBilinear and ResizeNearestNeighbor.
+
+    To a constant size, or, as OpenCV has it, by a constant factor for the height and one for the
+    width.
     """
     x = t.value(node)
     if not x.image:

@@ -41,7 +41,7 @@ class Sessions:
         name: what messages call the model.
         num_threads: of onnxruntime, 0 for all cores.
         providers: onnxruntime's execution providers, the preferred one first. One that is not
-            there, or fails, is told once in the log, and the next one takes over.
+            there, or fails, is logged once, and the next one takes over.
         low_memory: give freed memory back to the system; slower.
 
     Raises:
@@ -200,7 +200,7 @@ class Sessions:
         options = self._onnxruntime().SessionOptions()
         # With 0, onnxruntime binds its threads to cores, and complains where it may not.
         options.intra_op_num_threads = self._num_threads or cv2.getNumberOfCPUs()
-        options.log_severity_level = 4  # what fails is told by exceptions, and here
+        options.log_severity_level = 4  # failures raise exceptions, and are logged here
         # Threads that wait busily for the next image would take the cores from OpenCV.
         options.add_session_config_entry('session.intra_op.allow_spinning', '0')
         options.enable_cpu_mem_arena = not self._low_memory

@@ -89,7 +89,7 @@ def pad(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
 
 
 def crop(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
-    """CropAndResize of the regions, which samples from corner to corner.
+    """Translate CropAndResize of the regions, which samples from corner to corner.
 
     RoiAlign with one sample per cell takes the same samples of a region that is half a cell larger
     on each side; unlike onnxruntime's own CropAndResize every provider has it, and it is faster.

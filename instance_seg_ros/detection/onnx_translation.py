@@ -160,8 +160,9 @@ class Translation:
 
     # ---- what was made before
     def layer_before(self, node: GraphNode, *ops: str) -> OnnxNode | None:
-        """Return the ONNX node that makes a node's first input, if it is one of these operations
-        and nothing else reads it, so that it may be changed.
+        """Return the ONNX node that makes a node's first input, where it may be changed.
+
+        It may if it is one of these operations and nothing else reads it.
         """
         value = self.value(node).name
         names = {name for name, made in self.values.items() if made.name == value}

@@ -105,7 +105,9 @@ def read_text_graph(path: Path) -> list[GraphNode]:
     Raises:
         ModelError: the file is missing or is no text graph.
     """
-    text = read_text(path, 'text graph', _EXPECTED, _LARGEST)
+    if not path.exists():
+        raise ModelError(f'text graph {path}: no such file. {_EXPECTED}')
+    text = read_text(path, 'text graph', _EXPECTED, _LARGEST, 'cannot be read as text')
     blocks = _blocks(text)
     if blocks and len(blocks) < len(_NODE.findall(text)):
         raise ModelError(

@@ -71,7 +71,7 @@ def paste(
         origin: x, y of the grid's first pixel corner.
         step: width, height of a grid pixel in image pixels.
         size: (height, width) of the grid.
-        outside: whether the mask's edge goes on outside the box; else it is 0 there.
+        outside: whether the mask's edge continues outside the box; otherwise the mask is 0 there.
 
     Returns:
         float32 of that size.

@@ -113,7 +113,7 @@ class Camera:
         topics: of the camera and the outputs.
         settings: of the node.
         group: in which images are received.
-        on_malformed: called in a thread with this camera and what is wrong with its image.
+        on_malformed: called in a thread with this camera and the fault of its image.
         on_failure: called in a thread with this camera and what went wrong with its frame.
         on_incomplete: called in a thread with this camera and what the results of its frame lack.
         scene: what is known of it beside its images.

@@ -148,7 +148,7 @@ class DepthInput:
         return Depth(nearest.header, depth_in_metres(_pixels(nearest)), intrinsics)
 
     def _check_shape(self, depth: Image, other: str, size: tuple[int, int]) -> None:
-        """Check that the depth image shows the same view, of whatever resolution."""
+        """Check that the depth image shows the same view, at any resolution."""
         height, width = size
         if abs(depth.width * height - depth.height * width) > SHAPE_TOLERANCE * (
             depth.height * width

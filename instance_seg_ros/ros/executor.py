@@ -20,7 +20,7 @@ from rclpy.node import Node
 
 NOTHING_READY = (TimeoutException, ShutdownException, ExternalShutdownException)
 RETRY_PERIOD = 0.1  # seconds between tries after rclpy failed to wait
-MOST_FAILURES = 50  # in a row, of waiting: then it is of no use to go on
+MOST_FAILURES = 50  # failures to wait in a row: then the loop gives up
 
 
 class CallbackRunner:
@@ -61,7 +61,7 @@ class CallbackRunner:
             timeout: seconds to wait at most.
 
         Raises:
-            Exception: whatever rclpy raises when waiting fails again and again.
+            Exception: what rclpy raised, when waiting fails repeatedly.
         """
         try:
             task, entity, _ = self._source.wait_for_ready_callbacks(timeout_sec=timeout)

@@ -18,6 +18,17 @@ from instance_seg_ros.configuration import Configuration, PendingInstances
 from instance_seg_ros.depth import DepthError, Object3D
 from instance_seg_ros.drawing import draw_instances
 from instance_seg_ros.instances import Instances
+from instance_seg_ros.output_names import (
+    CLASS_IMAGE,
+    CONFIDENCE_IMAGE,
+    DEBUG_IMAGE,
+    DEBUG_JPEG,
+    DETECTIONS,
+    DETECTIONS_3D,
+    LABEL_IMAGE,
+    MASKS,
+    OBJECTS,
+)
 from instance_seg_ros.ros.compressed_codec import compressed_to_bgr8, to_compressed
 from instance_seg_ros.ros.depth_input import Depth, NoDepthYetError
 from instance_seg_ros.ros.image_codec import to_bgr8, to_message
@@ -35,15 +46,6 @@ from instance_seg_ros.segmenter import Segmenter
 
 # Topics below the node's name; camera.py has the types. In the order in which they are published:
 # first what robots act on, last the pictures for people.
-DETECTIONS = 'detections'
-MASKS = 'instance_masks'
-DETECTIONS_3D = 'detections_3d'
-OBJECTS = 'objects'
-LABEL_IMAGE = 'label_image'
-CLASS_IMAGE = 'class_image'
-CONFIDENCE_IMAGE = 'confidence_image'
-DEBUG_IMAGE = 'debug_image'
-DEBUG_JPEG = 'debug_image/compressed'
 OUTPUTS = (
     DETECTIONS,
     MASKS,

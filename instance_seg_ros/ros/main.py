@@ -10,9 +10,10 @@ import time
 import rclpy
 from rclpy.signals import SignalHandlerOptions
 
+from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.ros.executor import CallbackRunner
 from instance_seg_ros.ros.given_parameters import check_given_parameters
-from instance_seg_ros.ros.node import NODE_NAME, InstanceSegNode
+from instance_seg_ros.ros.node import InstanceSegNode
 
 # Parameters and transitions, images, and two services: see the node's callback groups.
 CALLBACK_THREADS = 4
@@ -20,7 +21,7 @@ STOP_PERIOD = 0.1  # seconds between looks at whether to stop
 FRAME_GRACE = 0.5  # seconds that the frame in hand has to end
 CALLBACK_GRACE = 0.3  # seconds that running callbacks have to end
 TOTAL_GRACE = 1.4  # seconds that everything has to end
-LAST_GRACE = 1.6  # seconds from the signal on, whatever is going on: DDS may be starting
+LAST_GRACE = 1.6  # seconds from the signal, in any state: DDS may be starting
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

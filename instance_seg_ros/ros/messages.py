@@ -6,9 +6,7 @@ from a list, rclpy checks them element by element.
 """
 
 import array
-from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from sensor_msgs.msg import Image, RegionOfInterest
 from std_msgs.msg import Header
@@ -26,6 +24,7 @@ from instance_seg_ros.instances import Instances
 from instance_seg_ros.msg import InstanceMask, InstanceMaskArray
 from instance_seg_ros.ros.image_codec import to_message
 from instance_seg_ros.ros.settings import MASK_ENCODINGS, RLE
+from instance_seg_ros.run_lengths import mask_from_rle_counts, run_lengths
 
 
 def to_detections(instances: Instances, header: Header) -> Detection2DArray:
@@ -103,16 +102,8 @@ def rle_counts(mask: np.ndarray) -> 'array.array[int]':
         Lengths of the runs, column by column, zeros first; the first is 0 where the mask starts
         with the object. Their sum is height * width.
     """
-    inside = (np.asarray(mask) != 0).view(np.uint8)
-    if inside.size:  # nothing empty for OpenCV, which transposes six times as fast as numpy
-        inside = cv2.transpose(inside)
-    inside = inside.ravel()
-    starts = np.flatnonzero(inside[1:] != inside[:-1]) + 1
-    lengths = np.diff(starts, prepend=0, append=inside.size).astype(np.uint32)
-    if inside.size and inside[0]:
-        lengths = np.concatenate([np.zeros(1, np.uint32), lengths])
     counts = array.array('I')
-    counts.frombytes(lengths.tobytes())
+    counts.frombytes(run_lengths(mask).tobytes())
     return counts
 
 
@@ -144,30 +135,6 @@ def mask_from_message(mask: InstanceMask, image_size: tuple[int, int] | None = N
     full = np.zeros(image_size, np.uint8)
     full[y : y + height, x : x + width] = cropped
     return full
-
-
-def mask_from_rle_counts(counts: Sequence[int], height: int, width: int) -> np.ndarray:
-    """Decode what rle_counts returns.
-
-    Args:
-        counts: lengths of the runs, column by column, zeros first.
-        height, width: of the mask, in pixels.
-
-    Returns:
-        uint8 (height, width), 0 or 1.
-
-    Raises:
-        ValueError: the runs do not add up to height * width.
-
-    """
-    runs = np.asarray(counts, np.int64)
-    if runs.sum() != height * width:
-        raise ValueError(
-            f'rle_counts add up to {runs.sum()}, expected {height * width} for a roi of '
-            f'{width} x {height}'
-        )
-    inside = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8)
-    return np.ascontiguousarray(inside.reshape(width, height).T)
 
 
 def _cropped_mask(mask: InstanceMask) -> np.ndarray:

@@ -25,6 +25,7 @@ from vision_msgs.msg import LabelInfo, VisionClass, VisionInfo
 
 from instance_seg_ros.instances import MAX_CLASS_ID
 from instance_seg_ros.memory import return_freed_memory, reuse_freed_memory
+from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.ros.camera import Camera, camera_topics
 from instance_seg_ros.ros.compatibility import without_events
 from instance_seg_ros.ros.diagnostics import NodeState, camera_status, model_status
@@ -44,7 +45,6 @@ from instance_seg_ros.ros.silence import Silence
 from instance_seg_ros.ros.what_runs import what_runs
 from instance_seg_ros.srv import Segment
 
-NODE_NAME = 'instance_seg'
 WARNING_PERIOD = 5.0  # seconds
 REMINDER_PERIOD = 60.0  # seconds between two equal warnings of silence
 DIAGNOSTICS_PERIOD = 1.0  # seconds
@@ -109,7 +109,7 @@ class InstanceSegNode(LifecycleNode):
         return ended and not self._loader.is_alive()
 
     def destroy_node(self) -> None:
-        """Leave ROS, also while a thread is still inside of OpenCV; of no use after that."""
+        """Leave ROS, even while a thread is inside OpenCV; the node cannot be used afterwards."""
         super().destroy_node()
         # rclpy keeps its part of the lifecycle, and with it DDS and shared memory, until nothing
         # refers to the node any more. Such a thread does.
@@ -124,7 +124,7 @@ class InstanceSegNode(LifecycleNode):
         try:
             self._configure()
             result = super().on_configure(state)
-        except Exception as error:  # whatever it is, the next try may succeed
+        except Exception as error:  # of any kind: the next try may succeed
             self._fail('configure', error)
             return FAILURE
         self._problem, self._lifecycle = '', 'inactive'
@@ -165,7 +165,7 @@ class InstanceSegNode(LifecycleNode):
         return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unload and remove everything, from whatever state."""
+        """Unload and remove everything, from any state."""
         self._release()
         self._lifecycle = 'finalized'
         return super().on_shutdown(state)

@@ -198,7 +198,7 @@ def _converted(change: Parameter) -> Parameter:
     try:
         value = _as_parameter(_of_right_type(setting, change.value))
         return Parameter(change.name, value=value)
-    except ValueError:  # what is wrong with it is said later
+    except ValueError:  # its fault is reported later
         return change
 
 

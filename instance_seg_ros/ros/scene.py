@@ -55,7 +55,7 @@ class Scene:
         return image if self._roi is None else self._roi.view(image)
 
     def mask_problem(self, image_size: tuple[int, int]) -> str:
-        """Return why the ignore mask is of no use for an image; empty where it is, or is none."""
+        """Return why the ignore mask does not fit an image; empty if it fits or there is none."""
         if self._ignored is None or self._ignored.shape == image_size:
             return ''
         height, width = self._ignored.shape

@@ -24,8 +24,8 @@ class NodeSettings:
 
     image_topics: tuple[str, ...] = setting(
         (),
-        'Topics of several cameras, each in a namespace of its own, such as /front/image_raw: they '
-        'share the model in turn, and each has its outputs in its namespace, such as '
+        'Topics of several cameras, each in its own namespace, such as /front/image_raw: they take '
+        'turns with the model, and each has its outputs in its namespace, such as '
         '/front/instance_seg/detections; empty: one camera, on the topic image',
         Group.CAMERAS,
         applies=Applies.AT_CONFIGURE,
@@ -39,8 +39,8 @@ class NodeSettings:
     )
     input_reliability: str = setting(
         'best_effort',
-        'Of the subscription to images; best_effort matches every camera, reliable only a reliable '
-        'one; qos_overrides.<topic>.subscription.* change the rest',
+        'Reliability of the subscription to images; best_effort matches every camera, reliable '
+        'only a reliable one; qos_overrides.<topic>.subscription.* change the rest',
         Group.CAMERAS,
         choices=RELIABILITIES,
         applies=Applies.AT_CONFIGURE,
@@ -54,25 +54,25 @@ class NodeSettings:
     )
     max_rate: float = setting(
         0.0,
-        'Images of each camera that are segmented at most, in a second; others are dropped',
+        'Highest rate at which images of each camera are segmented; others are dropped',
         Group.CAMERAS,
         unit='Hz',
         limits=(0, 1000),
-        zero='all that the processor can',
+        zero='as fast as possible',
     )
     roi: tuple[str, ...] = setting(
         (),
-        'What of the images is segmented, width x height + x + y in pixels such as 640x400+0+80, '
-        "for each of image_topics in its order, none for all of it; results are in the image's "
-        'pixels all the same',
+        'Part of the image that is segmented, width x height + x + y in pixels such as '
+        '640x400+0+80, one for each of image_topics in order, none for the whole image; results '
+        'are still in pixels of the whole image',
         Group.CAMERAS,
         applies=Applies.AT_CONFIGURE,
     )
     ignore_mask: tuple[str, ...] = setting(
         (),
-        'Paths of PNG images, white where pixels do not count, such as those of the robot itself, '
-        'for each of image_topics in its order, none for no mask: instances that are mostly there '
-        'are dropped, masks are cut',
+        'Paths of PNG images, white where pixels are ignored, such as on the robot itself, one for '
+        'each of image_topics in order, none for no mask: instances that are mostly there are '
+        'dropped, masks are cut',
         Group.CAMERAS,
         applies=Applies.AT_CONFIGURE,
     )
@@ -122,8 +122,8 @@ class NodeSettings:
     )
     output_reliability: str = setting(
         'reliable',
-        'Of all outputs of an image; reliable matches every subscriber, best_effort does not send '
-        'again what is lost; qos_overrides.<topic>.publisher.* change the rest',
+        'Reliability of all outputs; reliable matches every subscriber, best_effort does not '
+        'repeat lost messages; qos_overrides.<topic>.publisher.* change the rest',
         Group.OUTPUTS,
         choices=RELIABILITIES,
         applies=Applies.AT_CONFIGURE,

@@ -14,13 +14,16 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
+from instance_seg_ros.installed import DOCS
 from instance_seg_ros.ros import dds_processes
+from instance_seg_ros.ros.compatibility import large_images_environment
 from instance_seg_ros.ros.dds_processes import Participant
 from instance_seg_ros.ros.surroundings import Machine, Surroundings
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
-PAGE = 'docs/no-image-arrives.md'
-PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE to this package's config/fastdds.xml"
+PAGE = f'{DOCS}/no-image-arrives.md'
+# The variable has another name in Humble and Jazzy.
+PROFILE = f"{next(iter(large_images_environment()))} to this package's config/fastdds.xml"
 MOST_SUGGESTIONS = 5
 # With less shared memory, Fast DDS sends an image of 1920 x 1080 in pieces that are lost.
 LARGE_IMAGE = 6 << 20
@@ -214,7 +217,7 @@ def _other_images(around: Surroundings, topics: dict[str, Any], type_name: str) 
 
 
 def _certainly_unseen(around: Surroundings) -> str:
-    """Return who is there and cannot be found by this node, and why; empty where there is none."""
+    """Return which processes this node cannot find, and why; empty if there are none."""
     own = around.own
     if os.environ.get('ROS_AUTOMATIC_DISCOVERY_RANGE', '').upper() == 'OFF':
         return (

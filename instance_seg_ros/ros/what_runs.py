@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""The line at start that says what runs, for whoever reads a log or reports a fault."""
+"""The line at start that says what runs, for readers of a log and reports of a fault."""
 
 import os
 

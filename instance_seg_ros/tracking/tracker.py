@@ -37,9 +37,12 @@ class InstanceTracker:
 
     Examples:
         >>> tracker = InstanceTracker()
-        >>> for time, image in frames:
+        >>> for time in (0.0, 0.1):
         ...     instances = segmenter(image)
         ...     instances.track_ids = tracker.update(instances, time)
+        ...     print(instances.track_ids.tolist())
+        [1]
+        [1]
 
     """
 
@@ -51,7 +54,15 @@ class InstanceTracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all objects; ids begin at 1 again."""
+        """Forget all objects; ids begin at 1 again.
+
+        Examples:
+            >>> tracker = InstanceTracker()
+            >>> _ = tracker.update(instances, time=0.0)
+            >>> tracker.reset()
+            >>> tracker.update(instances, time=0.0).tolist()
+            [1]
+        """
         self._next_id = 1
         self._forget_all()
 
@@ -66,6 +77,11 @@ class InstanceTracker:
         Returns:
             int64 (N,): an id from 1 on for each instance, in the same order.
 
+        Examples:
+            >>> tracker = InstanceTracker()
+            >>> instances.track_ids = tracker.update(instances, time=12.5)
+            >>> instances.track_ids.tolist()
+            [1]
         """
         if self._last_time is not None and time < self._last_time:
             self._forget_all()

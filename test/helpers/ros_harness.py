@@ -390,6 +390,10 @@ class Camera:
         if not self._spin(condition, TIMEOUT):
             raise AssertionError(f'waited in vain: {what}; the node says:\n{self.process.output}')
 
+    def spin_for(self, seconds: float) -> None:
+        """Process messages for some time: as the pace of a stream, not to wait for anything."""
+        self._spin(lambda: False, seconds)
+
     def _spin(self, condition: Callable[[], bool], timeout: float) -> bool:
         deadline = time.monotonic() + timeout
         while not condition():

@@ -44,6 +44,11 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob('*') if path.is_file())
 
 
+def results(folder: Path) -> list[Path]:
+    """The images under their final names."""
+    return sorted(folder.glob('[!.]*.jpg'))
+
+
 def photo(path: Path, size: int = 64) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = cv2.resize(cv2.imread(str(PHOTOS / 'astronaut.jpg')), (size, size))
@@ -203,11 +208,11 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
     out = tmp_path / 'out'
     process = start(tmp_path, *command)
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and len(list(out.glob('*.jpg'))) < 5:
+    while time.monotonic() < deadline and len(results(out)) < 5:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    first = {path: path.stat().st_mtime_ns for path in out.glob('*.jpg')}
+    first = {path: path.stat().st_mtime_ns for path in results(out)}
     assert 5 <= len(first) < 30
     assert all(cv2.imread(str(path)).shape == (256, 256, 3) for path in first)
     assert not (tmp_path / 'r.json').exists()
@@ -217,7 +222,7 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
     done = run(tmp_path, *command)
     assert done.returncode == 0, done.stderr
     assert f'{len(first)} of 30 images were done before' in done.stdout
-    assert len(list(out.glob('*.jpg'))) == 30
+    assert len(results(out)) == 30
     assert {path: path.stat().st_mtime_ns for path in first} == first
     rows = json.loads((tmp_path / 'r.json').read_text())
     assert {row['image_id'] for row in rows} == set(range(30))
@@ -241,7 +246,7 @@ def test_an_interrupted_run_has_its_results_and_goes_on(tmp_path: Path) -> None:
     )
     process = start(tmp_path, *command)
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and len(list((tmp_path / 'out').glob('*.jpg'))) < 5:
+    while time.monotonic() < deadline and len(results(tmp_path / 'out')) < 5:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)

@@ -1,7 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What the node says at its start: of what it was given, and of what runs."""
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,8 @@ import cv2
 import pytest
 from rclpy.utilities import get_rmw_implementation_identifier
 from ros_harness import Camera, NodeProcess
+
+from instance_seg_ros.ros.compatibility import large_images_environment
 
 
 @pytest.fixture
@@ -105,7 +106,9 @@ def test_an_empty_list_means_none(start_with, photo) -> None:
 
 
 def test_one_line_says_what_runs(start_node: Callable[..., NodeProcess]) -> None:
-    process = start_node('running', refiner='smooth', num_threads=1)
+    process = start_node(
+        'running', model='person_mask_rcnn', engine='opencv', refiner='smooth', num_threads=1
+    )
     camera = Camera('running', process)
     (line,) = [line for line in process.output.splitlines() if 'engine opencv' in line]
     for part in (
@@ -114,7 +117,7 @@ def test_one_line_says_what_runs(start_node: Callable[..., NodeProcess]) -> None
         f'OpenCV {cv2.__version__}',
         '1 threads',
         get_rmw_implementation_identifier(),
-        os.environ['FASTDDS_DEFAULT_PROFILES_FILE'],
+        '='.join(*large_images_environment().items()),
     ):
         assert part in line
     camera.close()

@@ -267,7 +267,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         confidence_threshold=0.05,
         input_max_side=options.input_max_side,
     )
-    scores = evaluate(segmenter, _photos(options, held=True))
+    scores = evaluate(segmenter, _photos(options, held=True), options.classes)
     print(as_table(scores))
     if options.json:
         options.json.write_text(

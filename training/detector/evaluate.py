@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,7 @@ class Scores:
 
 @dataclass
 class _Results:
+    numbers: dict[int, int]
     truth: list[dict[str, Any]] = field(default_factory=list)
     boxes: list[dict[str, Any]] = field(default_factory=list)
     masks: list[dict[str, Any]] = field(default_factory=list)
@@ -57,9 +59,20 @@ class _Results:
 
 
 def evaluate(
-    segmenter: Segmenter, photos: list[Photo], operating_score: float = 0.5, progress: bool = True
+    segmenter: Segmenter,
+    photos: list[Photo],
+    classes: Sequence[str] = (),
+    operating_score: float = 0.5,
+    progress: bool = True,
 ) -> dict[str, Scores]:
     """Measure a segmenter, whose ``confidence_threshold`` is to be low (0.05), on annotated photos.
+
+    Args:
+        segmenter: what to measure; it may know more classes than are looked at.
+        photos: annotated ones.
+        classes: names of the photos' classes in their order; by default the segmenter's own.
+        operating_score: for precision, recall and false detections.
+        progress: show a bar.
 
     Returns:
         Scores by group: ``all``; ``many`` (photos that the data set calls exhaustive, that is: all
@@ -67,7 +80,9 @@ def evaluate(
         are annotated) and ``one`` (photos with exactly one object); ``none`` (photos without any).
 
     """
-    results = _Results()
+    names = segmenter.class_names
+    numbers = {i: classes.index(n) for i, n in names.items() if n in classes}
+    results = _Results(numbers if classes else {i: i for i in names})
     for index, photo in enumerate(tqdm(photos, disable=not progress, unit='photo', mininterval=5)):
         _measure(segmenter, photo, index, operating_score, results)
     groups = {
@@ -76,9 +91,9 @@ def evaluate(
         'one': [i for i, p in enumerate(photos) if _count(p) == 1],
         'none': [i for i, p in enumerate(photos) if _count(p) == 0],
     }
-    classes = sorted({a.class_index for p in photos for a in p.annotations})
+    present = sorted({a.class_index for p in photos for a in p.annotations})
     return {
-        name: _score(results, photos, list(ids), classes)
+        name: _score(results, photos, list(ids), present)
         for name, ids in groups.items()
         if len(ids)
     }
@@ -94,6 +109,8 @@ def _measure(
     for annotation in photo.annotations:
         results.truth.append(_truth(annotation, index, len(results.truth) + 1))
     found = segmenter(photo.read())
+    found = found[np.isin(found.class_ids, list(results.numbers))]
+    found.class_ids[:] = [results.numbers[int(i)] for i in found.class_ids]
     for entry in found.to_coco(image_id=index):
         box = {key: entry[key] for key in ('image_id', 'category_id', 'score', 'bbox')}
         results.boxes.append(box)

@@ -6,12 +6,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
 
-from training.graph.network import FEATURE_STRIDE, NetworkConfig
-from training.graph.tensorflow_files import write_atomically, write_model
+from training.graph.network import FEATURE_STRIDE, NetworkConfig, Node, describe
+from training.graph.tensorflow_files import write_atomically, write_nodes
 
 # Shares of the input's side and of the proposals; docs/performance.md has what they cost and gain.
 _PRESETS = {'balanced': (0.8, 0.7), 'fast': (0.6, 0.5)}
@@ -44,21 +45,12 @@ def export_model(
         ValueError: an array is missing, misshapen or not finite.
 
     """
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = {
-        'weights': _beside(stem, '.pb'),
-        'text_graph': _beside(stem, '.pbtxt'),
-        'labels': _beside(stem, '_labels.txt'),
-    }
-    write_model(network, arrays, paths['weights'], paths['text_graph'])
-    write_atomically(paths['labels'], ('\n'.join(classes) + '\n').encode())
-    manifest = (
-        {'name': stem.name}
-        | {key: path.name for key, path in paths.items()}
-        | {
-            'sha256': {
-                key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in paths.items()
-            },
+    return export_nodes(
+        describe(network),
+        arrays,
+        classes,
+        stem,
+        {
             'input_max_side': input_max_side,
             'max_upscale': max_upscale,
             # Samples of the training are such: elsewhere TensorFlow's padding shifts the features
@@ -66,7 +58,39 @@ def export_model(
             'size_multiple': FEATURE_STRIDE,
             'proposals': network.proposals,
             'presets': _presets(input_max_side, network.proposals),
+        },
+    )
+
+
+def export_nodes(
+    nodes: list[Node],
+    arrays: Mapping[str, np.ndarray],
+    labels: Sequence[str],
+    stem: Path,
+    settings: Mapping[str, Any],
+) -> Path:
+    """Write the four files of any described network; ``settings`` goes into the manifest.
+
+    Raises:
+        OSError, ValueError: as :func:`export_model`.
+    """
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = {
+        'weights': _beside(stem, '.pb'),
+        'text_graph': _beside(stem, '.pbtxt'),
+        'labels': _beside(stem, '_labels.txt'),
+    }
+    write_nodes(nodes, arrays, paths['weights'], paths['text_graph'])
+    write_atomically(paths['labels'], ('\n'.join(labels) + '\n').encode())
+    manifest = (
+        {'name': stem.name}
+        | {key: path.name for key, path in paths.items()}
+        | {
+            'sha256': {
+                key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in paths.items()
+            }
         }
+        | dict(settings)
     )
     path = _beside(stem, '.yaml')
     write_atomically(path, yaml.safe_dump(manifest, sort_keys=False).encode())

@@ -44,7 +44,10 @@ def frozen_graph(config: NetworkConfig, arrays: Mapping[str, np.ndarray]) -> byt
             not finite.
 
     """
-    nodes = describe(config)
+    return _frozen(describe(config), arrays)
+
+
+def _frozen(nodes: list[Node], arrays: Mapping[str, np.ndarray]) -> bytes:
     graph = graph_pb2.GraphDef()
     graph.versions.producer = 24
     for weight in weights_of(nodes).values():
@@ -58,8 +61,12 @@ def frozen_graph(config: NetworkConfig, arrays: Mapping[str, np.ndarray]) -> byt
 
 def text_graph(config: NetworkConfig) -> str:
     """Return the text graph that cv2.dnn reads beside the frozen graph."""
+    return _text(describe(config))
+
+
+def _text(nodes: list[Node]) -> str:
     graph = graph_pb2.GraphDef()
-    for node in describe(config):
+    for node in nodes:
         inputs = (*node.inputs, *(weight.name for weight in node.weights), *node.constants)
         entry = graph.node.add(name=node.name, op=node.op, input=inputs)
         for key, value in node.attributes.items():
@@ -77,7 +84,18 @@ def write_model(
         ValueError: as :func:`frozen_graph`.
 
     """
-    payloads = {weights: frozen_graph(config, arrays), text: text_graph(config).encode()}
+    write_nodes(describe(config), arrays, weights, text)
+
+
+def write_nodes(
+    nodes: list[Node], arrays: Mapping[str, np.ndarray], weights: Path, text: Path
+) -> None:
+    """Write both files of any described network.
+
+    Raises:
+        OSError, ValueError: as :func:`write_model`.
+    """
+    payloads = {weights: _frozen(nodes, arrays), text: _text(nodes).encode()}
     for path, payload in payloads.items():
         write_atomically(path, payload)
 
@@ -90,18 +108,37 @@ def read_arrays(config: NetworkConfig, weights: Path) -> dict[str, np.ndarray]:
         OSError: the file cannot be read.
 
     """
-    graph = graph_pb2.GraphDef()
-    try:
-        graph.ParseFromString(weights.read_bytes())
-    except DecodeError:
-        raise ValueError(f'{weights}: is no frozen graph (.pb)') from None
-    constants = {n.name: n.attr['value'].tensor for n in graph.node if n.op == 'Const'}
+    constants = _constants(weights)
     wanted = weights_of(describe(config)).values()
     arrays = {w.name: _array(constants[w.name]) for w in wanted if w.name in constants}
     try:
         return {w.name: _checked(w, arrays) for w in wanted}
     except ValueError as error:
         raise ValueError(f'{weights}: is of another network: {error}') from None
+
+
+def read_floats(weights: Path) -> dict[str, np.ndarray]:
+    """Read every float32 array of a frozen graph, by name.
+
+    Raises:
+        ValueError: the file is no frozen graph.
+        OSError: the file cannot be read.
+    """
+    constants = _constants(weights)
+    return {
+        name: _array(tensor)
+        for name, tensor in constants.items()
+        if tensor.dtype == types_pb2.DT_FLOAT
+    }
+
+
+def _constants(weights: Path) -> dict[str, tensor_pb2.TensorProto]:
+    graph = graph_pb2.GraphDef()
+    try:
+        graph.ParseFromString(weights.read_bytes())
+    except DecodeError:
+        raise ValueError(f'{weights}: is no frozen graph (.pb)') from None
+    return {n.name: n.attr['value'].tensor for n in graph.node if n.op == 'Const'}
 
 
 def write_atomically(path: Path, payload: bytes) -> None:

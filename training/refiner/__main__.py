@@ -65,6 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     train.add_argument('--threads', type=int, default=os.cpu_count())
     train.add_argument('--workers', type=int, default=1, help='processes that make samples')
+    train.add_argument(
+        '--simulators',
+        type=int,
+        default=0,
+        metavar='N',
+        help='for a GPU, which would wait for the workers: N processes simulate coarse masks, and '
+        'batches are put together on the device. Two such runs are never quite the same',
+    )
     train.add_argument('--checkpoint-minutes', type=float, default=5)
     train.add_argument(
         '--coarse',
@@ -173,6 +181,7 @@ def _train(options: argparse.Namespace) -> None:
             options.device,
             options.mixed_precision,
             options.workers,
+            options.simulators,
             options.checkpoint_minutes,
         ),
         initial,

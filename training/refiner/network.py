@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 MULTIPLE = 16  # of both sides of what the generator takes
-WIDTHS = (8, 24, 56, 96, 128)
+WIDTHS = (32, 48, 96, 128)
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, RGB
 
@@ -23,14 +23,21 @@ def _block(inputs: int, outputs: int, stride: int = 1, dilation: int = 1) -> nn.
     )
 
 
+def _mixed(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+
+
 class Generator(nn.Module):
     """A U-Net (Ronneberger et al. 2015) of an image and a coarse mask that corrects the mask.
 
-    Its output is coarse to fine: logits at a quarter of the size, each next size a
-    correction of the one before. Full size has few channels: most of the time would go there.
+    Its output is coarse to fine: logits at a quarter of the size, each next size a correction of
+    the one before. Nothing is computed at full size, where most of the time would go: the four
+    pixels of a square are channels of one at half the size, of the input as of the output (Shi et
+    al. 2016). What comes up is added to what was kept on the way down, not put beside it, which
+    halves the way up.
 
     Args:
-        widths: channels at full size, 1/2, 1/4, 1/8 and 1/16.
+        widths: channels at 1/2, 1/4, 1/8 and 1/16 of the size; multiples of 16 are the quickest.
 
     """
 
@@ -39,21 +46,21 @@ class Generator(nn.Module):
 
     def __init__(self, widths: Sequence[int] = WIDTHS) -> None:
         super().__init__()
-        a, b, c, d, e = widths
+        a, b, c, d = widths
         self.register_buffer('mean', torch.tensor(_MEAN).view(1, 3, 1, 1))
         self.register_buffer('deviation', torch.tensor(_DEVIATION).view(1, 3, 1, 1))
-        self.down0 = _block(5, a)
-        self.down1 = nn.Sequential(_block(a, b, 2), _block(b, b))
-        self.down2 = nn.Sequential(_block(b, c, 2), _block(c, c))
-        self.down3 = nn.Sequential(_block(c, d, 2), _block(d, d))
-        self.down4 = nn.Sequential(_block(d, e, 2), _block(e, e, dilation=2))
-        self.up3 = _block(e + d, d)
-        self.up2 = _block(d + c, c)
-        self.up1 = _block(c + b, b)
-        self.up0 = nn.Sequential(_block(b + a, a), _block(a, a))
-        self.logit2 = nn.Conv2d(c, 1, 1)
-        self.logit1 = nn.Conv2d(b, 1, 1)
-        self.logit0 = nn.Conv2d(a, 1, 1)
+        self.down1 = _block(4 * 5, a)
+        self.down2 = nn.Sequential(_block(a, b, 2), _block(b, b))
+        self.down3 = nn.Sequential(_block(b, c, 2), _block(c, c))
+        self.down4 = nn.Sequential(
+            _block(c, d, 2), _block(d, d, dilation=2), _block(d, d, dilation=2)
+        )
+        self.mix3, self.up3 = _mixed(d, c), _block(c, c)
+        self.mix2, self.up2 = _mixed(c, b), _block(b, b)
+        self.mix1, self.up1 = _mixed(b, a), _block(a, a)
+        self.logit2 = nn.Conv2d(b, 1, 1)
+        self.logit1 = nn.Conv2d(a, 1, 1)
+        self.logit0 = nn.Conv2d(a, 4, 1)
         self.trust = nn.Parameter(torch.ones(1))  # in the coarse mask
 
     def logits(self, image: Tensor, coarse: Tensor) -> list[Tensor]:
@@ -67,17 +74,17 @@ class Generator(nn.Module):
         bounded = coarse.clamp(0.02, 0.98)
         prior = torch.log(bounded / (1 - bounded))
         normal = (image - self.mean) / self.deviation
-        x0 = self.down0(torch.cat([normal, 2 * coarse - 1, 0.25 * prior], 1))
-        x1 = self.down1(x0)
+        seen = torch.cat([normal, 2 * coarse - 1, 0.25 * prior], 1)
+        x1 = self.down1(functional.pixel_unshuffle(seen, 2))
         x2 = self.down2(x1)
         x3 = self.down3(x2)
-        y3 = self.up3(torch.cat([_doubled(self.down4(x3)), x3], 1))
-        y2 = self.up2(torch.cat([_doubled(y3), x2], 1))
-        y1 = self.up1(torch.cat([_doubled(y2), x1], 1))
-        y0 = self.up0(torch.cat([_doubled(y1), x0], 1))
+        y3 = self.up3(functional.relu(_doubled(self.mix3(self.down4(x3))) + x3))
+        y2 = self.up2(functional.relu(_doubled(self.mix2(y3)) + x2))
+        y1 = self.up1(functional.relu(_doubled(self.mix1(y2)) + x1))
         quarter = self.logit2(y2) + self.trust * functional.avg_pool2d(prior, 4)
         half = self.logit1(y1) + _doubled(quarter)
-        return [self.logit0(y0) + _doubled(half), half, quarter]
+        full = functional.pixel_shuffle(self.logit0(y1), 2) + _doubled(half)
+        return [full, half, quarter]
 
     def forward(self, image: Tensor, coarse: Tensor) -> Tensor:
         """Return the probability of the object, float32 (N, 1, H, W); see :meth:`logits`."""

@@ -8,7 +8,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from training.refiner.crops import Crop
 from training.refiner.loader import Batch, BatchMaker, batches
 from training.refiner.losses import LossSettings, discriminator_loss, generator_loss, mask_loss
 from training.refiner.network import MULTIPLE, WIDTHS, Discriminator, Generator
+from training.refiner.on_device import device_batches
 
 LOG = logging.getLogger(__name__)
 
@@ -74,12 +75,24 @@ class Settings:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Where and how fast to run; a resumed run may change these."""
+    """Where and how fast to run; a resumed run may change these.
+
+    Attributes:
+        folder: of the run.
+        device: cpu or cuda.
+        mixed_precision: whether bfloat16 is used where it is good enough.
+        workers: processes that make samples.
+        simulators: processes that simulate coarse masks, for batches that are put together on the
+            device, in place of the workers; 0 for none.
+        checkpoint_minutes: time between two checkpoints.
+        progress: whether a bar is shown.
+    """
 
     folder: Path
     device: str = 'cpu'
     mixed_precision: bool = False
     workers: int = 1
+    simulators: int = 0
     checkpoint_minutes: float = 5.0
     progress: bool = True
 
@@ -144,7 +157,7 @@ class Trainer:
         last = _ENDLESS if self.settings.minutes else self.settings.steps
         try:
             with noted_interrupt() as interrupt:
-                for step, batch in batches(self.maker, self.step, last, self.options.workers):
+                for step, batch in self._batches(last):
                     if self.progress() >= 1:
                         break
                     losses = self._train_step(step, batch)
@@ -163,6 +176,20 @@ class Trainer:
         finally:
             bar.close()
             self.save()
+
+    def _batches(self, last: int) -> Iterator[tuple[int, Batch]]:
+        if not self.options.simulators:
+            return batches(self.maker, self.step, last, self.options.workers)
+        return device_batches(
+            self.maker.crops,
+            self._first_pass,
+            self.device,
+            range(self.step, last),
+            batch_size=self.settings.batch_size,
+            second_pass=self.settings.second_pass,
+            seed=self.settings.seed,
+            processes=self.options.simulators,
+        )
 
     def _train_step(self, step: int, batch: Batch) -> dict[str, float]:
         for optimizer in self.optimizers:
@@ -199,10 +226,7 @@ class Trainer:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return a part of a large sample, with the first pass's result as its coarse mask."""
         small = [functional.avg_pool2d(x, PASSES[1] // PASSES[0]) for x in (image, coarse)]
-        with torch.no_grad(), self._precision():
-            self.generator.eval()
-            first = self.generator(*small).float()
-            self.generator.train()
+        first = self._first_pass(*small)
         coarse = functional.interpolate(
             first, size=image.shape[-2:], mode='bilinear', align_corners=False
         )
@@ -210,6 +234,13 @@ class Trainer:
         x, y = (MULTIPLE * rng.integers(0, (PASSES[1] - PASSES[0]) // MULTIPLE + 1, 2)).tolist()
         window = ..., slice(y, y + PASSES[0]), slice(x, x + PASSES[0])
         return image[window], coarse[window], truth[window]
+
+    def _first_pass(self, image: Tensor, coarse: Tensor) -> Tensor:
+        self.generator.eval()
+        with torch.no_grad(), self._precision():
+            first = self.generator(image, coarse).float()
+        self.generator.train()
+        return first
 
     def _against_discriminator(
         self, image: Tensor, mask: Tensor, truth: Tensor

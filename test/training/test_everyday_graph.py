@@ -1,0 +1,72 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""The detector of everyday things: PyTorch and cv2.dnn compute the same from the shipped files."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from random_models import REPOSITORY, load_whole_graph
+
+torch = pytest.importorskip('torch', reason='parity compares with PyTorch')
+
+from training.everyday.boxes import decode, propose  # noqa: E402  torch may be missing
+from training.everyday.export import export  # noqa: E402
+from training.everyday.graph import read_network  # noqa: E402
+from training.everyday.network import EverydayConfig, EverydayNetwork, anchor_boxes, crop  # noqa: E402
+from training.graph.network import DETECTIONS, MASKS  # noqa: E402
+
+SHIPPED = REPOSITORY / 'models' / 'everyday_mask_rcnn.pb'
+CONFIG = EverydayConfig(num_classes=90)
+FEATURES = 'Neck/merge_8/pointwise/Relu6'
+
+
+@torch.no_grad()
+def compute(network: EverydayNetwork, blob: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Features, boxes (P, 4) and scores (P, 91) of the proposals, in fractions."""
+    config = network.config
+    features = network.levels(torch.from_numpy(blob))[0]
+    encodings, logits = network.first_stage(features)
+    regions = propose(
+        anchor_boxes(config, *features.shape[2:]),
+        encodings,
+        logits[..., 1] - logits[..., 0],
+        config.rpn_candidates,
+        config.proposals,
+        config.rpn_nms_threshold,
+    )
+    boxes, scores = network.second_stage(network.regions(crop(features, regions)))
+    boxes = decode(regions[0], boxes).clamp(0, 1)
+    return features.numpy(), boxes.numpy(), scores.softmax(-1).numpy()
+
+
+@pytest.mark.parametrize('size', [(320, 320), (288, 416)])
+def test_same_numbers(tmp_path: Path, photo: np.ndarray, size: tuple[int, int]) -> None:
+    network = read_network(SHIPPED, CONFIG)
+    names = {i + 1: f'class {i}' for i in range(90)}
+    export(network, names, tmp_path / 'model')
+    blob = cv2.dnn.blobFromImage(cv2.resize(photo, size[::-1]), swapRB=True)
+    net = load_whole_graph(tmp_path)
+    net.setInput(blob)
+    rows, masks, features = net.forward([DETECTIONS, MASKS, FEATURES])
+    rows = rows[0, 0]
+    used = (rows[:, 2] > 0) & (rows[:, 5] > rows[:, 3]) & (rows[:, 6] > rows[:, 4])
+    rows, masks = rows[used], masks[used]
+    assert len(rows) > 0
+
+    ours, boxes, scores = compute(network, blob)
+
+    np.testing.assert_allclose(ours, features, atol=1e-3)
+    for row in rows:
+        distance = np.abs(boxes - row[3:]).max(1) + np.abs(scores[:, int(row[1]) + 1] - row[2])
+        assert distance.min() < 1e-3
+    with torch.no_grad():
+        inner = network.regions(crop(torch.from_numpy(features), torch.tensor(rows[None, :, 3:])))
+        expected = network.masks(inner).sigmoid().numpy()
+    for row, mask, one in zip(rows, masks, expected, strict=True):
+        np.testing.assert_allclose(mask[int(row[1])], one, atol=1e-3)
+
+
+def test_a_frozen_graph_of_another_network_is_refused() -> None:
+    with pytest.raises(ValueError, match='is of another network'):
+        read_network(REPOSITORY / 'models' / 'person_mask_rcnn.pb', CONFIG)

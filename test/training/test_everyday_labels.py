@@ -1,0 +1,143 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""What the detector of everyday things learns from photos that are labelled in part: on toy sets
+whose right answers are known.
+"""
+
+import pytest
+
+torch = pytest.importorskip('torch', reason='the trainer needs PyTorch')
+
+from training.everyday.losses import LossSettings, assign_anchors, assign_regions, compute_losses  # noqa: E402
+from training.everyday.network import EverydayConfig, EverydayNetwork  # noqa: E402
+from training.everyday.views import ANY_CATEGORY, IGNORED, OBJECT, Labels, ViewSettings, make_views  # noqa: E402
+
+CLASSES = 4
+SETTINGS = LossSettings()
+
+
+def labels(
+    things: list[tuple[list[float], int, int]], known: list[bool], masks: bool = False
+) -> Labels:
+    """Labels of one image from (box, category, kind)."""
+    boxes = torch.tensor([[thing[0] for thing in things]]).reshape(1, -1, 4)
+    count = len(things)
+    return Labels(
+        boxes=boxes,
+        whole=boxes.clone(),
+        category=torch.tensor([[thing[1] for thing in things]]).reshape(1, count),
+        kind=torch.tensor([[thing[2] for thing in things]]).reshape(1, count),
+        weight=torch.ones(1, count),
+        mask=torch.arange(count)[None] if masks else torch.full((1, count), -1),
+        flipped=torch.zeros(1, count, dtype=torch.bool),
+        known=torch.tensor([known]),
+    )
+
+
+CAT = [0.1, 0.1, 0.5, 0.5]
+ELSEWHERE = [0.6, 0.6, 0.9, 0.9]
+ALL = [True] * CLASSES
+
+
+def test_a_region_without_an_object_is_a_negative_for_the_complete_classes_alone() -> None:
+    partial = labels([(CAT, 1, OBJECT)], [False, True, False, True])
+    target, allowed, counts, _ = assign_regions(torch.tensor([[ELSEWHERE]]), partial, SETTINGS)
+    assert target.item() == 0 and counts.item() == 1
+    assert allowed[0, 0].tolist() == [True, False, True, False, True]  # background first
+
+
+def test_an_object_tells_apart_all_classes_also_where_few_are_complete() -> None:
+    partial = labels([(CAT, 1, OBJECT)], [False, True, False, False])
+    target, allowed, _, matches = assign_regions(torch.tensor([[CAT]]), partial, SETTINGS)
+    assert target.item() == 2 and matches.item() == 0
+    assert allowed.all()
+
+
+def test_what_may_be_of_a_class_is_no_negative_of_that_class() -> None:
+    half_seen = labels([(ELSEWHERE, 2, IGNORED)], ALL)
+    _, allowed, counts, _ = assign_regions(torch.tensor([[ELSEWHERE, CAT]]), half_seen, SETTINGS)
+    assert allowed[0, 0].tolist() == [True, True, True, False, True]
+    assert allowed[0, 1].all()
+    assert counts.tolist() == [[1, 1]]
+
+
+def test_a_region_within_a_crowd_of_anything_does_not_count() -> None:
+    crowd = labels([([0.5, 0.5, 1.0, 1.0], ANY_CATEGORY, IGNORED)], ALL)
+    _, _, counts, _ = assign_regions(torch.tensor([[ELSEWHERE, CAT]]), crowd, SETTINGS)
+    assert counts.tolist() == [[0, 1]]
+
+
+def test_anchors_are_negatives_only_outside_of_all_that_may_be_an_object() -> None:
+    anchors = torch.tensor([CAT, ELSEWHERE, [0.0, 0.6, 0.3, 0.9]])
+    target = labels([(CAT, 1, OBJECT), (ELSEWHERE, 2, IGNORED)], ALL)
+    positive, usable, _, _ = assign_anchors(anchors, target, SETTINGS)
+    assert positive[0].tolist() == [True, False, False]
+    assert usable[0].tolist() == [True, False, True]
+
+
+def test_where_a_class_is_not_complete_no_anchor_is_a_negative() -> None:
+    anchors = torch.tensor([CAT, ELSEWHERE])
+    target = labels([(CAT, 1, OBJECT)], [True, True, True, False])
+    positive, usable, _, _ = assign_anchors(anchors, target, SETTINGS)
+    assert positive[0].tolist() == usable[0].tolist() == [True, False]
+
+
+@pytest.mark.parametrize('masks', [True, False])
+def test_masks_learn_only_where_there_are_masks(masks: bool) -> None:
+    torch.manual_seed(0)
+    network = EverydayNetwork(EverydayConfig(num_classes=CLASSES, proposals=8))
+    image = torch.rand(2, 3, 64, 64) * 255
+    one = labels([(CAT, 1, OBJECT)], ALL, masks)
+    both = Labels(**{name: torch.cat([value, value]) for name, value in vars(one).items()})
+    table = torch.ones(2, 1, 56, 56, dtype=torch.uint8)
+    losses = compute_losses(
+        network, network.levels(image), both, table, SETTINGS, torch.Generator().manual_seed(0)
+    )
+    losses['mask'].backward() if masks else sum(losses.values()).backward()
+    gradient = network.mask_out.weight.grad
+    assert (gradient is not None and gradient.abs().sum() > 0) == masks
+
+
+def test_boxes_and_masks_go_with_the_picture_that_they_belong_to() -> None:
+    side = 96
+    photo = torch.full((1, 3, side, side), 114, dtype=torch.uint8)  # as around the photo
+    photo[:, :, 30:60, 12:36] = 255
+    box = torch.tensor([12, 30, 36, 60]) / side
+    target = labels([(box.tolist(), 1, OBJECT)], ALL)
+    settings = ViewSettings(side=128, whole_sides=(90, 110), mosaic=0.0)
+    generator = torch.Generator().manual_seed(3)
+    chosen = torch.zeros(16, 4, dtype=torch.long)
+    sizes = torch.tensor([[side, side]])
+    images, views = make_views(photo, sizes, target, chosen, settings, generator)
+    seen = 0
+    for image, boxes, kinds in zip(images, views.boxes, views.kind, strict=True):
+        brightness = image.mean(0)
+        if kinds[0] != OBJECT:
+            continue
+        bright = brightness > (brightness.max() + brightness.min()) / 2
+        rows, columns = bright.nonzero(as_tuple=True)
+        measured = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        assert torch.allclose(boxes[0] * settings.side, torch.stack(measured).float(), atol=1.5)
+        seen += 1
+    assert seen > 8
+
+
+def test_four_photos_share_a_view_and_each_keeps_its_labels() -> None:
+    photos = torch.full((4, 3, 64, 64), 100, dtype=torch.uint8)
+    each = [
+        labels([([0.2, 0.2, 0.8, 0.8], k, OBJECT)], [True, True, True, k != 2]) for k in range(4)
+    ]
+    target = Labels(**{name: torch.cat([getattr(e, name) for e in each]) for name in vars(each[0])})
+    settings = ViewSettings(side=256, part_sides=(80, 81), mosaic=1.0)
+    _, views = make_views(
+        photos,
+        torch.full((4, 2), 64),
+        target,
+        torch.arange(4)[None],
+        settings,
+        torch.Generator().manual_seed(0),
+    )
+    there = views.kind[0] == OBJECT
+    assert sorted(views.category[0][there].tolist()) == [0, 1, 2, 3]
+    centres = (views.boxes[0][there][:, :2] + views.boxes[0][there][:, 2:]) / 2
+    assert len({(x > 0.5, y > 0.5) for x, y in centres.tolist()}) == 4
+    assert views.known[0].tolist() == [True, True, True, False]

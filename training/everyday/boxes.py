@@ -1,0 +1,94 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Boxes of whole batches at a time, x1 y1 x2 y2: no loop over images keeps a GPU waiting."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_VARIANCES = (0.1, 0.1, 0.2, 0.2)  # of y, x, height, width
+_LARGEST_LOG = 4.0
+_TINY = 1e-6
+
+
+def decode(references: Tensor, encodings: Tensor) -> Tensor:
+    """Boxes (..., 4) of encodings (ty, tx, th, tw), as cv2.dnn's DetectionOutput decodes them."""
+    size = references[..., 2:] - references[..., :2]
+    centre = (references[..., 2:] + references[..., :2]) / 2
+    shift = torch.stack([encodings[..., 1] * _VARIANCES[1], encodings[..., 0] * _VARIANCES[0]], -1)
+    growth = torch.stack([encodings[..., 3] * _VARIANCES[3], encodings[..., 2] * _VARIANCES[2]], -1)
+    centre = centre + shift * size
+    half = size * growth.clamp(max=_LARGEST_LOG).exp() / 2
+    return torch.cat([centre - half, centre + half], -1)
+
+
+def areas(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
+
+
+def intersections(a: Tensor, b: Tensor) -> Tensor:
+    """Areas (..., N, M) that the boxes of ``a`` (..., N, 4) and ``b`` (..., M, 4) share."""
+    a, b = a[..., :, None, :], b[..., None, :, :]
+    width = (torch.minimum(a[..., 2], b[..., 2]) - torch.maximum(a[..., 0], b[..., 0])).clamp(min=0)
+    height = (torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])).clamp(
+        min=0
+    )
+    return width * height
+
+
+def overlaps(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union (..., N, M)."""
+    both = intersections(a, b)
+    return both / (areas(a)[..., :, None] + areas(b)[..., None, :] - both).clamp(min=_TINY)
+
+
+def paired_overlaps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Intersection over union of pairs (N, 4), and its generalised form (arXiv 1902.09630)."""
+    low, high = torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])
+    both = (high - low).clamp(min=0).prod(-1)
+    union = (areas(a) + areas(b) - both).clamp(min=_TINY)
+    hull = (torch.maximum(a[:, 2:], b[:, 2:]) - torch.minimum(a[:, :2], b[:, :2])).prod(-1)
+    iou = both / union
+    return iou, iou - (hull - union) / hull.clamp(min=_TINY)
+
+
+def survivors(boxes: Tensor, threshold: float, rounds: int = 12) -> Tensor:
+    """Which boxes (B, N, 4), sorted by falling score, greedy non-maximum suppression keeps.
+
+    Each round is exact for one more link in chains of boxes that suppress one another; chains of
+    more than a dozen do not matter.
+    """
+    conflicts = (overlaps(boxes, boxes) > threshold).triu(1)
+    keep = torch.ones(boxes.shape[:2], dtype=torch.bool, device=boxes.device)
+    for _ in range(rounds):
+        keep = ~(conflicts & keep[:, :, None]).any(1)
+    return keep
+
+
+@torch.no_grad()
+def propose(
+    references: Tensor,
+    encodings: Tensor,
+    scores: Tensor,
+    candidates: int,
+    count: int,
+    threshold: float,
+) -> Tensor:
+    """Proposals (B, count, 4) of a batch, as cv2.dnn's first stage makes them.
+
+    Args:
+        references: anchors (A, 4).
+        encodings: (B, A, 4).
+        scores: (B, A).
+        candidates: anchors that enter the suppression.
+        count: proposals of each image.
+        threshold: IoU of the suppression.
+
+    """
+    best, order = scores.topk(candidates, 1)
+    index = order[..., None].expand(-1, -1, 4)
+    boxes = decode(references[order], encodings.gather(1, index)).clamp(0, 1)
+    keep = survivors(boxes, threshold)
+    rank = torch.arange(candidates, device=scores.device) + candidates * ~keep
+    chosen = rank.topk(count, 1, largest=False).indices
+    return boxes.gather(1, chosen[..., None].expand(-1, -1, 4))

@@ -1,0 +1,99 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""A trained checkpoint as the files that the Segmenter loads.
+
+    python -m training.everyday.export everyday.pt models/everyday_mask_rcnn --settings FILE
+
+The settings say which classes are reported and what is added to their logits; ``calibrate``
+writes them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.detector.export import export_nodes
+from training.everyday.graph import describe
+from training.everyday.network import SIZE_MULTIPLE, EverydayConfig, EverydayNetwork
+
+_NO_CLASS = '-'
+INPUT_MAX_SIDE = 544
+PROPOSALS = 40
+
+
+def load_network(checkpoint: Path) -> EverydayNetwork:
+    """Return the averaged network of a checkpoint, in evaluation mode on the CPU."""
+    content = torch.load(checkpoint, map_location='cpu', weights_only=True)
+    network = EverydayNetwork(EverydayConfig.from_dict(content['config']))
+    network.load_state_dict(
+        {k: v.float() for k, v in content['state'].items() if v.is_floating_point()}, strict=False
+    )
+    return network.eval()
+
+
+def export(
+    network: EverydayNetwork,
+    names: Mapping[int, str],
+    stem: Path,
+    *,
+    reported: Sequence[str] | None = None,
+    logit_changes: Mapping[str, float] = {},
+    settings: Mapping[str, Any] = {},
+) -> Path:
+    """Write weights, text graph, labels and manifest.
+
+    Args:
+        network: in evaluation mode.
+        names: category id, from 1, to name, as many as the network has classes, rising.
+        stem: path without ending.
+        reported: names of the classes that are reported; by default all. The others still take
+            scores away from these.
+        logit_changes: by name, what is added to the class's logit, or to ``background``'s.
+        settings: of the manifest, in place of or beside the usual ones.
+
+    Returns:
+        The path of the manifest.
+    """
+    ids = sorted(names)
+    numbers = {names[i]: i - 1 for i in ids} | {'background': -1}
+    nodes, arrays = describe(
+        network,
+        [i - 1 for i in ids],
+        {numbers[name]: change for name, change in logit_changes.items()},
+    )
+    wanted = set(names.values() if reported is None else reported)
+    labels = [names.get(i, _NO_CLASS) for i in range(1, max(ids) + 1)]
+    labels = [name if name in wanted else _NO_CLASS for name in labels]
+    usual = {
+        'input_max_side': INPUT_MAX_SIDE,
+        'max_upscale': 1.0625,
+        'size_multiple': SIZE_MULTIPLE,
+        'proposals': PROPOSALS,
+        'presets': {
+            'balanced': {'input_max_side': 480, 'proposals': 30},
+            'fast': {'input_max_side': 384, 'proposals': 20},
+        },
+    }
+    return export_nodes(nodes, arrays, labels, stem, usual | dict(settings))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('stem', type=Path)
+    parser.add_argument('--names', type=Path, required=True, help='COCO file with the categories')
+    parser.add_argument('--settings', type=Path, help='JSON: reported, logit_changes, settings')
+    options = parser.parse_args()
+    categories = json.loads(options.names.read_text())['categories']
+    chosen = json.loads(options.settings.read_text()) if options.settings else {}
+    names = {c['id']: c['name'] for c in categories}
+    print(export(load_network(options.checkpoint), names, options.stem, **chosen))
+
+
+if __name__ == '__main__':
+    main()
