@@ -92,7 +92,6 @@ setup(
         'tqdm>=4.60,<5',  # progress bars
     ],
     # pip install 'instance_seg_ros[tracking]'
-    extras_require={'tracking': ['norfair>=2.2,<3']},  # BSD-3, runs with NumPy 1 and 2
     entry_points={'console_scripts': [f'instance-seg = {NAME}.cli:main']},
     zip_safe=False,
 )
