@@ -132,11 +132,7 @@ def _glyphs(text: str, font: Any) -> tuple[NDArray[np.uint8], int]:
 
 
 def _blend(
-    canvas: NDArray[np.uint8],
-    opacity: NDArray[np.uint8],
-    x: int,
-    y: int,
-    ink: tuple[int, int, int],
+    canvas: NDArray[np.uint8], opacity: NDArray[np.uint8], x: int, y: int, ink: tuple[int, int, int]
 ) -> None:
     opacity = opacity[max(0, -y) : canvas.shape[0] - y, max(0, -x) : canvas.shape[1] - x]
     x, y = max(0, x), max(0, y)

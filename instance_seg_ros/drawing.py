@@ -141,9 +141,7 @@ def _drawings(
 ) -> list[_Drawing]:
     size = frame.shape[:2]
     if isinstance(instances, Instances):
-        return [
-            _of_instance(instances, i, size, distances.get(i)) for i in range(len(instances))
-        ]
+        return [_of_instance(instances, i, size, distances.get(i)) for i in range(len(instances))]
     return [_of_mapping(item, i, size, distances.get(i)) for i, item in enumerate(instances)]
 
 
@@ -161,9 +159,7 @@ def _of_instance(
     track_id = None if instances.track_ids is None else int(instances.track_ids[i])
     figures = _figures(float(instances.scores[i]), track_id, distance)
     colour = i if track_id is None else track_id - 1
-    return _drawing(
-        instances.boxes[i], contours, instances.class_names[i], figures, colour, size
-    )
+    return _drawing(instances.boxes[i], contours, instances.class_names[i], figures, colour, size)
 
 
 def _of_mapping(

@@ -30,7 +30,7 @@ from instance_seg_ros.detection.text_graph import (
 from instance_seg_ros.errors import ModelError
 
 # To be raised whenever the same files give other parts.
-VERSION = 1
+VERSION = 3
 _OPERATIONS = {**LAYERS, **SHAPES, 'PriorBox': anchors}
 
 
@@ -58,12 +58,14 @@ class OnnxParts:
         return {name: getattr(self, name) for name in self.NAMES}
 
 
-def convert(weights: Path, text_graph: Path) -> OnnxParts:
+def convert(weights: Path, text_graph: Path, for_processor: bool = True) -> OnnxParts:
     """Convert a model.
 
     Args:
         weights: frozen graph (.pb).
         text_graph: OpenCV text graph (.pbtxt) of the same model.
+        for_processor: whether it is to be fast on the processor; else all operations are ones
+            that GPUs' providers have.
 
     Raises:
         ModelError: a file is missing or broken, or the graph has something that is unknown here.
@@ -79,7 +81,7 @@ def convert(weights: Path, text_graph: Path) -> OnnxParts:
     names = {name for nodes in parts.values() for node in nodes for name in node.inputs}
     try:
         constants = read_constants(payload, names)
-        boxes, region_size = _box_part(graph, parts['boxes'], constants)
+        boxes, region_size = _box_part(graph, parts['boxes'], constants, for_processor)
         return OnnxParts(
             _proposal_part(graph, parts['proposals'], constants),
             boxes,
@@ -111,12 +113,16 @@ def _proposal_part(
 
 
 def _box_part(
-    split_graph: SplitGraph, nodes: list[GraphNode], constants: dict[str, NDArray[Any]]
+    split_graph: SplitGraph,
+    nodes: list[GraphNode],
+    constants: dict[str, NDArray[Any]],
+    for_processor: bool,
 ) -> tuple[bytes, tuple[int, int] | None]:
     """Return the part and the size of its region features."""
     graph = OnnxGraph('boxes')
     nodes = _without_placeholders(nodes)
     t = Translation(nodes, constants, graph)
+    t.for_processor = for_processor
     features = graph.input('features', 'float32', [1, 'channels', 'rows', 'columns'])
     t.values[split_graph.features] = Value(features, image=True)
     t.regions = graph.input('regions', 'float32', ['regions', 4])

@@ -98,9 +98,7 @@ def test_objects_are_where_depth_says(
     camera.subscribe('detections', 'label_image', 'detections_3d', 'objects', 'debug_image')
     image = camera.image(photo)
     answers = depth.ask(
-        image,
-        depth_image(image.header, 2.0, side, encoding, step),
-        camera_info(image.header, side),
+        image, depth_image(image.header, 2.0, side, encoding, step), camera_info(image.header, side)
     )
     (flat,) = answers['detections'].detections
     (found,) = answers['detections_3d'].detections

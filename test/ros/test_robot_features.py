@@ -166,9 +166,7 @@ class TestWhatMatters:
         camera.ask(camera.image(photo))
         camera.publish_until(
             camera.image(photo),
-            lambda: (
-                int(figures(camera.diagnostics('/slowed/image'))['frames_dropped']) >= 2
-            ),
+            lambda: int(figures(camera.diagnostics('/slowed/image'))['frames_dropped']) >= 2,
             'images are dropped',
         )
         assert figures(camera.diagnostics('/slowed/image'))['frames_processed'] == '1'

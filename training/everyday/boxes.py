@@ -30,7 +30,9 @@ def intersections(a: Tensor, b: Tensor) -> Tensor:
     """Areas (..., N, M) that the boxes of ``a`` (..., N, 4) and ``b`` (..., M, 4) share."""
     a, b = a[..., :, None, :], b[..., None, :, :]
     width = (torch.minimum(a[..., 2], b[..., 2]) - torch.maximum(a[..., 0], b[..., 0])).clamp(min=0)
-    height = (torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])).clamp(min=0)
+    height = (torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])).clamp(
+        min=0
+    )
     return width * height
 
 
@@ -65,7 +67,12 @@ def survivors(boxes: Tensor, threshold: float, rounds: int = 12) -> Tensor:
 
 @torch.no_grad()
 def propose(
-    references: Tensor, encodings: Tensor, scores: Tensor, candidates: int, count: int, threshold: float
+    references: Tensor,
+    encodings: Tensor,
+    scores: Tensor,
+    candidates: int,
+    count: int,
+    threshold: float,
 ) -> Tensor:
     """Proposals (B, count, 4) of a batch, as cv2.dnn's first stage makes them.
 

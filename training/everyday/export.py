@@ -30,7 +30,9 @@ def load_network(checkpoint: Path) -> EverydayNetwork:
     """Return the averaged network of a checkpoint, in evaluation mode on the CPU."""
     content = torch.load(checkpoint, map_location='cpu', weights_only=True)
     network = EverydayNetwork(EverydayConfig.from_dict(content['config']))
-    network.load_state_dict({k: v.float() for k, v in content['state'].items() if v.is_floating_point()}, strict=False)
+    network.load_state_dict(
+        {k: v.float() for k, v in content['state'].items() if v.is_floating_point()}, strict=False
+    )
     return network.eval()
 
 

@@ -89,7 +89,9 @@ class _Graph:
     def matrix(self, name: str, x: str, kernel: Any, bias: Any, **attributes: Any) -> str:
         weight = self.weight(f'{name}/weights', kernel, 'matrix')
         plain = {'transpose_a': False, 'transpose_b': False}
-        x = self.add(f'{name}/MatMul', 'MatMul', x, weights=(weight,), attributes=plain | attributes)
+        x = self.add(
+            f'{name}/MatMul', 'MatMul', x, weights=(weight,), attributes=plain | attributes
+        )
         return self.bias(f'{name}/BiasAdd', x, f'{name}/biases', bias)
 
 
@@ -143,7 +145,9 @@ def read_network(weights: Path, config: EverydayConfig) -> EverydayNetwork:
         for part, parameter in (('weights', layer.weight), ('biases', layer.bias)):
             values = torch.from_numpy(np.array(stored.get(f'{name}/{part}', np.zeros(0))))
             if values.dim() == 4:
-                values = values.permute(2, 3, 0, 1) if layer.depthwise else values.permute(3, 2, 0, 1)
+                values = (
+                    values.permute(2, 3, 0, 1) if layer.depthwise else values.permute(3, 2, 0, 1)
+                )
             elif part == 'weights':
                 values = values.T
             if values.shape != parameter.shape:
@@ -154,7 +158,9 @@ def read_network(weights: Path, config: EverydayConfig) -> EverydayNetwork:
 
 
 def _backbone(g: _Graph, network: EverydayNetwork) -> str:
-    x = g.add('image_tensor', 'Placeholder', attributes={'dtype': 'uint8', 'shape': [-1, -1, -1, 3]})
+    x = g.add(
+        'image_tensor', 'Placeholder', attributes={'dtype': 'uint8', 'shape': [-1, -1, -1, 3]}
+    )
     x = g.add('Preprocessor/mul', 'Mul', x, constants={'Preprocessor/mul/x': 1 / 128})
     x = g.add('Preprocessor/sub', 'Sub', x, constants={'Preprocessor/sub/y': 127 / 128})
     x = g.convolution('Backbone/stem', network.stem, x)

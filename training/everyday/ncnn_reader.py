@@ -80,7 +80,10 @@ class NcnnModule(nn.Module):
         x = values[0]
         match layer.kind:
             case 'Convolution' | 'ConvolutionDepthWise':
-                weight, bias = getattr(self, f'weight_{index}'), getattr(self, f'bias_{index}', None)
+                weight, bias = (
+                    getattr(self, f'weight_{index}'),
+                    getattr(self, f'bias_{index}', None),
+                )
                 x = functional.conv2d(
                     x, weight, bias, layer.number(3, 1), layer.number(4), groups=layer.number(7, 1)
                 )

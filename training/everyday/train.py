@@ -25,12 +25,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.everyday import losses
 from training.everyday.losses import LossSettings, compute_losses
-from training.everyday.network import (
-    EverydayConfig,
-    EverydayNetwork,
-    anchor_boxes,
-    load_imagenet,
-)
+from training.everyday.network import EverydayConfig, EverydayNetwork, anchor_boxes, load_imagenet
 from training.everyday.pack import MASK_SIDE, LabelTable, unpack_photos
 from training.everyday.scoring import score_photos
 from training.everyday.teacher import ImitationHeads, Teacher, completed_labels
@@ -64,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     add('--backbone-rate', type=float, default=0.3, help='share of the learning rate')
     add('--weight-decay', type=float, default=0.03)
     add('--averaging', type=float, default=0.998)
-    add('--imitation', type=float, default=1.0, help='weight of the teacher\'s features')
-    add('--dense', type=float, default=0.5, help='weight of the teacher\'s class scores')
+    add('--imitation', type=float, default=1.0, help="weight of the teacher's features")
+    add('--dense', type=float, default=0.5, help="weight of the teacher's class scores")
     add('--only', choices=['all', 'coco'], default='all', help='photos to train on')
     add('--checks', type=int, default=4, help='times that the held-out photos are looked at')
     add('--compile', action='store_true')
@@ -188,9 +183,7 @@ class Run:
 
     def optimizer(self) -> torch.optim.Optimizer:
         fused = self.device.type == 'cuda'
-        return torch.optim.AdamW(
-            self._parameter_groups(), self.options.learning_rate, fused=fused
-        )
+        return torch.optim.AdamW(self._parameter_groups(), self.options.learning_rate, fused=fused)
 
     def _compile(self) -> None:
         """Fuse the assignment of anchors, a tenth of the time; as it was where that fails."""
@@ -228,7 +221,9 @@ class Run:
                 progress = max(progress, step / options.steps)
             if progress >= 1:
                 break
-            rate = min(1.0, (step + 1) / 200) * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
+            rate = min(1.0, (step + 1) / 200) * (
+                0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
+            )
             for group in optimizer.param_groups:
                 group['lr'] = options.learning_rate * group['share'] * rate
             parts = self.step(optimizer, progress)
@@ -327,9 +322,14 @@ class Run:
         self._save()
 
     def _save(self) -> None:
-        state = {k: v.half() if v.is_floating_point() else v for k, v in self.average.module.state_dict().items()}
+        state = {
+            k: v.half() if v.is_floating_point() else v
+            for k, v in self.average.module.state_dict().items()
+        }
         target = self.options.out / f'{self.options.name}.pt'
-        torch.save({'config': self.network.config.to_dict(), 'state': state}, target.with_suffix('.part'))
+        torch.save(
+            {'config': self.network.config.to_dict(), 'state': state}, target.with_suffix('.part')
+        )
         target.with_suffix('.part').replace(target)
 
 

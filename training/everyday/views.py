@@ -100,7 +100,9 @@ def make_views(
     batch, device, side = len(chosen), photos.device, settings.side
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return torch.rand(shape or (batch,), device=device, generator=generator) * (high - low) + low
+        return (
+            torch.rand(shape or (batch,), device=device, generator=generator) * (high - low) + low
+        )
 
     mosaic = uniform(0, 1) < settings.mosaic
     centre_x = torch.where(mosaic, uniform(0.3, 0.7) * side, float(side)).round()
@@ -159,14 +161,16 @@ def _sample(photos: Tensor, index: Tensor, u: Tensor, v: Tensor) -> Tensor:
 
 
 def _moved(
-    labels: Labels, flip: Tensor, frame: Tensor, window: Tensor, some: Tensor, settings: ViewSettings
+    labels: Labels,
+    flip: Tensor,
+    frame: Tensor,
+    window: Tensor,
+    some: Tensor,
+    settings: ViewSettings,
 ) -> Labels:
     """Labels of photos as they lie in the view (frame: left, top, width, height in pixels)."""
     x1, y1, x2, y2 = labels.boxes.unbind(-1)
-    x1, x2 = (
-        torch.where(flip[:, None], 1 - x2, x1),
-        torch.where(flip[:, None], 1 - x1, x2),
-    )
+    x1, x2 = (torch.where(flip[:, None], 1 - x2, x1), torch.where(flip[:, None], 1 - x1, x2))
     left, top, width, height = (value[:, None] for value in frame.unbind(1))
     whole = torch.stack(
         [left + x1 * width, top + y1 * height, left + x2 * width, top + y2 * height], -1
