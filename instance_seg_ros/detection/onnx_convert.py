@@ -109,7 +109,7 @@ def _proposal_part(
     features = t.values[split_graph.features]
     graph.output('features', features.name, 'float32', [1, 'channels', 'rows', 'columns'])
     graph.output('proposals', proposals(t, output), 'float32', ['proposals', 4])
-    return graph.bytes(_metadata())
+    return graph.file_bytes(_metadata())
 
 
 def _box_part(
@@ -140,7 +140,7 @@ def _box_part(
         'nms_threshold': repr(attributes.number('nms_threshold', 0.3)),
         'max_detections': repr(attributes.integer('keep_top_k', 100)),
     }
-    return graph.bytes(metadata), region_features.size
+    return graph.file_bytes(metadata), region_features.size
 
 
 def _mask_part(
@@ -161,7 +161,7 @@ def _mask_part(
         t.translate([split_graph.mask_output], _OPERATIONS)
         masks, classes = t.values[split_graph.mask_output].name, split_graph.num_classes
     graph.output('masks', masks, 'float32', ['regions', classes, 'side', 'side'])
-    return graph.bytes(_metadata())
+    return graph.file_bytes(_metadata())
 
 
 def _without_placeholders(nodes: list[GraphNode]) -> list[GraphNode]:

@@ -105,7 +105,7 @@ class OnnxGraph:
         self.nodes.append(OnnxNode(op, list(inputs), names, attributes, contributed))
         return names
 
-    def bytes(self, metadata: Mapping[str, str]) -> bytes:
+    def file_bytes(self, metadata: Mapping[str, str]) -> bytes:
         """Return the file.
 
         Args:
