@@ -95,7 +95,7 @@ def _resized(
 
 
 def _samples(graph: OnnxGraph, features: str, size: tuple[int, int]) -> tuple[str, str]:
-    """Return the shape of a crop, and how much farther its samples reach than those wanted, x and y.
+    """Return the shape of a crop, and how much farther it reaches than what is wanted, x and y.
 
     Where features have as many rows or columns as are wanted, onnxruntime's Resize would take them
     as they are, whatever the region: there it takes one sample more.
