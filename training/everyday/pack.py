@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Photos and their labels as two files, small enough to send to a machine with a GPU.
 
-    python -m training.everyday.pack --data instances.json images/ --data boxes.json images/ --output FOLDER
+    python -m training.everyday.pack --data instances.json images/ --output FOLDER
 
 Photos are stored again as WebP of at most :data:`SIDE` pixels; masks as 56x56 bitmaps of their
 boxes, four times as fine as what the network predicts. A photo that several files describe takes
@@ -183,7 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add('--threads', type=int, default=2)
     options = parser.parse_args(arguments)
     classes = options.classes or category_names(options.data[0][0])
-    photos, preferred, ids = [], set(), {}
+    photos, preferred = [], set()
+    ids: dict[str, int] = {}
     for file, folder in options.data:
         content = json.loads(file.read_text())
         named = {c['name']: c['id'] for c in content['categories']}
