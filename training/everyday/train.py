@@ -64,7 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     add('--batch', type=int, default=96)
     add('--side', type=int, default=448)
     add('--learning-rate', type=float, default=2e-3)
-    add('--backbone-rate', type=float, default=0.3, help='share of the learning rate')
+    add(
+        '--backbone-rate',
+        type=float,
+        default=0.3,
+        help='share of the learning rate; 0 with --init leaves it as it is',
+    )
     add('--weight-decay', type=float, default=0.03)
     add('--averaging', type=float, default=0.998)
     add('--imitation', type=float, default=1.0, help="weight of the teacher's features")
@@ -164,6 +169,9 @@ class Run:
         options = self.options
         if options.init is not None:
             network = read_network(options.init, EverydayConfig(num_classes=_GRAPH_NUMBERS))
+            if not options.backbone_rate:
+                network.stem.requires_grad_(False)
+                network.blocks.requires_grad_(False)
             return with_classes(network, classes)
         network = EverydayNetwork(EverydayConfig(num_classes=classes))
         if options.backbone is not None:
@@ -236,7 +244,7 @@ class Run:
                 progress = max(progress, step / options.steps)
             if progress >= 1:
                 break
-            rate = min(1.0, (step + 1) / 200) * (
+            rate = min(1.0, max((step + 1) / 200, 10 * progress)) * (
                 0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
             )
             for group in optimizer.param_groups:
@@ -268,6 +276,8 @@ class Run:
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         named = [*self.network.named_parameters(), *self.imitation.named_parameters()]
         for name, parameter in named:
+            if not parameter.requires_grad:
+                continue
             share = self.options.backbone_rate if name.startswith(('stem', 'blocks')) else 1.0
             decay = self.options.weight_decay if parameter.dim() > 1 else 0.0
             groups.setdefault((share, decay), []).append(parameter)
