@@ -42,6 +42,17 @@ class Console:
         hidden = True if self._quiet or total == 1 else None
         return tqdm(items, unit=unit, total=total, disable=hidden)
 
+    def bytes_bar(self, name: str, done: int, total: int | None) -> Any:
+        """Return a bar for the bytes of a file, to be updated and closed."""
+        return tqdm(
+            desc=name,
+            initial=done,
+            total=total,
+            unit='B',
+            unit_scale=True,
+            disable=True if self._quiet else None,
+        )
+
 
 def never_fail_to_print() -> None:
     r"""Let what the encoding of the terminal lacks be printed as \xdf instead of raising.

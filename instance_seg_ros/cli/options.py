@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import __version__
-from instance_seg_ros.cli.models import add_models_command
+from instance_seg_ros.cli.model_options import add_models_command
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
 from instance_seg_ros.settings import ModelSettings, Settings
