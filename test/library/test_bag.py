@@ -2,7 +2,9 @@
 """Bags in, bags out, by the command line, read by rosbags: no ROS anywhere."""
 
 import os
+import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -250,6 +252,13 @@ def test_a_ros_1_bag_with_its_messages(tmp_path: Path, images: list, expected: l
     assert info.message.k[0] == 7.5
     (odd,) = topics['/odd']
     assert odd.message.value == 11
+    # A latched message from before --start is still needed.
+    run(source, tmp_path / 'part', '--topic', TOPIC, '--keep-input', '--start', 0.25)
+    part = read(tmp_path / 'part')
+    check_results(part, expected, [3, 4])
+    assert '/odd' not in part
+    (info,) = part['/camera/camera_info']
+    assert (info.message.k[0], info.timestamp) == (7.5, BEGIN + 5 * STEP // 2)
 
 
 def ros1_bag(path: Path, images: list[np.ndarray]) -> Path:
@@ -278,7 +287,9 @@ def ros1_bag(path: Path, images: list[np.ndarray]) -> Path:
     )
     with Writer1(path) as writer:
         connections = {
-            topic: writer.add_connection(topic, kind, typestore=store)
+            topic: writer.add_connection(
+                topic, kind, typestore=store, latching=int(topic == '/camera/camera_info')
+            )
             for topic, kind in kinds.items()
         }
 
@@ -291,6 +302,20 @@ def ros1_bag(path: Path, images: list[np.ndarray]) -> Path:
         for number, image in enumerate(images):
             write(TOPIC, number, image_message(ROS1, number, image))
     return path
+
+
+def test_what_is_missing_is_said(tmp_path: Path, images: list) -> None:
+    source = raw_bag(tmp_path / 'in', images[:1])
+    (tmp_path / 'rosbags.py').write_text("raise ImportError('there is no rosbags')")
+    done = subprocess.run(
+        command(source, tmp_path / 'out'),
+        env=os.environ
+        | {'PYTHONPATH': f'{tmp_path}{os.pathsep}{os.environ.get("PYTHONPATH", "")}'},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "pip install 'instance_seg_ros[bags]'" in done.stderr, done.stderr
 
 
 # ---- what is written
@@ -445,6 +470,33 @@ def test_a_killed_run_leaves_nothing_and_the_next_goes_on(
     assert len(topics[DETECTIONS]) == len(topics[MASKS]) == 40 * FRAMES
     check_results(topics, expected * 40)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['in', 'out']
+
+
+def test_two_runs_do_not_write_one_bag(tmp_path: Path, images: list) -> None:
+    journal = tmp_path / '.instance-seg-out.unfinished' / 'journal.sqlite'
+    journal.parent.mkdir()
+    other = sqlite3.connect(journal)
+    other.execute('BEGIN EXCLUSIVE')
+    said = run(raw_bag(tmp_path / 'in', images[:1]), tmp_path / 'out', code=2)
+    assert 'another run is writing the same bag' in said
+    other.close()
+
+
+@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
+def test_a_full_disk(storage: str, tmp_path: Path, images: list) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, images[0].shape, np.uint8)
+    source = raw_bag(tmp_path / 'in', [noise] * 3)
+    # No file may be larger: the journal fits, the bag with the input's messages does not.
+    limit = 400_000
+    done = subprocess.run(
+        command(source, tmp_path / 'out', '--keep-input', '--storage', storage),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2 and 'Traceback' not in done.stderr, done.stderr
+    assert 'cannot be written' in done.stderr
+    assert not (tmp_path / 'out').exists()
 
 
 def test_other_settings_are_another_run(tmp_path: Path, images: list, expected: list) -> None:
