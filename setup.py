@@ -12,7 +12,7 @@ URL = 'https://github.com/instance-seg-ros/instance_seg_ros'
 PAGES = f'{URL}/blob/main'
 FILES = 'https://raw.githubusercontent.com/instance-seg-ros/instance_seg_ros/main'
 # What is installed beside the code, below share/instance_seg_ros; CMakeLists.txt does the same.
-SHARED = ['.', 'models', 'demo', 'demo/photos']
+SHARED = ['.', 'models', 'demo', 'demo/photos', 'msg']
 
 
 def from_package_xml(pattern: str) -> re.Match[str]:
@@ -91,8 +91,13 @@ setup(
         'PyYAML>=5.4,<7',  # manifests
         'tqdm>=4.60,<5',  # progress bars
     ],
-    # pip install 'instance_seg_ros[tracking]'
-    extras_require={'tracking': ['norfair>=2.2,<3']},  # BSD-3, runs with NumPy 1 and 2
+    # pip install 'instance_seg_ros[tracking,bags]'
+    extras_require={
+        'tracking': ['norfair>=2.2,<3'],  # BSD-3, runs with NumPy 1 and 2
+        # Apache-2.0. 0.11.7 is what rosbags-image asks for; a 0.12 may change the converter of
+        # ROS 1 types, which bags/writer.py uses.
+        'bags': ['rosbags>=0.11.7,<0.12', 'rosbags-image>=0.10.4,<0.11'],
+    },
     entry_points={'console_scripts': [f'instance-seg = {NAME}.cli:main']},
     zip_safe=False,
 )
