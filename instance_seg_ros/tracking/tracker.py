@@ -1,9 +1,8 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Identities of instances across the frames of one camera.
 
-norfair (BSD-3-Clause) keeps a Kalman filter for each object; the distance between objects and
-instances is ours. docs/tracking.md compares it with other libraries, and says why masks are not
-compared.
+norfair (BSD-3-Clause) keeps the objects and matches them; distance and filter are in matching.py.
+docs/tracking.md compares it with other libraries, and says why masks are not compared.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.errors import TrackingError
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.tracking.boxes import Box, diou_distance
+from instance_seg_ros.tracking.matching import BoxDistance, BoxFilterFactory
 
 # 1 - DIoU: beyond it two boxes are never one object. 1.3 lets an object go on by about its own
 # width between two frames of a 2 Hz camera.
@@ -90,9 +89,8 @@ class InstanceTracker:
         self._forget_old(time)
         for _ in range(missed):  # the filter predicts one frame at a time
             self._tracker.update()
-        self._predicted.clear()
         detections = [
-            self._norfair.Detection(points=box.reshape(2, 2), data=tuple(box.tolist()), label=label)
+            self._norfair.Detection(points=box.reshape(2, 2), label=label)
             for box, label in zip(instances.boxes, instances.class_ids.tolist(), strict=True)
         ]
         objects = self._tracker.update(detections)
@@ -101,11 +99,17 @@ class InstanceTracker:
 
     def _forget_all(self) -> None:
         self._tracker = self._norfair.Tracker(
-            self._distance, MAX_DISTANCE, hit_counter_max=_UNLIMITED_FRAMES, initialization_delay=0
+            'iou',
+            MAX_DISTANCE,
+            hit_counter_max=_UNLIMITED_FRAMES,
+            initialization_delay=0,
+            past_detections_length=0,
+            filter_factory=BoxFilterFactory(),
         )
+        # The constructor takes a function for one pair at a time, or a name of its own.
+        self._tracker.distance_function = BoxDistance()
         self._track_ids: dict[int, int] = {}  # norfair's id of an object to ours
         self._seen: dict[int, float] = {}  # norfair's id to the time of the last frame with it
-        self._predicted: dict[int, Box] = {}
         self._last_time: float | None = None
         self._interval = 0.0  # seconds between two frames, a running mean
 
@@ -128,14 +132,6 @@ class InstanceTracker:
         self._tracker.tracked_objects = [
             each for each in self._tracker.tracked_objects if each.global_id in kept
         ]
-
-    def _distance(self, detection: Any, tracked: Any) -> float:
-        # norfair calls this for every pair; an object's estimate is the same in all of them.
-        key = tracked.global_id
-        if key not in self._predicted:
-            x1, y1, x2, y2 = tracked.estimate.ravel().tolist()
-            self._predicted[key] = (x1, y1, x2, y2)
-        return diou_distance(detection.data, self._predicted[key])
 
     def _see(self, key: int, time: float) -> int:
         if key not in self._track_ids:

@@ -331,3 +331,48 @@ def simulated_lab(bgr: np.ndarray, deficiency: np.ndarray) -> np.ndarray:
     seen = (linear @ deficiency.T).clip(0, 1)
     seen = np.where(seen <= 0.0031308, seen * 12.92, 1.055 * seen ** (1 / 2.4) - 0.055)
     return cv2.cvtColor(seen[None].astype(np.float32), cv2.COLOR_RGB2Lab)[0]
+
+
+def tracked(image: np.ndarray, boxes: list[list[int]], ids: list[int]) -> np.ndarray:
+    instances = ellipses(image.shape[:2], boxes)
+    instances.track_ids = np.array(ids, np.int64)
+    return draw_instances(image, instances)
+
+
+def test_the_colour_follows_the_track_id(photo: np.ndarray) -> None:
+    left, right = [60, 100, 160, 300], [300, 100, 400, 300]
+    one, other = tracked(photo, [left, right], [4, 7]), tracked(photo, [right, left], [7, 4])
+    inside = np.s_[150:250, 90:130]  # of the left one
+    assert np.array_equal(one[inside], other[inside])
+    assert not np.array_equal(one[inside], tracked(photo, [left, right], [5, 7])[inside])
+
+
+def test_id_and_distance_are_in_the_caption(photo: np.ndarray) -> None:
+    boxes = [[60, 100, 260, 300]]
+    instances = ellipses(photo.shape[:2], boxes)
+    plain = draw_instances(photo, instances)
+    for drawn in (
+        tracked(photo, boxes, [1]),  # the colour of the first one, too
+        draw_instances(photo, instances, distances={0: 2.5}),
+    ):
+        differs = changed(plain, drawn)
+        assert differs.any() and not differs[105:].any()  # above the box
+
+
+@pytest.mark.parametrize(
+    ('one', 'other'),
+    [('Tür', 'T??r'), ('Tür', 'Tör'), ('人', '???'), ('人', '狗'), ('niño', 'ni??o'), ('я', 'я́')],
+)
+def test_names_beyond_ascii_are_not_alike(one: str, other: str, photo: np.ndarray) -> None:
+    pictures = [
+        draw_instances(photo, ellipses(photo.shape[:2], [[60, 100, 260, 300]], name=name))
+        for name in (one, other)
+    ]
+    assert not np.array_equal(*pictures)
+
+
+def test_names_beyond_ascii_stand_on_a_plate_inside_the_image() -> None:
+    frame = np.full((60, 90, 3), 90, np.uint8)
+    name = 'Außerordentlich große Tür des Hauses'
+    drawn = draw_instances(frame, ellipses((60, 90), [[2, 2, 88, 58]], name=name))
+    assert drawn.shape == frame.shape and changed(frame, drawn).any()
