@@ -82,11 +82,11 @@ setup(
     install_requires=[
         'numpy>=1.24,<3',  # arrays
         # cv2.dnn runs the network, cv2.ximgproc smooths masks. With windows: a desktop has the
-        # libraries that they need; on a server install the -headless build instead. 5.1 reads no
-        # TensorFlow graphs any more.
-        'opencv-contrib-python>=4.10,<5.1',
+        # libraries that they need; on a server install the -headless build instead. Where cv2.dnn
+        # does not read the model's files (before 4.10 and from 5.1 on), onnxruntime runs it.
+        'opencv-contrib-python>=4.5.4,<6',
         'pillow>=9,<14',  # class names beyond ASCII in pictures
-        'onnxruntime>=1.19,<2',  # the learned refiner; older ones do not work with NumPy 2
+        'onnxruntime>=1.19,<2',  # second engine, refiner; older ones do not work with NumPy 2
         'pycocotools>=2.0.7,<3',  # COCO's run-lengths
         'PyYAML>=5.4,<7',  # manifests
         'tqdm>=4.60,<5',  # progress bars
