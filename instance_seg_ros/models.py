@@ -177,7 +177,8 @@ def find_model(
         model: ``auto`` (the COCO model where its files are installed, else the shipped one), a
             model's name, the path of a manifest (.yaml), or the path of a frozen graph (.pb).
         model_path: a frozen graph, in place of ``model``. Empty: as ``model`` says.
-        text_graph_path, labels_path: files in place of those of the model. Empty: its own.
+        text_graph_path: a text graph in place of the model's own. Empty: its own.
+        labels_path: a label file in place of the model's own. Empty: its own.
 
     Raises:
         ModelError: there is no such model, or one of its files is missing.
