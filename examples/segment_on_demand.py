@@ -7,7 +7,7 @@ import cv2
 import rclpy
 from sensor_msgs.msg import Image
 
-from instance_seg_ros.ros.messages import mask_from_message
+from instance_seg_ros.messages import mask_from_message
 from instance_seg_ros.srv import Segment
 
 

@@ -5,8 +5,8 @@ import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
+from instance_seg_ros.messages import mask_from_message
 from instance_seg_ros.msg import InstanceMaskArray
-from instance_seg_ros.ros.messages import mask_from_message
 
 
 class MaskListener(Node):

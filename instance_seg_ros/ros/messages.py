@@ -24,7 +24,7 @@ from instance_seg_ros.instances import Instances
 from instance_seg_ros.msg import InstanceMask, InstanceMaskArray
 from instance_seg_ros.ros.image_codec import to_message
 from instance_seg_ros.ros.settings import MASK_ENCODINGS, RLE
-from instance_seg_ros.run_lengths import mask_from_rle_counts, run_lengths
+from instance_seg_ros.run_lengths import run_lengths
 
 
 def to_detections(instances: Instances, header: Header) -> Detection2DArray:
@@ -105,57 +105,6 @@ def rle_counts(mask: np.ndarray) -> 'array.array[int]':
     counts = array.array('I')
     counts.frombytes(run_lengths(mask).tobytes())
     return counts
-
-
-def mask_from_message(mask: InstanceMask, image_size: tuple[int, int] | None = None) -> np.ndarray:
-    """Rebuild the mask of a message, of either encoding.
-
-    Args:
-        mask: one of an InstanceMaskArray.
-        image_size: (image_height, image_width) of that array, for a mask over the whole image.
-            None: over the region of interest alone.
-
-    Returns:
-        uint8 (height, width), 1 inside of the object and 0 outside.
-
-    Raises:
-        ValueError: the content does not fit the region of interest, the region lies outside of the
-            image, or the encoding is none of InstanceMask.
-
-    """
-    cropped = _cropped_mask(mask)
-    if image_size is None:
-        return cropped
-    x, y, (height, width) = mask.roi.x_offset, mask.roi.y_offset, cropped.shape
-    if y + height > image_size[0] or x + width > image_size[1]:
-        raise ValueError(
-            f'roi is {width} x {height} at ({x}, {y}): it does not lie inside an image of '
-            f'{image_size[1]} x {image_size[0]}. Expected image_size as (height, width)'
-        )
-    full = np.zeros(image_size, np.uint8)
-    full[y : y + height, x : x + width] = cropped
-    return full
-
-
-def _cropped_mask(mask: InstanceMask) -> np.ndarray:
-    height, width = mask.roi.height, mask.roi.width
-    if mask.encoding == InstanceMask.RLE_CROP:
-        return mask_from_rle_counts(mask.rle_counts, height, width)
-    if mask.encoding != InstanceMask.MONO8_CROP:
-        raise ValueError(
-            f'encoding is {mask.encoding}, expected MONO8_CROP ({InstanceMask.MONO8_CROP}) or '
-            f'RLE_CROP ({InstanceMask.RLE_CROP})'
-        )
-    image = mask.mask
-    step = image.step or image.width
-    fits = (image.height, image.width) == (height, width) and step >= width
-    if not fits or image.encoding != 'mono8' or len(image.data) != height * step:
-        raise ValueError(
-            f'mask is {image.encoding!r} {image.width} x {image.height} with {len(image.data)} '
-            f"bytes, expected 'mono8' of the roi's {width} x {height}"
-        )
-    pixels = np.frombuffer(image.data, np.uint8).reshape(height, step)[:, :width]
-    return (pixels != 0).astype(np.uint8)
 
 
 def hypothesis_of(instances: Instances, index: int) -> ObjectHypothesisWithPose:

@@ -8,65 +8,17 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
-from ros_harness import RELIABLE, Camera, pixels_of
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from depth_camera import FOCAL, DepthCamera, camera_info, depth_image
+from ros_harness import Camera, pixels_of
+from sensor_msgs.msg import CameraInfo, PointCloud2
 from std_msgs.msg import Header
 
-FOCAL = 300.0  # pixels, of an image of 320 x 320
 NODE = {
     'depth_topic': 'depth',
     'camera_info_topic': 'depth_info',
     'tracking': True,
     'refiner': 'none',
 }
-
-
-class DepthCamera:
-    """Publishes depth of a wall beside the images of a camera."""
-
-    def __init__(self, camera: Camera) -> None:
-        self.camera = camera
-        self.depth = camera.node.create_publisher(Image, 'depth', RELIABLE)
-        self.info = camera.node.create_publisher(CameraInfo, 'depth_info', RELIABLE)
-
-    def listened(self) -> int:
-        """How many subscriptions there are to depth and info."""
-        return self.depth.get_subscription_count() + self.info.get_subscription_count()
-
-    def ask(self, image: Image, depth: Image, info: CameraInfo) -> dict:
-        """Send all until every subscribed topic has answered; return the answers."""
-        self.camera.publish_until(image, lambda: self.listened() == 2, 'the node reads depth')
-        self.info.publish(info)
-        self.depth.publish(depth)
-        return self.camera.ask(image)
-
-
-def depth_image(
-    header: Header, metres: float, side: int = 320, encoding: str = '16UC1', step: int = 0
-) -> Image:
-    """Return a wall, with holes of no measurement: 0 and, in floats, NaN."""
-    if encoding == '16UC1':
-        pixels = np.full((side, side), round(1000 * metres), np.uint16)
-    else:
-        pixels = np.full((side, side), metres, np.float32)
-        pixels[1::4, 1::4] = np.nan
-    pixels[::4, ::4] = 0
-    row = side * pixels.itemsize
-    padded = np.zeros((side, row + step), np.uint8)
-    padded[:, :row] = pixels.view(np.uint8)
-    message = Image(header=header, height=side, width=side, encoding=encoding, step=row + step)
-    message.data.frombytes(padded.tobytes())
-    return message
-
-
-def camera_info(header: Header, side: int = 320) -> CameraInfo:
-    focal, middle = FOCAL * side / 320, (side - 1) / 2
-    return CameraInfo(
-        header=header,
-        width=side,
-        height=side,
-        p=[focal, 0.0, middle, 0.0, 0.0, focal, middle, 0.0, 0.0, 0.0, 1.0, 0.0],
-    )
 
 
 def points_of(cloud: PointCloud2) -> np.ndarray:
@@ -204,10 +156,9 @@ def test_without_depth_the_other_outputs_go_on_and_one_warning_says_why(
         sec=image.header.stamp.sec, nanosec=image.header.stamp.nanosec
     )
     spoil(message, info)
-    if cause != 'nothing':
-        depth.depth.publish(message)
-    if cause not in ('nothing', 'no info'):
-        depth.info.publish(info)
+    depth.publish(
+        None if cause == 'nothing' else message, None if cause in ('nothing', 'no info') else info
+    )
     camera.publish_until(image, lambda: text in camera.process.output, f'the node says: {text}')
     before = len(camera.received['detections'])
     camera.publish_until(

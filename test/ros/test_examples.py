@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from depth_camera import DepthCamera, camera_info, depth_image
 from ros_harness import TIMEOUT, Camera, NodeProcess, decode_mask
 
 EXAMPLES = Path(__file__).resolve().parents[2] / 'examples'
@@ -107,3 +108,38 @@ def test_a_manager_takes_the_node_through_its_life(start_node: Callable[..., Nod
         'cleanup: now unconfigured',
     ]
     assert run('lifecycle_manager.py', 'example_manager', 'configure', 'activate') == said[:2]
+
+
+def test_a_listener_follows_ids(
+    connect: Callable[..., Camera], photo: np.ndarray, tmp_path: Path
+) -> None:
+    camera = connect('example_ids', refiner='none')
+    nobody = np.full_like(photo, 128)
+    with listener('follow_ids.py', 'example_ids', tmp_path / 'output.txt') as said:
+        for pixels, tracking, text in (
+            (photo, False, 'no ids: ros2 param set /instance_seg tracking true'),
+            (photo, True, 'person 1 came'),
+            (nobody, True, 'person 1 is out of sight'),
+        ):
+            assert camera.set_parameters(tracking=tracking).successful
+            camera.publish_until(
+                camera.image(pixels), lambda text=text: text in said(), f'it says {text}'
+            )
+
+
+def test_a_listener_says_where_objects_are(
+    connect: Callable[..., Camera], photo: np.ndarray, tmp_path: Path
+) -> None:
+    camera = connect(
+        'example_places', refiner='none', depth_topic='depth', camera_info_topic='depth_info'
+    )
+    depth = DepthCamera(camera)
+    image = camera.image(photo)
+    line = r'class 0 without an id: (\S+) right, \S+ down, 2.00 ahead of camera_optical; '
+    with listener('where_objects_are.py', 'example_places', tmp_path / 'output.txt') as said:
+
+        def told() -> bool:
+            depth.publish(depth_image(image.header, 2.0), camera_info(image.header))
+            return re.search(line, said()) is not None
+
+        camera.publish_until(image, told, 'it says where the person is')

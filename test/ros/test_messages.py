@@ -2,6 +2,7 @@
 """Instances become messages without loss."""
 
 import array
+import sys
 
 import numpy as np
 import pytest
@@ -10,10 +11,14 @@ from ros_harness import decode_mask, pixels_of
 from std_msgs.msg import Header
 
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.msg import InstanceMask
-from instance_seg_ros.ros.messages import (
+from instance_seg_ros.messages import (
     mask_from_message,
     mask_from_rle_counts,
+    masks_from_array,
+    to_supervision,
+)
+from instance_seg_ros.msg import InstanceMask
+from instance_seg_ros.ros.messages import (
     rle_counts,
     to_detections,
     to_instance_masks,
@@ -160,3 +165,35 @@ def test_a_mask_that_does_not_fit_its_roi_is_refused(instances: Instances) -> No
 @pytest.mark.parametrize('mask', [np.eye(3), np.zeros((2, 5)), np.ones((4, 1))])
 def test_run_lengths_are_decoded(mask: np.ndarray) -> None:
     assert (mask_from_rle_counts(rle_counts(mask), *mask.shape) == mask).all()
+
+
+@pytest.mark.parametrize('encoding', ['mono8', 'rle'])
+def test_all_masks_of_an_array_over_the_image(encoding: str, instances: Instances) -> None:
+    masks = masks_from_array(to_instance_masks(instances, HEADER, encoding))
+    assert masks.shape == (2, 20, 30) and masks.dtype == np.uint8
+    for i, mask in enumerate(masks):
+        np.testing.assert_array_equal(mask, instances.full_mask(i))
+    nothing = to_instance_masks(Instances.empty((20, 30)), HEADER, encoding)
+    assert masks_from_array(nothing).shape == (0, 20, 30)
+
+
+def test_to_supervision(instances: Instances) -> None:
+    pytest.importorskip('supervision', reason='to_supervision needs it')
+    plain = to_supervision(to_instance_masks(instances, HEADER, 'rle'))
+    assert plain.class_id.tolist() == [17, 0] and plain.tracker_id is None
+    assert plain.data['class_name'].tolist() == ['dog', 'person']
+    np.testing.assert_allclose(plain.confidence, [0.75, 0.5])
+    assert plain.xyxy.tolist() == [[2, 3, 11, 9], [0, 0, 4, 20]]
+    np.testing.assert_array_equal(plain.mask[0], instances.full_mask(0) > 0)
+    instances.track_ids = np.array([4, 9])
+    tracked = to_supervision(to_instance_masks(instances, HEADER, 'mono8'))
+    assert tracked.tracker_id.tolist() == [4, 9]
+    assert len(to_supervision(to_instance_masks(instances[[]], HEADER, 'mono8'))) == 0
+
+
+def test_without_supervision_the_message_says_what_to_install(
+    instances: Instances, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, 'supervision', None)
+    with pytest.raises(ImportError, match='pip install supervision'):
+        to_supervision(to_instance_masks(instances, HEADER, 'rle'))
