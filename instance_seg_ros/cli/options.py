@@ -135,10 +135,7 @@ def _add_bag_output_options(bag: argparse.ArgumentParser) -> None:
         '--jpeg-quality', type=_quality, default=90, metavar='N', help='of them (%(default)s)'
     )
     group.add_argument(
-        '--storage',
-        choices=('mcap', 'sqlite3'),
-        default='mcap',
-        help='of OUT (%(default)s; Foxglove opens mcap alone)',
+        '--storage', choices=('mcap', 'sqlite3'), default='mcap', help='format of OUT (%(default)s)'
     )
     group.add_argument(
         '--name',

@@ -315,7 +315,7 @@ def test_what_is_missing_is_said(tmp_path: Path, images: list) -> None:
         text=True,
     )
     assert done.returncode == 2
-    assert "pip install 'instance_seg_ros[bags]'" in done.stderr, done.stderr
+    assert 'pip install "rosbags<0.12" rosbags-image' in done.stderr, done.stderr
 
 
 # ---- what is written
