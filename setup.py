@@ -93,7 +93,7 @@ setup(
     ],
     # pip install 'instance_seg_ros[tracking,bags]'
     extras_require={
-        'tracking': ['norfair>=2.2,<3'],  # BSD-3, runs with NumPy 1 and 2
+        'tracking': ['norfair>=2.1,<2.2'],  # BSD-3; 2.2 and later refuse NumPy 2
         # Apache-2.0. 0.11.7 is what rosbags-image asks for; a 0.12 may change the converter of
         # ROS 1 types, which bags/writer.py uses.
         'bags': ['rosbags>=0.11.7,<0.12', 'rosbags-image>=0.10.4,<0.11'],

@@ -20,8 +20,8 @@ SLOW_FIXTURES = {
 
 
 def pytest_configure() -> None:
-    # A shell that starts the tests in the background makes them ignore Ctrl-C, nohup SIGHUP, and with
-    # them every process that they start: none of those would end on the signal that a test sends.
+    # A shell that starts the tests in the background makes them ignore Ctrl-C, nohup SIGHUP, and
+    # with them every process that they start: none would end on the signal that a test sends.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:

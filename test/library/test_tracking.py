@@ -141,7 +141,7 @@ def test_without_norfair_the_message_says_what_to_install() -> None:
     )
     result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert 'TrackingError' in result.stderr
-    assert 'pip install "norfair>=2.2,<3"' in result.stderr
+    assert 'pip install "norfair>=2.1,<2.2"' in result.stderr
 
 
 def test_norfair_is_imported_by_those_alone_who_track() -> None:
