@@ -199,8 +199,8 @@ def _add(options: argparse.Namespace) -> int:
 
 def _belongs_to(path: Path, known: KnownModel) -> bool:
     """Whether a file is one of a published model's, whatever its name."""
-    named_so = path.name in {file.download.name for file in known.files}
-    if named_so or known.is_misnamed(path.name):
+    own = {name for file in known.files for name in (file.name, file.download.name)}
+    if path.name in own or known.is_misnamed(path.name):
         return True
     digests = {digest for file in known.files for digest in (file.digest, file.download.digest)}
     return is_file(path) and any(digest.fits(path) for digest in digests)
