@@ -89,6 +89,7 @@ setup(
         'onnxruntime>=1.19,<2',  # second engine, refiner; older ones do not work with NumPy 2
         'pycocotools>=2.0.7,<3',  # COCO's run-lengths
         'PyYAML>=5.4,<7',  # manifests
+        'requests>=2.25,<3',  # downloads of models; pooch, which is made for it, cannot resume
         'tqdm>=4.60,<5',  # progress bars
     ],
     # pip install 'instance_seg_ros[tracking,bags]'

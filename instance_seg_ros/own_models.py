@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from instance_seg_ros import known_models
 from instance_seg_ros.detection.onnx_cache import folder_beside
 from instance_seg_ros.downloads import part_of
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.install import copy_checked, data_folder, writing
-from instance_seg_ros.known_models import KNOWN_MODELS, Digest, find_known, sha256_of
+from instance_seg_ros.known_models import Digest, find_known, sha256_of
 from instance_seg_ros.model_folders import manifest_files, package_folders
 from instance_seg_ros.models import find_model, read_manifest
 from instance_seg_ros.text_files import is_file, read_yaml
@@ -207,7 +208,7 @@ def _try(model: _Own) -> None:
 
 
 def _check_free(targets: Sequence[Path], *, overwrite: bool) -> None:
-    published = {file.name for model in KNOWN_MODELS for file in model.files}
+    published = {file.name for model in known_models.KNOWN_MODELS for file in model.files}
     if own := [path.name for path in targets if path.name in published]:
         raise ModelError(f'{", ".join(own)}: is the name of a published file; rename it first')
     taken = [str(path) for path in targets if os.path.lexists(path)]

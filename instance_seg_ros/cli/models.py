@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from instance_seg_ros import known_models
 from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.detection.onnx_cache import folder_beside, write_parts
 from instance_seg_ros.downloads import DownloadError
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.install import data_folder, install_known, steps_by_hand
-from instance_seg_ros.known_models import KNOWN_MODELS, Digest, KnownModel, find_known
+from instance_seg_ros.known_models import Digest, KnownModel, find_known
 from instance_seg_ros.missing_files import half_installed, missing_words
 from instance_seg_ros.model_folders import manifest_files
 from instance_seg_ros.models import ModelManifest, find_model, read_manifest
@@ -71,7 +72,7 @@ def _row(name: str, path: Path) -> tuple[str, str, str]:
 def _download(options: argparse.Namespace) -> int:
     known = find_known(options.name)
     if known is None:
-        names = ', '.join(model.alias for model in KNOWN_MODELS)
+        names = ', '.join(model.alias for model in known_models.KNOWN_MODELS)
         raise CommandError(f'{options.name!r} is no model that can be downloaded. Known: {names}')
     if not options.source and (where := _installed_elsewhere(known)):
         print(f'{known.name} is in {where} already, whole')
@@ -188,7 +189,7 @@ def _full_name(name: str) -> str:
 
 
 def _add(options: argparse.Namespace) -> int:
-    for known in KNOWN_MODELS:
+    for known in known_models.KNOWN_MODELS:
         if any(_belongs_to(Path(file), known) for file in options.files):
             return _install(known, list(map(str, options.files)), options)
     for path in add_own(options.files, options.name, overwrite=options.overwrite):
@@ -198,12 +199,11 @@ def _add(options: argparse.Namespace) -> int:
 
 def _belongs_to(path: Path, known: KnownModel) -> bool:
     """Whether a file is one of a published model's, whatever its name."""
+    own = {name for file in known.files for name in (file.name, file.download.name)}
+    if path.name in own or known.is_misnamed(path.name):
+        return True
     digests = {digest for file in known.files for digest in (file.digest, file.download.digest)}
-    if path.is_dir():
-        return known.is_misnamed(path.name)
-    return path.name.endswith('.tar.gz') or (
-        is_file(path) and any(digest.fits(path) for digest in digests)
-    )
+    return is_file(path) and any(digest.fits(path) for digest in digests)
 
 
 def _remove(options: argparse.Namespace) -> int:
