@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope='session', autouse=True)
 def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Which models passed their trial is remembered for the session, not for the user.
+    """Which models passed their trial, and what was converted, is kept for the session alone.
 
     Nor do models count that the user has installed.
     """

@@ -146,7 +146,7 @@ def _import_norfair() -> Any:
         import norfair
     except ImportError as error:
         raise TrackingError(
-            'tracking needs the package norfair: pip install "norfair>=2.1,<2.2", or switch tracking '
-            f'off ({error})'
+            'tracking needs the package norfair: pip install "norfair>=2.1,<2.2", or switch '
+            f'tracking off ({error})'
         ) from error
     return norfair

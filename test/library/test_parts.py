@@ -122,9 +122,12 @@ def test_every_refiners_masks_lose_their_crumbs(
 ) -> None:
     """The network with random weights has ragged masks, a good test of it."""
     segmenter.update(refiner=refiner, min_part=0.0)
-    ragged = segmenter(photo).masks
+    ragged = segmenter(photo)
     segmenter.min_part = 0.3
-    tidy = segmenter(photo).masks
-    assert any((one != other).any() for one, other in zip(ragged, tidy, strict=True))
-    for one, other in zip(ragged, tidy, strict=True):
+    tidy = segmenter(photo)
+    # Over the whole image: the ROI of a mask is as large as the mask.
+    before = [ragged.full_mask(i) for i in range(len(ragged))]
+    after = [tidy.full_mask(i) for i in range(len(tidy))]
+    assert any((one != other).any() for one, other in zip(before, after, strict=True))
+    for one, other in zip(before, after, strict=True):
         np.testing.assert_array_equal(without_crumbs(one, 0.3), other)
