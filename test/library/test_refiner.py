@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from instance_seg_ros import ImageError, ModelError, Segmenter
-from instance_seg_ros.instances import Instances
 from instance_seg_ros.refinement.refiner import MaskRefiner
-from instance_seg_ros.refinement.smoother import MaskSmoother
+from instance_seg_ros.refinement.smoother import MaskSmoother, context_rois
 
 tiny = pytest.importorskip('tiny_refiners')
 
@@ -468,12 +467,6 @@ def test_threads_that_share_a_refiner_get_correct_results(
                 np.testing.assert_array_equal(alpha, alone)
 
 
-def _beyond_boxes(found: Instances) -> list[bool]:
-    """Return of which instances the mask is larger than the box."""
-    sides = found.boxes[:, 2:] - found.boxes[:, :2]
-    return [bool(beyond) for beyond in (found.rois[:, 2:] > sides + 2).any(1)]
-
-
 class TestSegmenter:
     @pytest.fixture
     def path(self, folder: Path) -> Path:
@@ -492,9 +485,9 @@ class TestSegmenter:
         assert len(found) > 3 and found.refined.all()
         rois, alphas = MaskRefiner(path)(photo, found.boxes, found.coarse)
         for i, ((x, y, w, h), alpha) in enumerate(zip(rois.tolist(), alphas, strict=True)):
-            whole = np.zeros(photo.shape[:2], np.uint8)
-            whole[y : y + h, x : x + w] = alpha >= 0.99
-            np.testing.assert_array_equal(found.full_mask(i), whole)
+            expected = np.zeros(photo.shape[:2], bool)
+            expected[y : y + h, x : x + w] = alpha >= 0.99
+            np.testing.assert_array_equal(found.full_mask(i), expected)
         assert not segmenter(photo, masks=False).refined.any()
 
     def test_passes_and_budget_change_between_frames(
@@ -503,13 +496,19 @@ class TestSegmenter:
         segmenter = Segmenter(
             model=str(small_model), refiner=str(path), confidence_threshold=0.3, mask_threshold=0.45
         )
+        boxes = segmenter(photo).boxes
+        surroundings = context_rois(boxes, *photo.shape[:2])[:, 2:].prod(1)
+
+        def all_is_inside() -> list[bool]:
+            areas = [int(mask.sum()) for mask in segmenter(photo).masks]
+            return (areas == surroundings).tolist()
+
         # Two passes add .5 everywhere, also outside the boxes.
-        found = segmenter(photo)
-        large = (found.boxes[:, 2:] - found.boxes[:, :2]).max(1) > 96
+        large = (boxes[:, 2:] - boxes[:, :2]).max(1) > 96
         assert large.any()
-        assert _beyond_boxes(found) == large.tolist()
+        assert all_is_inside() == large.tolist()
         segmenter.refine_passes = 1
-        assert not any(_beyond_boxes(segmenter(photo)))
+        assert not any(all_is_inside())
         segmenter.refine_budget_ms = 0.001
         found = segmenter(photo)
         assert len(found) > 3 and not found.refined.any()
