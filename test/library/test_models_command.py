@@ -485,6 +485,9 @@ class TestListVerifyPathRemove:
         assert re.search(rf'^tiny +installed +{data}$', run('list').stdout, re.MULTILINE)
         (data / TEXT_GRAPH_NAME).unlink()
         assert f'{TEXT_GRAPH_NAME} is missing in {data}' in run('list').stdout
+        (data / 'tiny.pb').unlink()
+        (data / f'.{ARCHIVE_NAME}.part').write_bytes(ARCHIVE[:1_200_000])
+        assert '(about 4 MB, 1.2 MB are there)' in run('list').stdout
 
     def test_verify(self, run, data: Path) -> None:
         assert run('verify').returncode == 0
