@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""The node and the user's data folder for models, which it finds without an environment variable."""
+"""The node finds the data folder of the user, and what it says of models there."""
 
 import shutil
 from collections.abc import Callable
