@@ -591,6 +591,32 @@ class TestAdd:
         assert run('remove', 'mine').returncode == 0
         assert names(data) == {'second.yaml', 'cups.pb', 'cups.pbtxt', 'names.txt'}
 
+    def test_a_file_of_another_model_is_not_replaced(self, run, own: Path, data: Path) -> None:
+        run('add', self.manifest(own))
+        before = tree(data)
+        (own / 'names.txt').write_text('mug\n')
+        failed = run('add', own / 'mine.yaml', '--name', 'second', '--overwrite')
+        assert failed.returncode == 2
+        assert 'names.txt: is a file of another model' in failed.stderr
+        assert tree(data) == before
+
+    def test_a_link_out_of_the_data_folder_is_not_followed(
+        self, run, own: Path, data: Path, tmp_path: Path
+    ) -> None:
+        (own / 'sub').mkdir()
+        (own / 'names.txt').rename(own / 'sub' / 'names.txt')
+        elsewhere = tmp_path / 'elsewhere'
+        elsewhere.mkdir()
+        data.mkdir(parents=True)
+        (data / 'sub').symlink_to(elsewhere)
+        failed = run('add', self.manifest(own, labels='sub/names.txt'))
+        assert failed.returncode == 2
+        assert 'by a link' in failed.stderr
+        assert names(elsewhere) == set()
+        (data / 'sub').unlink()
+        assert run('add', own / 'mine.yaml').returncode == 0
+        assert (data / 'sub' / 'names.txt').read_text() == 'cup\n'
+
     @pytest.mark.parametrize(
         'changes, words',
         [
