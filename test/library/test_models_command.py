@@ -128,6 +128,7 @@ class TestDownload:
         done = run('download', 'small')
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines() == [str(data / 'tiny.pb'), str(data / TEXT_GRAPH_NAME)]
+        assert f'fetching {ARCHIVE_NAME} (3.6 MB)' in done.stderr
         assert is_installed(data)
         segmenter = Segmenter(model='tiny', refiner='none')
         assert segmenter.manifest.weights == data / 'tiny.pb'
