@@ -11,7 +11,7 @@ from typing import Any
 from instance_seg_ros import known_models
 from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.detection.onnx_cache import folder_beside, write_parts
-from instance_seg_ros.downloads import DownloadError
+from instance_seg_ros.downloads import DEFAULT_TIMEOUT, DownloadError, part_of
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.install import data_folder, install_known, steps_by_hand
 from instance_seg_ros.known_models import Digest, KnownModel, find_known
@@ -65,8 +65,15 @@ def _row(name: str, path: Path) -> tuple[str, str, str]:
     known = find_known(name)
     if known is None:
         return name, 'unusable', missing_words(manifest.files)
-    about = f'about {known.megabytes} MB'
+    begun = _megabytes_begun(known)
+    about = f'about {known.megabytes} MB' + (f', {begun:.1f} MB are there' if begun else '')
     return name, 'not installed', f'instance-seg models download {known.alias} ({about})'
+
+
+def _megabytes_begun(known: KnownModel) -> float:
+    """Return how much there is of a download that was broken off."""
+    parts = [part_of(data_folder() / file.download.name) for file in known.files]
+    return sum(part.stat().st_size for part in parts if is_file(part)) / 1e6
 
 
 def _download(options: argparse.Namespace) -> int:
@@ -77,7 +84,7 @@ def _download(options: argparse.Namespace) -> int:
     if not options.source and (where := _installed_elsewhere(known)):
         print(f'{known.name} is in {where} already, whole')
         return DONE
-    return _install(known, options.source, options)
+    return _install(known, options.source, quiet=options.quiet, timeout=options.timeout)
 
 
 def _installed_elsewhere(known: KnownModel) -> Path | None:
@@ -92,10 +99,12 @@ def _installed_elsewhere(known: KnownModel) -> Path | None:
     return None
 
 
-def _install(known: KnownModel, sources: list[str], options: argparse.Namespace) -> int:
-    with _Bars(Console(quiet=options.quiet)) as bars:
+def _install(
+    known: KnownModel, sources: list[str], *, quiet: bool = True, timeout: float = DEFAULT_TIMEOUT
+) -> int:
+    with _Bars(Console(quiet=quiet)) as bars:
         try:
-            installed = install_known(known, sources, progress=bars.show, timeout=options.timeout)
+            installed = install_known(known, sources, progress=bars.show, timeout=timeout)
         except DownloadError as error:
             raise CommandError(f'{error}\n{steps_by_hand(known)}') from None
     for path in installed:
@@ -191,7 +200,7 @@ def _full_name(name: str) -> str:
 def _add(options: argparse.Namespace) -> int:
     for known in known_models.KNOWN_MODELS:
         if any(_belongs_to(Path(file), known) for file in options.files):
-            return _install(known, list(map(str, options.files)), options)
+            return _install(known, list(map(str, options.files)))
     for path in add_own(options.files, options.name, overwrite=options.overwrite):
         print(path)
     return DONE

@@ -128,6 +128,7 @@ class TestDownload:
         done = run('download', 'small')
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines() == [str(data / 'tiny.pb'), str(data / TEXT_GRAPH_NAME)]
+        assert f'fetching {ARCHIVE_NAME} (3.6 MB)' in done.stderr
         assert is_installed(data)
         segmenter = Segmenter(model='tiny', refiner='none')
         assert segmenter.manifest.weights == data / 'tiny.pb'
@@ -485,6 +486,9 @@ class TestListVerifyPathRemove:
         assert re.search(rf'^tiny +installed +{data}$', run('list').stdout, re.MULTILINE)
         (data / TEXT_GRAPH_NAME).unlink()
         assert f'{TEXT_GRAPH_NAME} is missing in {data}' in run('list').stdout
+        (data / 'tiny.pb').unlink()
+        (data / f'.{ARCHIVE_NAME}.part').write_bytes(ARCHIVE[:1_200_000])
+        assert '(about 4 MB, 1.2 MB are there)' in run('list').stdout
 
     def test_verify(self, run, data: Path) -> None:
         assert run('verify').returncode == 0
@@ -587,6 +591,32 @@ class TestAdd:
         run('add', self.manifest(own), '--name', 'second', '--overwrite')
         assert run('remove', 'mine').returncode == 0
         assert names(data) == {'second.yaml', 'cups.pb', 'cups.pbtxt', 'names.txt'}
+
+    def test_a_file_of_another_model_is_not_replaced(self, run, own: Path, data: Path) -> None:
+        run('add', self.manifest(own))
+        before = tree(data)
+        (own / 'names.txt').write_text('mug\n')
+        failed = run('add', own / 'mine.yaml', '--name', 'second', '--overwrite')
+        assert failed.returncode == 2
+        assert 'names.txt: is a file of another model' in failed.stderr
+        assert tree(data) == before
+
+    def test_a_link_out_of_the_data_folder_is_not_followed(
+        self, run, own: Path, data: Path, tmp_path: Path
+    ) -> None:
+        (own / 'sub').mkdir()
+        (own / 'names.txt').rename(own / 'sub' / 'names.txt')
+        elsewhere = tmp_path / 'elsewhere'
+        elsewhere.mkdir()
+        data.mkdir(parents=True)
+        (data / 'sub').symlink_to(elsewhere)
+        failed = run('add', self.manifest(own, labels='sub/names.txt'))
+        assert failed.returncode == 2
+        assert 'by a link' in failed.stderr
+        assert names(elsewhere) == set()
+        (data / 'sub').unlink()
+        assert run('add', own / 'mine.yaml').returncode == 0
+        assert (data / 'sub' / 'names.txt').read_text() == 'cup\n'
 
     @pytest.mark.parametrize(
         'changes, words',
