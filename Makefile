@@ -56,11 +56,12 @@ lint:
 generate:
 	@$(PYTHON) tools/generate.py
 
-# Docstrings are read, not imported: neither ROS nor OpenCV is needed.
+# Docstrings are read, not imported: neither ROS nor OpenCV is needed. Not --quiet: mkdocs counts only the
+# warnings that it shows.
 docs:
 	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
 	@.venv-docs/bin/pip install --quiet -r docs/requirements.txt
-	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 	@echo 'site/index.html'
 
 bench: prepare

@@ -12,7 +12,7 @@ URL = 'https://github.com/instance-seg-ros/instance_seg_ros'
 PAGES = f'{URL}/blob/main'
 FILES = 'https://raw.githubusercontent.com/instance-seg-ros/instance_seg_ros/main'
 # What is installed beside the code, below share/instance_seg_ros; CMakeLists.txt does the same.
-SHARED = ['.', 'models', 'demo', 'demo/photos']
+SHARED = ['.', 'models', 'demo', 'demo/photos', 'msg']
 
 
 def from_package_xml(pattern: str) -> re.Match[str]:
@@ -82,16 +82,22 @@ setup(
     install_requires=[
         'numpy>=1.24,<3',  # arrays
         # cv2.dnn runs the network, cv2.ximgproc smooths masks. With windows: a desktop has the
-        # libraries that they need; on a server install the -headless build instead. 5.1 reads no
-        # TensorFlow graphs any more.
-        'opencv-contrib-python>=4.10,<5.1',
+        # libraries that they need; on a server install the -headless build instead. Where cv2.dnn
+        # does not read the model's files (before 4.10 and from 5.1 on), onnxruntime runs it.
+        'opencv-contrib-python>=4.5.4,<6',
         'pillow>=9,<14',  # class names beyond ASCII in pictures
-        'onnxruntime>=1.19,<2',  # the learned refiner; older ones do not work with NumPy 2
+        'onnxruntime>=1.19,<2',  # second engine, refiner; older ones do not work with NumPy 2
         'pycocotools>=2.0.7,<3',  # COCO's run-lengths
         'PyYAML>=5.4,<7',  # manifests
+        'requests>=2.25,<3',  # downloads of models; pooch, which is made for it, cannot resume
         'tqdm>=4.60,<5',  # progress bars
     ],
-    # pip install 'instance_seg_ros[tracking]'
+    # pip install 'instance_seg_ros[tracking,bags]'
+    extras_require={
+        # Apache-2.0. 0.11.7 is what rosbags-image asks for; a 0.12 may change the converter of
+        # ROS 1 types, which bags/writer.py uses.
+        'bags': ['rosbags>=0.11.7,<0.12', 'rosbags-image>=0.10.4,<0.11'],
+    },
     entry_points={'console_scripts': [f'instance-seg = {NAME}.cli:main']},
     zip_safe=False,
 )

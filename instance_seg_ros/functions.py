@@ -32,12 +32,13 @@ class Instance(Mapping[str, Any]):
     """One instance as a read-only mapping.
 
     Keys:
-        class_id: int, in the model's own numbering.
-        class_name: str.
-        confidence: float, 0 to 1.
-        bbox: (x1, y1, x2, y2), ints, pixels inside the image; ``image[y1:y2, x1:x2]`` is not empty.
-        mask: uint8 (H, W), 0 or 1, as large as the image. Computed at the first access, because
-            it takes a megabyte or more for each instance.
+        - ``class_id``: int, in the model's own numbering.
+        - ``class_name``: str.
+        - ``confidence``: float, 0 to 1.
+        - ``bbox``: (x1, y1, x2, y2), ints, pixels inside the image; ``image[y1:y2, x1:x2]`` is not
+          empty.
+        - ``mask``: uint8 (H, W), 0 or 1, as large as the image. Computed at the first access,
+          because it takes a megabyte or more for each instance.
 
     Examples:
         >>> _, (person,) = run_instance_segmentation(image, net=segmenter)
@@ -99,7 +100,7 @@ def load_model(model_path: str | Path = 'auto', config_path: str | Path | None =
 
     Args:
         model_path: a frozen graph (.pb), a manifest (.yaml), a model's name, or ``auto``: the COCO
-            model where it is installed, else the shipped person model.
+            model where it is installed, else ``everyday_mask_rcnn``, which is shipped.
         config_path: the OpenCV text graph (.pbtxt) in place of the model's own.
 
     See :func:`instance_seg_ros.find_model` for the files that belong to a frozen graph.

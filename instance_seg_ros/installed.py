@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,21 @@ def share_folders() -> Iterator[Path]:
             yield shared
     if (_PACKAGE.parent / 'package.xml').is_file():
         yield _PACKAGE.parent
+
+
+def user_models_folder() -> Path | None:
+    """Return the folder for the models of this user, whether it is there or not.
+
+    ``instance_seg_ros/models`` in ``$XDG_DATA_HOME`` or ``~/.local/share``; None for a user
+    without a home.
+    """
+    given = os.environ.get('XDG_DATA_HOME', '')
+    try:
+        # Relative ones do not count: so the XDG specification has it.
+        base = Path(given) if os.path.isabs(given) else Path.home() / '.local' / 'share'
+    except RuntimeError:
+        return None
+    return base / _PACKAGE.name / 'models'
 
 
 def find_shared(name: str) -> Path:

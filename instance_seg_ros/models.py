@@ -4,22 +4,28 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from instance_seg_ros.detection.text_graph import read_text_graph, split
 from instance_seg_ros.errors import ModelError
-from instance_seg_ros.installed import DOCS, share_folders
+from instance_seg_ros.installed import DOCS
+from instance_seg_ros.known_models import find_known
+from instance_seg_ros.missing_files import half_installed, missing_words, remedy
+from instance_seg_ros.model_folders import (
+    SEARCH_PATH_VARIABLE,
+    folders_of_the_user,
+    manifest_files,
+    model_folders,
+)
 from instance_seg_ros.settings import EXACT, ONNXRUNTIME, OPENCV
 from instance_seg_ros.text_files import is_file, read_text, read_yaml, shown
 
 COCO_MODEL = 'mask_rcnn_inception_v2_coco'
 SHIPPED_MODEL = 'everyday_mask_rcnn'
 SHIPPED_REFINER = 'mask_refiner.onnx'
-SEARCH_PATH_VARIABLE = 'INSTANCE_SEG_ROS_MODELS'
 DEFAULT_INPUT_MAX_SIDE = 1365  # of the published pipeline config
 
 _COCO_CLASSES = 90
@@ -171,7 +177,8 @@ def find_model(
         model: ``auto`` (the COCO model where its files are installed, else the shipped one), a
             model's name, the path of a manifest (.yaml), or the path of a frozen graph (.pb).
         model_path: a frozen graph, in place of ``model``. Empty: as ``model`` says.
-        text_graph_path, labels_path: files in place of those of the model. Empty: its own.
+        text_graph_path: a text graph in place of the model's own. Empty: its own.
+        labels_path: a label file in place of the model's own. Empty: its own.
 
     Raises:
         ModelError: there is no such model, or one of its files is missing.
@@ -226,29 +233,12 @@ def check_recorded_digest(path: Path) -> None:
         )
 
 
-def model_folders() -> Iterator[Path]:
-    """Yield the folders that are searched, best first.
-
-    Those in the environment variable INSTANCE_SEG_ROS_MODELS, then
-    ``share/instance_seg_ros/models`` or ``models`` of the prefix that this package is installed in:
-    a ROS workspace, a virtual environment or a source checkout alike.
-    """
-    yield from _folders_of_the_user()
-    yield from package_folders()
-
-
-def package_folders() -> Iterator[Path]:
-    """Yield those of :func:`model_folders` that were installed with this package."""
-    for folder in share_folders():
-        if (folder / 'models').is_dir():
-            yield folder / 'models'
-
-
 def read_manifest(path: Path) -> ModelManifest:
     """Read a manifest.
 
     The paths in it are relative to it; what is not there is looked for in the folders of
-    INSTANCE_SEG_ROS_MODELS, so that a model's downloaded files need not lie among installed ones.
+    INSTANCE_SEG_ROS_MODELS and in the user's data folder, so that a model's downloaded files need
+    not lie among installed ones.
 
     Raises:
         ModelError: the file is missing, is no YAML mapping, or lacks or does not know a key.
@@ -373,13 +363,8 @@ def _digests(path: Path, algorithm: str, value: Any) -> dict[str, str]:
 
 def _find_file(folder: Path, name: str) -> Path:
     """Return a file of a manifest's folder, or, where it is not there, of the user's folders."""
-    folders = [folder, *_folders_of_the_user()]
+    folders = [folder, *folders_of_the_user()]
     return next((f / name for f in folders if is_file(f / name)), folder / name)
-
-
-def _folders_of_the_user() -> list[Path]:
-    entries = os.environ.get(SEARCH_PATH_VARIABLE, '').split(os.pathsep)
-    return [Path(entry).expanduser() for entry in entries if entry]
 
 
 def _manifest_naming(weights: Path) -> ModelManifest | None:
@@ -410,7 +395,10 @@ def _of_name(name: str) -> ModelManifest:
     for folder in model_folders():
         if is_file(folder / f'{name}.yaml'):
             return read_manifest(folder / f'{name}.yaml')
-    known = sorted({p.stem for folder in model_folders() for p in folder.glob('*.yaml')})
+    known = sorted(manifest_files())
+    published = find_known(name)
+    if published is not None and published.name in known:  # by its short name
+        return _of_name(published.name)
     raise ModelError(
         f'model {name!r}: not found. Known are auto, {", ".join(known) or "none"}; or give the '
         f'path of a manifest (.yaml) or of a frozen graph (.pb), or add a folder to '
@@ -430,13 +418,18 @@ def _coco_labels_for(manifest: ModelManifest) -> Path | None:
 
 
 def _auto() -> ModelManifest:
-    shipped = None
+    shipped, problem = None, ''
     for folder in model_folders():
         coco, small = folder / f'{COCO_MODEL}.yaml', folder / f'{SHIPPED_MODEL}.yaml'
-        if coco.is_file() and not (manifest := read_manifest(coco)).missing_files():
-            return manifest
+        if coco.is_file():
+            manifest = read_manifest(coco)
+            if not manifest.missing_files():
+                return manifest
+            problem = problem or half_installed(manifest.name, manifest.files)
         if shipped is None and small.is_file():
             shipped = small
+    if problem:  # who installed a part of it expects to get it, not another one
+        raise ModelError(f'{problem}; or name another model than auto, such as {SHIPPED_MODEL}')
     if shipped is None:
         raise ModelError(
             f'model auto: neither {COCO_MODEL} nor {SHIPPED_MODEL} is in '
@@ -447,16 +440,11 @@ def _auto() -> ModelManifest:
 
 
 def _complete(manifest: ModelManifest) -> ModelManifest:
-    missing = [
-        f'{role.replace("_", " ")} {path}'
-        for role, path in manifest.files.items()
-        if not is_file(path)
-    ]
-    if missing:
+    if manifest.missing_files():
         raise ModelError(
-            f'model {manifest.name!r}: {", ".join(missing)} '
-            f'{"is" if len(missing) == 1 else "are"} missing. See {DOCS}/models.md for where to '
-            f'get the files; put them there or in a folder that {SEARCH_PATH_VARIABLE} names, or '
-            'give their paths as model_path, text_graph_path and labels_path'
+            f'model {manifest.name!r}: {missing_words(manifest.files)}. '
+            f'{remedy(manifest.name, manifest.files)}. Or put the files there or in a folder that '
+            f'{SEARCH_PATH_VARIABLE} names, or give their paths as model_path, text_graph_path '
+            'and labels_path'
         )
     return manifest

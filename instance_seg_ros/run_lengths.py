@@ -39,7 +39,8 @@ def mask_from_rle_counts(
 
     Args:
         counts: lengths of the runs, column by column, zeros first.
-        height, width: of the mask, in pixels.
+        height: of the mask, in pixels.
+        width: of the mask, in pixels.
 
     Returns:
         uint8 (height, width), 0 or 1.

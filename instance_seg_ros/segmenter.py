@@ -530,7 +530,7 @@ def _log_model(asked: str, name: str, engine: str, refiner: str) -> None:
     LOG.info('model %s in %s, refiner %s', name, engine, refiner)
     if asked == 'auto' and name == SHIPPED_MODEL:
         LOG.info(
-            'the COCO model is not installed: the shipped small model finds some everyday things '
-            '(%s says how to install the other)',
+            'the COCO model is not installed: the shipped small model finds some everyday things. '
+            '`instance-seg models download coco` installs the other (%s)',
             f'{DOCS}/models.md',
         )

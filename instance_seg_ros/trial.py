@@ -25,7 +25,8 @@ import cv2
 
 from instance_seg_ros.detection.loader import choose_engine, load_detector
 from instance_seg_ros.errors import ModelError
-from instance_seg_ros.models import SHIPPED_REFINER, ModelManifest, package_folders, read_manifest
+from instance_seg_ros.model_folders import package_folders
+from instance_seg_ros.models import SHIPPED_REFINER, ModelManifest, read_manifest
 from instance_seg_ros.settings import ModelSettings
 
 try:

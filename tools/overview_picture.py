@@ -19,7 +19,7 @@ from photos import load_photos  # noqa: E402
 
 from instance_seg_ros import Instances, Segmenter, draw_instances  # noqa: E402
 
-HEIGHT, GAP, TITLE_HEIGHT = 190, 12, 36  # pixels
+HEIGHT, GAP, TITLE_HEIGHT = 190, 12, 48  # pixels
 PAPER, INK = 255, (40, 40, 40)
 CHECKERS = (205, 240)  # grey values behind what is transparent
 PHOTOS = ('astronaut', 'chelsea', 'coffee')  # one picture, with a person, a cat and a cup
@@ -66,7 +66,7 @@ def _on_checkers(cutout: np.ndarray) -> np.ndarray:
 def _cell(title: str, picture: np.ndarray) -> np.ndarray:
     picture = _of_height(picture)
     label = np.full((TITLE_HEIGHT, picture.shape[1], 3), PAPER, np.uint8)
-    cv2.putText(label, title, (0, 25), cv2.FONT_HERSHEY_SIMPLEX, 0.55, INK, 1, cv2.LINE_AA)
+    cv2.putText(label, title, (0, 30), cv2.FONT_HERSHEY_SIMPLEX, 0.8, INK, 2, cv2.LINE_AA)
     return np.vstack([picture, label])
 
 

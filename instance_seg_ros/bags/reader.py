@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rosbags.highlevel import AnyReader
+from rosbags.interfaces import ConnectionExtRosbag1, QosDurability
 
 from instance_seg_ros.bags.errors import BagError
 from instance_seg_ros.bags.messages import IMAGE_TYPES
@@ -182,6 +183,14 @@ class BagReader:
                 raise self._damaged(timestamp, error) from None
             yield connection, timestamp, data
 
+    def messages_before(self, window: Window, connections: Collection[Any]) -> Iterator[Any]:
+        """Yield the latched messages from before a window, such as /tf_static, at its beginning."""
+        before = Window(self._reader.start_time, window.start)
+        latched = [c for c in connections if _is_latched(c)]
+        if before.start < before.stop:
+            for connection, _, data in self.raw_messages(latched, before):
+                yield connection, window.start, data
+
     def connections_without(self, topics: Collection[str]) -> list[Any]:
         """Return rosbags' connections of all topics but these."""
         return [c for c in self._reader.connections if c.topic not in topics]
@@ -195,6 +204,14 @@ class BagReader:
             f'{self.path}: is damaged {seconds:.3f} s after its beginning '
             f'({type(error).__name__}: {error}). --duration can end before that'
         )
+
+
+def _is_latched(connection: Any) -> bool:
+    extension = connection.ext
+    if isinstance(extension, ConnectionExtRosbag1):
+        return bool(extension.latching)
+    qualities = extension.offered_qos_profiles
+    return any(each.durability == QosDurability.TRANSIENT_LOCAL for each in qualities)
 
 
 def bag_files(path: Path) -> list[Path]:

@@ -7,6 +7,7 @@ import contextlib
 import io
 from collections.abc import Callable, Iterable, Iterator
 from heapq import merge
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -64,24 +65,41 @@ def write_bag(
         kept: the bag whose messages are copied, but those on the topics of outputs.
 
     Raises:
-        BagError: the bag that is copied is damaged.
+        BagError: the bag that is copied is damaged, or the other cannot be written.
         OSError: it cannot be written.
 
     """
-    with Writer(path, version=_VERSION, storage_plugin=STORAGES[storage]) as writer:
-        connections = {
-            output: writer.add_connection(
-                topic, OUTPUT_TYPES[output], typestore=typestore, offered_qos_profiles=[_QOS]
-            )
-            for output, topic in topics.items()
-        }
-        ours = ((connections[output], timestamp, data) for output, timestamp, data in results)
-        copied: Iterator[_Entry] = iter(())
-        if kept is not None:
-            copied = _copied(writer, typestore, set(topics.values()), *kept)
-        # Where times are equal, an image comes before what was found in it.
-        for connection, timestamp, data in merge(copied, ours, key=lambda entry: entry[1]):
-            writer.write(connection, timestamp, data)
+    try:
+        with Writer(path, version=_VERSION, storage_plugin=STORAGES[storage]) as writer:
+            _write(writer, typestore, topics, results, kept)
+    except (BagError, OSError):
+        raise
+    except Exception as error:  # of the storage, such as a full disk in SQLite
+        raise BagError(
+            f'{path.name}: cannot be written ({type(error).__name__}: {error})'
+        ) from error
+
+
+def _write(
+    writer: Writer,
+    typestore: Any,
+    topics: dict[str, str],
+    results: Iterable[tuple[str, int, bytes]],
+    kept: tuple[BagReader, Window] | None,
+) -> None:
+    connections = {
+        output: writer.add_connection(
+            topic, OUTPUT_TYPES[output], typestore=typestore, offered_qos_profiles=[_QOS]
+        )
+        for output, topic in topics.items()
+    }
+    ours = ((connections[output], timestamp, data) for output, timestamp, data in results)
+    copied: Iterator[_Entry] = iter(())
+    if kept is not None:
+        copied = _copied(writer, typestore, set(topics.values()), *kept)
+    # Where times are equal, an image comes before what was found in it.
+    for connection, timestamp, data in merge(copied, ours, key=lambda entry: entry[1]):
+        writer.write(connection, timestamp, data)
 
 
 def _copied(
@@ -94,7 +112,10 @@ def _copied(
     target = None if source.is2 else typestore
     with contextlib.redirect_stdout(io.StringIO()):  # it prints the types that it converts
         targets, converters = create_connections_converters(connections, target, source, writer)
-    return _converted(reader.raw_messages(connections, window), targets, converters, reader)
+    messages = chain(
+        reader.messages_before(window, connections), reader.raw_messages(connections, window)
+    )
+    return _converted(messages, targets, converters, reader)
 
 
 def _converted(

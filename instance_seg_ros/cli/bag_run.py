@@ -59,8 +59,8 @@ def run_bag(options: argparse.Namespace, console: Console, load: Callable[[], Se
         from instance_seg_ros.bags.reader import BagReader, bag_files
     except ImportError as error:
         raise CommandError(
-            f'bags need the packages rosbags and rosbags-image ({error}): '
-            "pip install 'instance_seg_ros[bags]'"
+            f'bags need two more packages ({error}): pip install "rosbags<0.12" rosbags-image, '
+            'which the extra instance_seg_ros[bags] has'
         ) from None
     source = Path(options.source).expanduser()
     try:

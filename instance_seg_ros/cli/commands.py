@@ -13,7 +13,7 @@ import cv2
 from instance_seg_ros.cli.bag_run import run_bag
 from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.cli.image_run import run_images
-from instance_seg_ros.cli.models import convert_model
+from instance_seg_ros.cli.models import run_models
 from instance_seg_ros.cli.options import LIBRARY_SETTINGS
 from instance_seg_ros.cli.outputs import Outputs
 from instance_seg_ros.cli.results import STDOUT
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     _silence_opencv()
     try:
         if options.command == 'models':
-            return convert_model(options)
+            return run_models(options)
         if options.command == 'bag':
             console = Console(quiet=options.quiet)
             return run_bag(options, console, lambda: _make_segmenter(options))

@@ -42,6 +42,20 @@ class Console:
         hidden = True if self._quiet or total == 1 else None
         return tqdm(items, unit=unit, total=total, disable=hidden)
 
+    def bytes_bar(self, name: str, done: int, total: int | None) -> Any:
+        """Return a bar for the bytes of a file, to be updated and closed; in a log it is a line."""
+        if not self._quiet and not sys.stderr.isatty():
+            size = '' if total is None else f' ({total / 1e6:.1f} MB)'
+            print(f'fetching {name}{size}', file=sys.stderr)
+        return tqdm(
+            desc=name,
+            initial=done,
+            total=total,
+            unit='B',
+            unit_scale=True,
+            disable=True if self._quiet else None,
+        )
+
 
 def never_fail_to_print() -> None:
     r"""Let what the encoding of the terminal lacks be printed as \xdf instead of raising.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import __version__
-from instance_seg_ros.cli.models import add_models_command
+from instance_seg_ros.cli.model_options import add_models_command
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
 from instance_seg_ros.settings import ModelSettings, Settings
@@ -135,10 +135,7 @@ def _add_bag_output_options(bag: argparse.ArgumentParser) -> None:
         '--jpeg-quality', type=_quality, default=90, metavar='N', help='of them (%(default)s)'
     )
     group.add_argument(
-        '--storage',
-        choices=('mcap', 'sqlite3'),
-        default='mcap',
-        help='of OUT (%(default)s; Foxglove opens mcap alone)',
+        '--storage', choices=('mcap', 'sqlite3'), default='mcap', help='format of OUT (%(default)s)'
     )
     group.add_argument(
         '--name',

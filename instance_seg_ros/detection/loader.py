@@ -35,7 +35,10 @@ def load_detector(manifest: ModelManifest, settings: ModelSettings) -> Detector:
             settings.low_memory,
         )
     return OnnxMaskRcnn(
-        manifest.parts or onnx_parts(*manifest.tensorflow_files()),
+        manifest.parts
+        or onnx_parts(
+            *manifest.tensorflow_files(), for_processor=settings.providers[:1] == (CPU_PROVIDER,)
+        ),
         f'model {manifest.name}',
         manifest.proposals,
         settings.num_threads,

@@ -28,12 +28,15 @@ LOG = logging.getLogger(__name__)
 _RECORD = 'parts.json'
 
 
-def onnx_parts(weights: Path, text_graph: Path) -> Mapping[str, Path | bytes]:
+def onnx_parts(
+    weights: Path, text_graph: Path, for_processor: bool = True
+) -> Mapping[str, Path | bytes]:
     """Return the ONNX parts of a model by their names, converted if they are not yet.
 
     Args:
         weights: frozen graph (.pb).
         text_graph: OpenCV text graph (.pbtxt) of the same model.
+        for_processor: as :func:`convert` has it.
 
     Returns:
         Paths; bytes where there is no folder to keep them in.
@@ -42,13 +45,13 @@ def onnx_parts(weights: Path, text_graph: Path) -> Mapping[str, Path | bytes]:
         ModelError: as :func:`convert`.
 
     """
-    sources = _digest_of_sources(weights, text_graph)
+    sources = _digest_of_sources(weights, text_graph, for_processor)
     cache = _user_cache(sources)
     for folder in (folder_beside(weights), cache):
         if folder is not None and _is_valid(folder, sources):
             return {name: folder / f'{name}.onnx' for name in OnnxParts.NAMES}
     started = time.perf_counter()
-    parts = convert(weights, text_graph)
+    parts = convert(weights, text_graph, for_processor)
     seconds = time.perf_counter() - started
     if cache is not None:
         try:
@@ -102,8 +105,8 @@ def _user_cache(sources: str) -> Path | None:
     return base / 'instance_seg_ros' / sources[:32]
 
 
-def _digest_of_sources(weights: Path, text_graph: Path) -> str:
-    digest = hashlib.sha256(f'{VERSION} '.encode())
+def _digest_of_sources(weights: Path, text_graph: Path, for_processor: bool = True) -> str:
+    digest = hashlib.sha256(f'{VERSION} {for_processor} '.encode())
     for path in (weights, text_graph):
         with contextlib.suppress(OSError):  # convert tells it better
             digest.update(hashlib.sha256(path.read_bytes()).digest())

@@ -30,7 +30,7 @@ from instance_seg_ros.detection.text_graph import (
 from instance_seg_ros.errors import ModelError
 
 # To be raised whenever the same files give other parts.
-VERSION = 1
+VERSION = 3
 _OPERATIONS = {**LAYERS, **SHAPES, 'PriorBox': anchors}
 
 
@@ -58,12 +58,14 @@ class OnnxParts:
         return {name: getattr(self, name) for name in self.NAMES}
 
 
-def convert(weights: Path, text_graph: Path) -> OnnxParts:
+def convert(weights: Path, text_graph: Path, for_processor: bool = True) -> OnnxParts:
     """Convert a model.
 
     Args:
         weights: frozen graph (.pb).
         text_graph: OpenCV text graph (.pbtxt) of the same model.
+        for_processor: whether it is to be fast on the processor; else all operations are ones
+            that GPUs' providers have.
 
     Raises:
         ModelError: a file is missing or broken, or the graph has something that is unknown here.
@@ -79,7 +81,7 @@ def convert(weights: Path, text_graph: Path) -> OnnxParts:
     names = {name for nodes in parts.values() for node in nodes for name in node.inputs}
     try:
         constants = read_constants(payload, names)
-        boxes, region_size = _box_part(graph, parts['boxes'], constants)
+        boxes, region_size = _box_part(graph, parts['boxes'], constants, for_processor)
         return OnnxParts(
             _proposal_part(graph, parts['proposals'], constants),
             boxes,
@@ -107,16 +109,20 @@ def _proposal_part(
     features = t.values[split_graph.features]
     graph.output('features', features.name, 'float32', [1, 'channels', 'rows', 'columns'])
     graph.output('proposals', proposals(t, output), 'float32', ['proposals', 4])
-    return graph.bytes(_metadata())
+    return graph.file_bytes(_metadata())
 
 
 def _box_part(
-    split_graph: SplitGraph, nodes: list[GraphNode], constants: dict[str, NDArray[Any]]
+    split_graph: SplitGraph,
+    nodes: list[GraphNode],
+    constants: dict[str, NDArray[Any]],
+    for_processor: bool,
 ) -> tuple[bytes, tuple[int, int] | None]:
     """Return the part and the size of its region features."""
     graph = OnnxGraph('boxes')
     nodes = _without_placeholders(nodes)
     t = Translation(nodes, constants, graph)
+    t.for_processor = for_processor
     features = graph.input('features', 'float32', [1, 'channels', 'rows', 'columns'])
     t.values[split_graph.features] = Value(features, image=True)
     t.regions = graph.input('regions', 'float32', ['regions', 4])
@@ -134,7 +140,7 @@ def _box_part(
         'nms_threshold': repr(attributes.number('nms_threshold', 0.3)),
         'max_detections': repr(attributes.integer('keep_top_k', 100)),
     }
-    return graph.bytes(metadata), region_features.size
+    return graph.file_bytes(metadata), region_features.size
 
 
 def _mask_part(
@@ -155,7 +161,7 @@ def _mask_part(
         t.translate([split_graph.mask_output], _OPERATIONS)
         masks, classes = t.values[split_graph.mask_output].name, split_graph.num_classes
     graph.output('masks', masks, 'float32', ['regions', classes, 'side', 'side'])
-    return graph.bytes(_metadata())
+    return graph.file_bytes(_metadata())
 
 
 def _without_placeholders(nodes: list[GraphNode]) -> list[GraphNode]:

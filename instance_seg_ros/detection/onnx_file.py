@@ -25,7 +25,7 @@ _GRAPH_NODE, _GRAPH_NAME, _GRAPH_INITIALIZER, _GRAPH_INPUT, _GRAPH_OUTPUT = 1, 2
 _NODE_INPUT, _NODE_OUTPUT, _NODE_NAME, _NODE_OP, _NODE_ATTRIBUTE, _NODE_DOMAIN = 1, 2, 3, 4, 5, 7
 _ATTRIBUTE_NAME, _ATTRIBUTE_TYPE = 1, 20
 _ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_TEXT = (2, 1), (3, 2), (4, 3)  # field, type
-_ATTRIBUTE_FLOATS, _ATTRIBUTE_INTS = (7, 6), (8, 7)
+_ATTRIBUTE_GRAPH, _ATTRIBUTE_FLOATS, _ATTRIBUTE_INTS = (6, 5), (7, 6), (8, 7)
 _TENSOR_SIDE, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_BYTES = 1, 2, 8, 9
 _TYPES = {'float32': 1, 'uint8': 2, 'int32': 6, 'int64': 7, 'bool': 9, 'float16': 10}
 # How a field's bytes are encoded.
@@ -41,7 +41,7 @@ class OnnxNode:
     Attributes:
         op: its name in ONNX.
         inputs, outputs: names of values; '' is an optional input that is left out.
-        attributes: whole numbers, floats, texts, and lists of the first two.
+        attributes: whole numbers, floats, texts, graphs, and lists of the first two.
         contributed: whether it is one of onnxruntime's own operations.
     """
 
@@ -57,6 +57,7 @@ class OnnxGraph:
 
     Args:
         name: of the graph.
+        prefix: of all names in it: those of a graph within a graph must not be used twice.
 
     Attributes:
         nodes: in the order in which they run.
@@ -64,8 +65,8 @@ class OnnxGraph:
 
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, name: str, prefix: str = '') -> None:
+        self._name, self._prefix = name, prefix
         self.nodes: list[OnnxNode] = []
         self.constants: dict[str, NDArray[Any]] = {}
         self._inputs: dict[str, tuple[str, Shape]] = {}
@@ -104,15 +105,31 @@ class OnnxGraph:
         self.nodes.append(OnnxNode(op, list(inputs), names, attributes, contributed))
         return names
 
-    def bytes(self, metadata: Mapping[str, str]) -> bytes:
+    def file_bytes(self, metadata: Mapping[str, str]) -> bytes:
         """Return the file.
 
         Args:
             metadata: texts to store in it.
 
         """
-        used = {name for node in self.nodes for name in node.inputs}
-        graph = b''.join(
+        opsets = [_number(2, OPSET), _text(1, _CONTRIBUTED) + _number(2, 1)]
+        return b''.join(
+            [
+                _number(_MODEL_IR_VERSION, _IR_VERSION),
+                _text(_MODEL_PRODUCER, 'instance_seg_ros'),
+                _message(_MODEL_GRAPH, self.graph_bytes()),
+                *(_message(_MODEL_OPSET, opset) for opset in opsets),
+                *(
+                    _message(_MODEL_METADATA, _text(1, key) + _text(2, value))
+                    for key, value in metadata.items()
+                ),
+            ]
+        )
+
+    def graph_bytes(self) -> bytes:
+        """Return the graph alone, as it stands in a file or in another graph."""
+        used = self._names_read()
+        return b''.join(
             [
                 *(_message(_GRAPH_NODE, _node(node)) for node in self.nodes),
                 _text(_GRAPH_NAME, self._name),
@@ -125,23 +142,19 @@ class OnnxGraph:
                 *(_message(_GRAPH_OUTPUT, _value(n, *v)) for n, v in self._outputs.items()),
             ]
         )
-        opsets = [_number(2, OPSET), _text(1, _CONTRIBUTED) + _number(2, 1)]
-        return b''.join(
-            [
-                _number(_MODEL_IR_VERSION, _IR_VERSION),
-                _text(_MODEL_PRODUCER, 'instance_seg_ros'),
-                _message(_MODEL_GRAPH, graph),
-                *(_message(_MODEL_OPSET, opset) for opset in opsets),
-                *(
-                    _message(_MODEL_METADATA, _text(1, key) + _text(2, value))
-                    for key, value in metadata.items()
-                ),
-            ]
-        )
+
+    def _names_read(self) -> set[str]:
+        """Return what the nodes read, those of graphs in the graph included."""
+        names = {name for node in self.nodes for name in node.inputs}
+        for node in self.nodes:
+            for value in node.attributes.values():
+                if isinstance(value, OnnxGraph):
+                    names |= value._names_read()
+        return names
 
     def _new_name(self, kind: str) -> str:
         self._count += 1
-        return f'{kind}_{self._count}'
+        return f'{self._prefix}{kind}_{self._count}'
 
 
 # ---- messages
@@ -162,6 +175,9 @@ def _node(node: OnnxNode) -> bytes:
 
 
 def _attribute(value: Any) -> bytes:
+    if isinstance(value, OnnxGraph):
+        number, kind = _ATTRIBUTE_GRAPH
+        return _message(number, value.graph_bytes()) + _number(_ATTRIBUTE_TYPE, kind)
     if isinstance(value, str):
         number, kind = _ATTRIBUTE_TEXT
         return _text(number, value) + _number(_ATTRIBUTE_TYPE, kind)

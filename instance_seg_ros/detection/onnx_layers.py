@@ -6,6 +6,7 @@ TensorFlow's SAME pads as little as needed, an odd rest to the right and the bot
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -216,6 +217,8 @@ def matrix_product(t: Translation, node: GraphNode, attributes: NodeAttributes) 
 
 def pool(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
     """Translate MaxPool and AvgPool, which does not count the padding."""
+    if t.value(node).pooled:  # as a crop already
+        return replace(t.value(node), pooled=False)
     x = _image(t, node, attributes)
     kernel = attributes.integers('ksize', [1, 1, 1, 1])[1:3]
     strides = attributes.integers('strides', [1, 1, 1, 1])[1:3]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from instance_seg_ros.detection.node_attributes import NodeAttributes
+from instance_seg_ros.detection.onnx_crops import crop
 from instance_seg_ros.detection.onnx_resize import resize
 from instance_seg_ros.detection.onnx_translation import Translation, Value, renamed
 from instance_seg_ros.detection.text_graph import GraphNode
@@ -86,45 +87,6 @@ def pad(t: Translation, node: GraphNode, _: NodeAttributes) -> Value:
     if x.image:
         paddings = paddings[[0, 3, 1, 2]]
     return renamed(x, t.graph.add('Pad', x.name, t.graph.integers(*paddings.T.ravel().tolist())))
-
-
-def crop(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
-    """Translate CropAndResize of the regions, which samples from corner to corner.
-
-    RoiAlign with one sample per cell takes the same samples of a region that is half a cell larger
-    on each side; unlike onnxruntime's own CropAndResize every provider has it, and it is faster.
-    """
-    method = attributes.text('method', 'bilinear')
-    if method != 'bilinear':
-        t.fail(node, f'has the method {method!r}, expected bilinear')
-    height, width = t.constant(node, 2).ravel().tolist()
-    if min(height, width) < 2:
-        t.fail(node, f'crops to {width}x{height} samples, expected two a side or more')
-    graph, features = t.graph, t.value(node)
-    shape = graph.add('Gather', graph.add('Shape', features.name), graph.integers(3, 2))
-    last = graph.add('Sub', graph.add('Cast', shape, to=1), graph.constant([1.0, 1.0]))
-    corners = graph.add_many('Split', 2, t.regions, axis=1, num_outputs=2)
-    low, high = (graph.add('Mul', corner, last) for corner in corners)
-    cells = graph.constant([2.0 * (width - 1), 2.0 * (height - 1)])
-    half_cell = graph.add('Div', graph.add('Sub', high, low), cells)
-    half_pixel = graph.constant(0.5)
-    low = graph.add('Add', graph.add('Sub', low, half_cell), half_pixel)
-    high = graph.add('Add', graph.add('Add', high, half_cell), half_pixel)
-    rois = graph.add('Concat', low, high, axis=1)
-    # Of the image that each region is in: there is one.
-    zeros = graph.add('Expand', graph.integers(0), graph.add('Shape', rois, start=0, end=1))
-    name = graph.add(
-        'RoiAlign',
-        features.name,
-        rois,
-        zeros,
-        output_height=height,
-        output_width=width,
-        sampling_ratio=1,
-        mode='avg',
-        coordinate_transformation_mode='half_pixel',
-    )
-    return Value(name, image=True, size=(height, width))
 
 
 SHAPES = {

@@ -34,6 +34,7 @@ class Value:
         size: height and width of an image where they are the same for every input.
         enlarged: for an image that is yet to be resized to ``size``: (pixels after, pixels before),
             how much of each pixel is in each.
+        pooled: whether the maximum that follows a crop is taken already.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Value:
     spread: tuple[list[int], list[int]] | None = None
     size: tuple[int, int] | None = None
     enlarged: NDArray[np.float64] | None = None
+    pooled: bool = False
 
 
 class Translation:
@@ -55,6 +57,7 @@ class Translation:
     Attributes:
         graph: the same.
         values: what nodes have become, by their names.
+        for_processor: whether it is to be fast on the processor, rather than for every provider.
         regions: name of the input of the regions (n, 4), x1, y1, x2, y2 as fractions of the image.
 
     """
@@ -65,6 +68,7 @@ class Translation:
         self.graph = graph
         self.values: dict[str, Value] = {}
         self.regions = ''
+        self.for_processor = True
         self._wanted: set[str] = set()
         self._nodes = {node.name: node for node in nodes}
         self._constants = constants

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from instance_seg_ros.errors import ModelError
-from instance_seg_ros.models import SEARCH_PATH_VARIABLE, check_recorded_digest, find_refiner
+from instance_seg_ros.model_folders import SEARCH_PATH_VARIABLE
+from instance_seg_ros.models import check_recorded_digest, find_refiner
 from instance_seg_ros.refinement.interface import Refiner
 from instance_seg_ros.refinement.plain import PlainMasks
 from instance_seg_ros.refinement.refiner import MaskRefiner

@@ -32,7 +32,7 @@ class NodeSettings:
     )
     image_transport: str = setting(
         RAW,
-        'raw: sensor_msgs/Image; compressed: sensor_msgs/CompressedImage on <topic>/compressed',
+        'raw: sensor_msgs/Image; compressed: sensor_msgs/CompressedImage on TOPIC/compressed',
         Group.CAMERAS,
         choices=(RAW, COMPRESSED),
         applies=Applies.AT_CONFIGURE,
@@ -40,7 +40,7 @@ class NodeSettings:
     input_reliability: str = setting(
         'best_effort',
         'Reliability of the subscription to images; best_effort matches every camera, reliable '
-        'only a reliable one; qos_overrides.<topic>.subscription.* change the rest',
+        'only a reliable one; qos_overrides.TOPIC.subscription.* change the rest',
         Group.CAMERAS,
         choices=RELIABILITIES,
         applies=Applies.AT_CONFIGURE,
@@ -123,7 +123,7 @@ class NodeSettings:
     output_reliability: str = setting(
         'reliable',
         'Reliability of all outputs; reliable matches every subscriber, best_effort does not '
-        'repeat lost messages; qos_overrides.<topic>.publisher.* change the rest',
+        'repeat lost messages; qos_overrides.TOPIC.publisher.* change the rest',
         Group.OUTPUTS,
         choices=RELIABILITIES,
         applies=Applies.AT_CONFIGURE,

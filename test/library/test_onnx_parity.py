@@ -100,6 +100,23 @@ def test_fewer_proposals(small_model: Path, photo: np.ndarray) -> None:
     assert compare(engines, photo[:241, :322]) > 10
 
 
+def test_parts_for_devices_give_the_same(photo: np.ndarray) -> None:
+    """They crop by RoiAlign, also where features have as many rows or columns as a crop."""
+    weights = REPOSITORY / 'models' / 'person_mask_rcnn.pb'
+    text_graph = weights.with_suffix('.pbtxt')
+    ours, theirs = (
+        OnnxMaskRcnn(convert(weights, text_graph, processor).by_name(), 'the model')
+        for processor in (True, False)
+    )
+    for height, width in ((480, 640), (112, 112), (111, 300), (300, 111), (224, 97)):
+        image = cv2.resize(photo, (width, height))
+        a, b = ours.detect(image), theirs.detect(image)
+        assert len(a.rows) > 0
+        np.testing.assert_allclose(a.rows, b.rows, atol=TOLERANCE)
+        keep = np.arange(len(a.rows))
+        np.testing.assert_allclose(ours.masks(a, keep), theirs.masks(b, keep), atol=TOLERANCE)
+
+
 def depthwise(folder: Path, **options: bool) -> tuple[Path, Path]:
     from other_graphs import depthwise_model
 

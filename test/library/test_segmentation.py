@@ -18,7 +18,7 @@ LOW = 0.1  # a confidence at which the shipped model finds something in that pho
 
 @pytest.fixture(scope='module')
 def net() -> Segmenter:
-    return load_model()
+    return load_model('person_mask_rcnn')
 
 
 @pytest.fixture

@@ -86,12 +86,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('stem', type=Path)
-    parser.add_argument('--names', type=Path, required=True, help='COCO file with the categories')
+    parser.add_argument('--names', type=Path, required=True, help='names.json of the packed data')
     parser.add_argument('--settings', type=Path, help='JSON: reported, logit_changes, settings')
     options = parser.parse_args()
-    categories = json.loads(options.names.read_text())['categories']
+    names = {int(i): name for i, name in json.loads(options.names.read_text()).items()}
     chosen = json.loads(options.settings.read_text()) if options.settings else {}
-    names = {c['id']: c['name'] for c in categories}
     print(export(load_network(options.checkpoint), names, options.stem, **chosen))
 
 

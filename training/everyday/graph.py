@@ -148,7 +148,7 @@ def read_network(weights: Path, config: EverydayConfig) -> EverydayNetwork:
                 values = (
                     values.permute(2, 3, 0, 1) if layer.depthwise else values.permute(3, 2, 0, 1)
                 )
-            elif values.dim() == 2:
+            elif part == 'weights':
                 values = values.T
             if values.shape != parameter.shape:
                 raise ValueError(f'{weights}: is of another network: {name}/{part}')

@@ -257,6 +257,18 @@ class EverydayNetwork(nn.Module):
         return self.mask_out(self.mask_1(x))[:, 0].float()
 
 
+def with_classes(network: EverydayNetwork, count: int) -> EverydayNetwork:
+    """Give a trained network other classes, of which it knows nothing yet but what is none."""
+    known = network.classes
+    network.classes = nn.Linear(known.in_features, count + 1)
+    nn.init.normal_(network.classes.weight, std=0.01)
+    with torch.no_grad():
+        network.classes.bias.zero_()
+        network.classes.bias[0] = 2.0
+    network.config = dataclasses.replace(network.config, num_classes=count)
+    return network
+
+
 def _doubled(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2.0, mode='nearest')
 

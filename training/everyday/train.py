@@ -24,14 +24,22 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from training.everyday import losses
+from training.everyday.graph import read_network
 from training.everyday.losses import LossSettings, compute_losses
-from training.everyday.network import EverydayConfig, EverydayNetwork, anchor_boxes, load_imagenet
+from training.everyday.network import (
+    EverydayConfig,
+    EverydayNetwork,
+    anchor_boxes,
+    load_imagenet,
+    with_classes,
+)
 from training.everyday.pack import MASK_SIDE, LabelTable, unpack_photos
 from training.everyday.scoring import score_photos
 from training.everyday.teacher import ImitationHeads, Teacher, completed_labels
 from training.everyday.views import IGNORED, OBJECT, Labels, ViewSettings, make_views
 
 _PERSON = 0
+_GRAPH_NUMBERS = 90  # classes of the shipped graph, COCO's gaps among them
 _HELD_OUT = 8, 5  # image id modulo the one is the other
 
 
@@ -56,12 +64,17 @@ def _parser() -> argparse.ArgumentParser:
     add('--batch', type=int, default=96)
     add('--side', type=int, default=448)
     add('--learning-rate', type=float, default=2e-3)
-    add('--backbone-rate', type=float, default=0.3, help='share of the learning rate')
+    add(
+        '--backbone-rate',
+        type=float,
+        default=0.3,
+        help='share of the learning rate; 0 with --init leaves it as it is',
+    )
     add('--weight-decay', type=float, default=0.03)
     add('--averaging', type=float, default=0.998)
     add('--imitation', type=float, default=1.0, help="weight of the teacher's features")
     add('--dense', type=float, default=0.5, help="weight of the teacher's class scores")
-    add('--only', choices=['all', 'coco'], default='all', help='photos to train on')
+    add('--init', type=Path, help='frozen graph to go on from, as models/everyday_mask_rcnn.pb')
     add('--checks', type=int, default=4, help='times that the held-out photos are looked at')
     add('--compile', action='store_true')
     add('--steps', type=int, help='at most so many, for a try')
@@ -129,11 +142,10 @@ class Run:
         self.masks = masks.to(device)
         self.labels = labels.to(device)[torch.arange(known, device=device)]
         ids = torch.from_numpy(table.image_ids[:known]).to(device)
-        coco = torch.from_numpy(table.from_coco[:known]).to(device)
+        shares = torch.from_numpy(table.share[:known]).to(device)
         held = ids % _HELD_OUT[0] == _HELD_OUT[1]
         self.held = (held & self.labels.known.all(1)).nonzero()[:, 0]
-        train = ~held & (coco if options.only == 'coco' else True)
-        self.train_index = train.nonzero()[:, 0]
+        self.train_index = (~held).nonzero()[:, 0]
         self.exhaustive = self.labels.known.all(1)
         self.teacher = None
         if options.teacher is not None:
@@ -143,18 +155,29 @@ class Run:
             self._complete_labels()
         self.say(f'{len(self.train_index)} photos to train on, {len(self.held)} held out')
         weights = rarity(self.labels, self.train_index)
-        self.weights = weights * torch.where(coco[self.train_index], 1.0, 0.5)
+        self.weights = weights * shares[self.train_index]
         self.whole = self.labels.known[self.train_index].all(1)
-        self.network = EverydayNetwork(EverydayConfig()).to(device)
-        if options.backbone is not None:
-            load_imagenet(
-                self.network, torch.load(options.backbone, map_location=device, weights_only=True)
-            )
-        self.imitation = ImitationHeads(self.network.config.channels, 80).to(device)
+        classes = self.labels.known.shape[1]
+        self.network = self._first_network(classes).to(device)
+        self.imitation = ImitationHeads(self.network.config.channels, classes).to(device)
         self.average = AveragedModel(
             self.network, multi_avg_fn=get_ema_multi_avg_fn(options.averaging), use_buffers=True
         )
         self.generator = torch.Generator(device).manual_seed(options.seed)
+
+    def _first_network(self, classes: int) -> EverydayNetwork:
+        options = self.options
+        if options.init is not None:
+            network = read_network(options.init, EverydayConfig(num_classes=_GRAPH_NUMBERS))
+            if not options.backbone_rate:
+                network.stem.requires_grad_(False)
+                network.blocks.requires_grad_(False)
+            return with_classes(network, classes)
+        network = EverydayNetwork(EverydayConfig(num_classes=classes))
+        if options.backbone is not None:
+            state = torch.load(options.backbone, map_location='cpu', weights_only=True)
+            load_imagenet(network, state)
+        return network
 
     def say(self, text: str) -> None:
         line = f'{time.monotonic() - self.begin:7.1f} s  {text}'
@@ -221,7 +244,7 @@ class Run:
                 progress = max(progress, step / options.steps)
             if progress >= 1:
                 break
-            rate = min(1.0, (step + 1) / 200) * (
+            rate = min(1.0, max((step + 1) / 200, 10 * progress)) * (
                 0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
             )
             for group in optimizer.param_groups:
@@ -253,6 +276,8 @@ class Run:
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         named = [*self.network.named_parameters(), *self.imitation.named_parameters()]
         for name, parameter in named:
+            if not parameter.requires_grad:
+                continue
             share = self.options.backbone_rate if name.startswith(('stem', 'blocks')) else 1.0
             decay = self.options.weight_decay if parameter.dim() > 1 else 0.0
             groups.setdefault((share, decay), []).append(parameter)

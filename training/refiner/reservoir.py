@@ -50,7 +50,8 @@ class Reservoir:
         self._detected = [
             (row, box, mask) for row, crop in enumerate(crops) for box, mask in crop.detected
         ]
-        context = multiprocessing.get_context('fork')
+        # A forked process would hang in OpenCV where this one has used its threads.
+        context = multiprocessing.get_context('spawn')
         self._queue = context.Queue(8 * processes)
         self._processes = [
             context.Process(
@@ -69,7 +70,9 @@ class Reservoir:
                 drawn = self._queue.get(timeout=60) if waits else self._queue.get_nowait()
             except queue.Empty:
                 if waits:
-                    raise RuntimeError('no coarse mask came in 60 s: the processes ended') from None
+                    raise RuntimeError(
+                        'no coarse mask came in 60 s: the processes that simulate have ended'
+                    ) from None
                 return
             slots = np.arange(self.made, self.made + len(drawn.rows)) % len(self.rows)
             self.rows[slots], self.boxes[slots], self.coarse[slots] = drawn
