@@ -89,14 +89,14 @@ setup(
         'onnxruntime>=1.19,<2',  # second engine, refiner; older ones do not work with NumPy 2
         'pycocotools>=2.0.7,<3',  # COCO's run-lengths
         'PyYAML>=5.4,<7',  # manifests
+        'requests>=2.25,<3',  # downloads of models; pooch, which is made for it, cannot resume
         'tqdm>=4.60,<5',  # progress bars
     ],
     # pip install 'instance_seg_ros[tracking,bags]'
     extras_require={
-        'tracking': ['norfair>=2.1,<2.2'],  # BSD-3; 2.2 and later refuse NumPy 2
         # Apache-2.0. 0.11.7 is what rosbags-image asks for; a 0.12 may change the converter of
         # ROS 1 types, which bags/writer.py uses.
-        'bags': ['rosbags>=0.11.7,<0.12', 'rosbags-image>=0.10.4,<0.11'],
+        'bags': ['rosbags>=0.11.7,<0.12', 'rosbags-image>=0.10.4,<0.11']
     },
     entry_points={'console_scripts': [f'instance-seg = {NAME}.cli:main']},
     zip_safe=False,

@@ -117,10 +117,11 @@ def _contenders(
         contenders[f'plain masks, {preset}'] = Run(
             model.segmenter(refiner='none', speed_preset=preset), image, middle
         )
-    for preset in PRESETS:
-        contenders[f'person_mask_rcnn, {preset}'] = Run(
-            Segmenter(model='person_mask_rcnn', refiner='none', speed_preset=preset), image, middle
-        )
+    for name in ('everyday_mask_rcnn', 'person_mask_rcnn'):
+        for preset in PRESETS:
+            contenders[f'{name}, {preset}'] = Run(
+                Segmenter(model=name, refiner='none', speed_preset=preset), image, middle
+            )
     return contenders
 
 

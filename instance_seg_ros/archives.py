@@ -45,6 +45,7 @@ def extract_member(archive: Path, member: str, target: Path, largest: int) -> No
 def _copy(files: tarfile.TarFile, about: tarfile.TarInfo, target: Path) -> None:
     source = files.extractfile(about)
     assert source is not None  # it is a regular file
-    with target.open('wb') as file:
+    target.unlink(missing_ok=True)  # were it a link, its target would be written to
+    with target.open('xb') as file:
         while chunk := source.read(_CHUNK):
             file.write(chunk)

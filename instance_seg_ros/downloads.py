@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +28,7 @@ Progress = Callable[[int, 'int | None'], None]
 DEFAULT_TIMEOUT = 60.0  # seconds without a byte
 _CONNECT_TIMEOUT = 15.0  # seconds
 _CHUNK = 1 << 16
-_PAUSES = (1.0, 2.0, 4.0)  # seconds before the next try; what arrives in between resets them
+PAUSES = (1.0, 2.0, 4.0)  # seconds before the next try; what arrives in between resets them
 _PASSING = (408, 429, 500, 502, 503, 504)  # HTTP statuses that may be others a little later
 
 
@@ -111,8 +110,10 @@ def _fetch_from(
 
 
 def _load(url: str, file: BinaryIO, download: Download, progress: Progress, timeout: float) -> None:
-    import requests  # late: only downloads need it, and it takes a while to import
-
+    try:
+        import requests  # late: only downloads need it, and it takes a while to import
+    except ImportError:
+        raise DownloadError(f'{url}: downloads need requests: pip install requests') from None
     failures = 0
     with requests.Session() as session:
         session.max_redirects = 10
@@ -123,12 +124,12 @@ def _load(url: str, file: BinaryIO, download: Download, progress: Progress, time
                 return
             except _BrokenError as broken:
                 failures = 1 if _size(file) > before else failures + 1
-                if failures > len(_PAUSES):
+                if failures > len(PAUSES):
                     raise DownloadError(
                         f'{url}: {broken}, {failures} times. {_size(file)} bytes are kept: the '
                         'same command goes on there'
                     ) from None
-                time.sleep(_PAUSES[failures - 1])
+                time.sleep(PAUSES[failures - 1])
 
 
 def _continue(
@@ -194,7 +195,7 @@ def _append(
     begin = _size(file)
     total = begin + int(length) if length.isdecimal() else None
     _check_size(url, total or 0, download)
-    _check_space(file, (total or 0) - begin)
+    _check_space(url, file, (total or 0) - begin)
     progress(begin, total)
     for chunk in response.iter_content(_CHUNK):
         if not _size(file) and chunk.lstrip()[:9].lower().startswith((b'<!doctype', b'<html')):
@@ -214,13 +215,15 @@ def _check_size(url: str, size: int, download: Download) -> None:
         )
 
 
-def _check_space(file: BinaryIO, needed: int) -> None:
-    with contextlib.suppress(OSError):
-        folder = Path(file.name).parent
-        if (free := shutil.disk_usage(folder).free) < needed:
-            raise DownloadError(
-                f'{folder}: {needed / 1e6:.0f} MB are needed, {free / 1e6:.0f} MB are free'
-            )
+def _check_space(url: str, file: BinaryIO, needed: int) -> None:
+    """Find before the transfer that it will not fit."""
+    if not hasattr(os, 'fstatvfs'):  # Windows
+        return
+    disk = os.fstatvfs(file.fileno())
+    if (free := disk.f_bavail * disk.f_frsize) < needed:
+        raise DownloadError(
+            f'{url}: {needed / 1e6:.0f} MB are to be fetched, the disk has {free / 1e6:.0f} MB free'
+        )
 
 
 def _explained(url: str, error: Exception) -> Exception:

@@ -8,7 +8,3 @@ class ModelError(RuntimeError):
 
 class ImageError(ValueError):
     """An image cannot be segmented; the message says what it is, what is expected, what to do."""
-
-
-class TrackingError(RuntimeError):
-    """Instances cannot be tracked; the message says what is missing and what to do."""

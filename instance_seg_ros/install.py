@@ -125,6 +125,7 @@ def copy_checked(source: Path, target: Path, digest: Digest, largest: int) -> No
     """
     if (size := source.stat().st_size) > largest:
         raise ModelError(f'{source}: has {size} bytes, expected at most {largest}')
+    target.unlink(missing_ok=True)  # were it a link, its target would be written to
     shutil.copyfile(source, target)
     _check(target, digest, source)
 

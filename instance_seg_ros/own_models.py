@@ -6,16 +6,17 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from instance_seg_ros import known_models
 from instance_seg_ros.detection.onnx_cache import folder_beside
 from instance_seg_ros.downloads import part_of
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.install import copy_checked, data_folder, writing
-from instance_seg_ros.known_models import KNOWN_MODELS, Digest, find_known, sha256_of
+from instance_seg_ros.known_models import Digest, find_known, sha256_of
 from instance_seg_ros.model_folders import manifest_files, package_folders
 from instance_seg_ros.models import find_model, read_manifest
 from instance_seg_ros.text_files import is_file, read_yaml
@@ -66,7 +67,7 @@ def add_own(files: Sequence[Path], name: str = '', *, overwrite: bool = False) -
     _try(model)
     manifest = folder / f'{model.content["name"]}.yaml'
     plan = {folder / target: source for target, source in model.sources.items()}
-    _check_free([*plan, manifest], overwrite=overwrite)
+    _check_free(plan, manifest, overwrite=overwrite)
     import yaml
 
     return _copy(plan, manifest, yaml.safe_dump(model.content, sort_keys=False), folder)
@@ -115,14 +116,7 @@ def _files_of(folder: Path, name: str) -> list[Path]:
         return []
     home = folder.resolve()
     files = read_manifest(manifest).files.values()
-    return [
-        *(
-            path
-            for path in files
-            if home in path.parent.resolve().parents or path.parent.resolve() == home
-        ),
-        manifest,
-    ]
+    return [*(path for path in files if path.parent.resolve().is_relative_to(home)), manifest]
 
 
 def _used_by_others(folder: Path, name: str) -> set[Path]:
@@ -206,11 +200,19 @@ def _try(model: _Own) -> None:
     Segmenter(refiner='none', **model.arguments)
 
 
-def _check_free(targets: Sequence[Path], *, overwrite: bool) -> None:
-    published = {file.name for model in KNOWN_MODELS for file in model.files}
-    if own := [path.name for path in targets if path.name in published]:
-        raise ModelError(f'{", ".join(own)}: is the name of a published file; rename it first')
-    taken = [str(path) for path in targets if os.path.lexists(path)]
+def _check_free(plan: Mapping[Path, Path], manifest: Path, *, overwrite: bool) -> None:
+    """See that no file of another model would be replaced, and none at all unasked."""
+    home = manifest.parent.resolve()
+    published = {file.name for model in known_models.KNOWN_MODELS for file in model.files}
+    others = _used_by_others(manifest.parent, manifest.stem)
+    for target, source in plan.items():
+        if target.name in published:
+            raise ModelError(f'{target.name}: is the name of a published file; rename it first')
+        if not target.parent.resolve().is_relative_to(home):
+            raise ModelError(f'{target}: lies outside of {home}, by a link')
+        if target in others and is_file(target) and sha256_of(target) != sha256_of(source):
+            raise ModelError(f'{target}: is a file of another model; rename {source} first')
+    taken = [str(path) for path in (*plan, manifest) if os.path.lexists(path)]
     if taken and not overwrite:
         raise ModelError(f'{", ".join(taken)}: exists. Give another --name, or --overwrite')
 

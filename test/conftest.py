@@ -36,12 +36,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope='session', autouse=True)
 def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Which models passed their trial is remembered for the session, not for the user."""
-    folder = tmp_path_factory.mktemp('cache')
-    before = os.environ.get('XDG_CACHE_HOME')
-    os.environ['XDG_CACHE_HOME'] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ['XDG_CACHE_HOME']
-    else:
-        os.environ['XDG_CACHE_HOME'] = before
+    """Which models passed their trial, and what was converted, is kept for the session alone.
+
+    Nor do models count that the user has installed.
+    """
+    variables = ('XDG_CACHE_HOME', 'XDG_DATA_HOME')
+    before = {name: os.environ.get(name) for name in variables}
+    for name in variables:
+        os.environ[name] = str(tmp_path_factory.mktemp(name.lower()))
+    yield Path(os.environ['XDG_CACHE_HOME'])
+    for name, value in before.items():
+        if value is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = value

@@ -19,10 +19,9 @@ from instance_seg_ros.cli.outputs import Outputs
 from instance_seg_ros.cli.results import STDOUT
 from instance_seg_ros.cli.video_run import run_camera, run_video
 from instance_seg_ros.cli.window import Window, has_display
-from instance_seg_ros.errors import ImageError, ModelError, TrackingError
+from instance_seg_ros.errors import ImageError, ModelError
 from instance_seg_ros.installed import find_shared
 from instance_seg_ros.segmenter import Segmenter
-from instance_seg_ros.tracking import InstanceTracker
 
 DONE = 0
 _MODEL_FILES = ('model', 'model_path', 'text_graph_path', 'labels_path', 'refiner')
@@ -99,11 +98,6 @@ def _check_options(options: argparse.Namespace) -> None:
         raise CommandError(f'--output {options.output}: is a file; expected the name of a folder')
     if options.json is not None and options.json.is_dir():
         raise CommandError(f'--json {options.json}: is a folder; expected the name of a file')
-    if getattr(options, 'track', False):
-        try:
-            InstanceTracker()  # says what is missing
-        except TrackingError as error:
-            raise CommandError(f'--track: {error}') from None
     if options.json is None and getattr(options, 'coarse', False):
         raise CommandError('--coarse adds to the COCO results: give --json FILE, too')
     if options.json is not None:

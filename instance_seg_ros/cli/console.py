@@ -43,7 +43,10 @@ class Console:
         return tqdm(items, unit=unit, total=total, disable=hidden)
 
     def bytes_bar(self, name: str, done: int, total: int | None) -> Any:
-        """Return a bar for the bytes of a file, to be updated and closed."""
+        """Return a bar for the bytes of a file, to be updated and closed; in a log it is a line."""
+        if not self._quiet and not sys.stderr.isatty():
+            size = '' if total is None else f' ({total / 1e6:.1f} MB)'
+            print(f'fetching {name}{size}', file=sys.stderr)
         return tqdm(
             desc=name,
             initial=done,

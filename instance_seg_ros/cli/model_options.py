@@ -7,7 +7,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-_TIMEOUT = 60.0  # seconds
+from instance_seg_ros.downloads import DEFAULT_TIMEOUT
+
 _ANY_MODEL = 'name of a model, path of its manifest (.yaml) or of its frozen graph (.pb), or auto'
 
 
@@ -35,6 +36,14 @@ def add_models_command(commands: Any) -> None:
         help='in place of the published addresses: address of a mirror or of a file, a folder, or '
         'a file; may be given several times',
     )
+    download.add_argument('--quiet', action='store_true', help='no bar of progress')
+    download.add_argument(
+        '--timeout',
+        type=_seconds,
+        default=DEFAULT_TIMEOUT,
+        metavar='SECONDS',
+        help='without a byte, after which a transfer counts as broken (%(default)g)',
+    )
     verify = _action(
         actions,
         'verify',
@@ -61,15 +70,6 @@ def add_models_command(commands: Any) -> None:
     )
     removed = _action(actions, 'remove', 'remove a model from the data folder; no other is touched')
     removed.add_argument('name', metavar='NAME')
-    for parser in (download, add):
-        parser.add_argument('--quiet', action='store_true', help='no bar of progress')
-        parser.add_argument(
-            '--timeout',
-            type=_seconds,
-            default=_TIMEOUT,
-            metavar='SECONDS',
-            help='without a byte, after which a transfer counts as broken (%(default)g)',
-        )
     _add_convert(actions)
 
 

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from instance_seg_ros import known_models
 from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.detection.onnx_cache import folder_beside, write_parts
-from instance_seg_ros.downloads import DownloadError
+from instance_seg_ros.downloads import DEFAULT_TIMEOUT, DownloadError, part_of
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.install import data_folder, install_known, steps_by_hand
-from instance_seg_ros.known_models import KNOWN_MODELS, Digest, KnownModel, find_known
+from instance_seg_ros.known_models import Digest, KnownModel, find_known
 from instance_seg_ros.missing_files import half_installed, missing_words
 from instance_seg_ros.model_folders import manifest_files
 from instance_seg_ros.models import ModelManifest, find_model, read_manifest
@@ -64,19 +65,26 @@ def _row(name: str, path: Path) -> tuple[str, str, str]:
     known = find_known(name)
     if known is None:
         return name, 'unusable', missing_words(manifest.files)
-    about = f'about {known.megabytes} MB'
+    begun = _megabytes_begun(known)
+    about = f'about {known.megabytes} MB' + (f', {begun:.1f} MB are there' if begun else '')
     return name, 'not installed', f'instance-seg models download {known.alias} ({about})'
+
+
+def _megabytes_begun(known: KnownModel) -> float:
+    """Return how much there is of a download that was broken off."""
+    parts = [part_of(data_folder() / file.download.name) for file in known.files]
+    return sum(part.stat().st_size for part in parts if is_file(part)) / 1e6
 
 
 def _download(options: argparse.Namespace) -> int:
     known = find_known(options.name)
     if known is None:
-        names = ', '.join(model.alias for model in KNOWN_MODELS)
+        names = ', '.join(model.alias for model in known_models.KNOWN_MODELS)
         raise CommandError(f'{options.name!r} is no model that can be downloaded. Known: {names}')
     if not options.source and (where := _installed_elsewhere(known)):
         print(f'{known.name} is in {where} already, whole')
         return DONE
-    return _install(known, options.source, options)
+    return _install(known, options.source, quiet=options.quiet, timeout=options.timeout)
 
 
 def _installed_elsewhere(known: KnownModel) -> Path | None:
@@ -91,10 +99,12 @@ def _installed_elsewhere(known: KnownModel) -> Path | None:
     return None
 
 
-def _install(known: KnownModel, sources: list[str], options: argparse.Namespace) -> int:
-    with _Bars(Console(quiet=options.quiet)) as bars:
+def _install(
+    known: KnownModel, sources: list[str], *, quiet: bool = True, timeout: float = DEFAULT_TIMEOUT
+) -> int:
+    with _Bars(Console(quiet=quiet)) as bars:
         try:
-            installed = install_known(known, sources, progress=bars.show, timeout=options.timeout)
+            installed = install_known(known, sources, progress=bars.show, timeout=timeout)
         except DownloadError as error:
             raise CommandError(f'{error}\n{steps_by_hand(known)}') from None
     for path in installed:
@@ -188,9 +198,9 @@ def _full_name(name: str) -> str:
 
 
 def _add(options: argparse.Namespace) -> int:
-    for known in KNOWN_MODELS:
+    for known in known_models.KNOWN_MODELS:
         if any(_belongs_to(Path(file), known) for file in options.files):
-            return _install(known, list(map(str, options.files)), options)
+            return _install(known, list(map(str, options.files)))
     for path in add_own(options.files, options.name, overwrite=options.overwrite):
         print(path)
     return DONE
@@ -198,12 +208,11 @@ def _add(options: argparse.Namespace) -> int:
 
 def _belongs_to(path: Path, known: KnownModel) -> bool:
     """Whether a file is one of a published model's, whatever its name."""
+    own = {name for file in known.files for name in (file.name, file.download.name)}
+    if path.name in own or known.is_misnamed(path.name):
+        return True
     digests = {digest for file in known.files for digest in (file.digest, file.download.digest)}
-    if path.is_dir():
-        return known.is_misnamed(path.name)
-    return path.name.endswith('.tar.gz') or (
-        is_file(path) and any(digest.fits(path) for digest in digests)
-    )
+    return is_file(path) and any(digest.fits(path) for digest in digests)
 
 
 def _remove(options: argparse.Namespace) -> int:

@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
             '--track',
             action='store_true',
             help='give each object an id and a colour that last from frame to frame; in the JSON '
-            'it is the track_id. Needs the package norfair',
+            'the id is track_id',
         )
     _add_bag_command(commands)
     add_models_command(commands)

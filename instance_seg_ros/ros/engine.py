@@ -12,7 +12,6 @@ from instance_seg_ros.ros.parameters import ParameterValues
 from instance_seg_ros.ros.source import Request, Source
 from instance_seg_ros.ros.worker import LatestWorker
 from instance_seg_ros.segmenter import Segmenter
-from instance_seg_ros.tracking import InstanceTracker
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,6 @@ class Engine:
             ValueError: for a value that cannot be used, such as a class that the model lacks.
         """
         prepared = self.segmenter.prepare(**values.live_arguments())
-        if values.node.tracking:
-            InstanceTracker()  # says what is missing
         return NodeConfiguration(**vars(prepared), node=values.node)
 
     def apply(self, configuration: NodeConfiguration) -> None:

@@ -79,7 +79,7 @@ class NodeSettings:
     tracking: bool = setting(
         False,
         'Give each object an id that lasts from image to image, in the messages and the debug '
-        'image; needs the package norfair',
+        'image',
         Group.TRACKING,
     )
     track_max_age: float = setting(

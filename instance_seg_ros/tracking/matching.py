@@ -1,72 +1,54 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""What norfair lets its users replace, faster for boxes: the same results in half of the time."""
+"""Which box of a frame is which object."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.tracking.boxes import diou_distances
 
-# Those of norfair's own filter.
-_POSITION_VARIANCE, _VELOCITY_VARIANCE = 10.0, 1.0
-_PROCESS_NOISE, _MEASUREMENT_NOISE = 0.1, 4.0
+def diou_distances(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+    """Return 1 - DIoU of each box of one set with each of another: it ranks those apart, too.
 
+    Source: Zheng et al., Distance-IoU Loss, AAAI 2020.
 
-class BoxDistance:
-    """The distances that norfair matches by: 1 - DIoU, infinite between two classes."""
+    Args:
+        a: (N, 4), x1, y1, x2, y2.
+        b: (M, 4).
 
-    def get_distances(self, objects: Sequence[Any], candidates: Sequence[Any]) -> NDArray[Any]:
-        """Return (candidates, objects)."""
-        if not objects or not candidates:
-            return np.full((len(candidates), len(objects)), np.inf)
-        boxes = np.array([each.points.ravel() for each in candidates])
-        predicted = np.array([each.estimate.ravel() for each in objects])
-        labels = np.array([each.label for each in candidates])
-        distances = diou_distances(boxes, predicted)
-        distances[labels[:, None] != np.array([each.label for each in objects])] = np.inf
-        return distances
+    Returns:
+        (N, M), 0 to 2. An empty box overlaps nothing.
 
-
-class BoxFilterFactory:
-    """Makes the filters of new objects."""
-
-    def create_filter(self, initial_detection: NDArray[Any]) -> BoxFilter:
-        """Return a filter for an object that was first seen at these points."""
-        return BoxFilter(initial_detection.ravel())
-
-
-class BoxFilter:
-    """A Kalman filter of constant velocity, a step a frame; all coordinates share one variance.
-
-    Attributes:
-        x: (2 N, 1), positions and velocities.
-        dim_z: N.
     """
+    a, b = a[:, None].astype(np.float64), b[None].astype(np.float64)
+    overlap = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
+    intersection = overlap.clip(0).prod(-1)
+    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - intersection
+    hull = np.maximum(a[..., 2:], b[..., 2:]) - np.minimum(a[..., :2], b[..., :2])
+    offset = (a[..., :2] + a[..., 2:] - b[..., :2] - b[..., 2:]) / 2
+    tiny = np.finfo(np.float64).tiny  # of empty boxes in one place
+    apart = (offset**2).sum(-1) / np.maximum((hull**2).sum(-1), tiny)
+    return 1 - intersection / np.maximum(union, tiny) + apart
 
-    def __init__(self, position: NDArray[Any]) -> None:
-        self.dim_z = len(position)
-        self.x = np.zeros((2 * self.dim_z, 1))
-        self.x[: self.dim_z, 0] = position
-        self._position, self._covariance = _POSITION_VARIANCE, 0.0
-        self._velocity = _VELOCITY_VARIANCE
 
-    def predict(self) -> None:
-        """Go on by one frame."""
-        self.x[: self.dim_z] += self.x[self.dim_z :]
+def match_nearest(distances: NDArray[Any], limit: float) -> list[tuple[int, int]]:
+    """Return pairs of row and column, the nearest pair first, each row and column once.
 
-    def update(self, position: NDArray[Any], *_: Any) -> None:
-        """Take what was seen, (N, 1): always all coordinates, so norfair's R and H say nothing."""
-        error = position - self.x[: self.dim_z]
-        covariance = self._covariance + self._velocity
-        total = self._position + self._covariance + covariance + _PROCESS_NOISE
-        total += _MEASUREMENT_NOISE
-        remaining, gain = _MEASUREMENT_NOISE / total, covariance / total
-        self.x[: self.dim_z] += (1 - remaining) * error
-        self.x[self.dim_z :] += gain * error
-        self._position = (1 - remaining) * _MEASUREMENT_NOISE
-        self._covariance = gain * _MEASUREMENT_NOISE
-        self._velocity += _PROCESS_NOISE - gain * covariance
+    Args:
+        distances: (N, M).
+        limit: pairs that are not below it are no pairs.
+
+    """
+    rows, columns = np.nonzero(distances < limit)
+    order = np.argsort(distances[rows, columns], kind='stable')
+    pairs: list[tuple[int, int]] = []
+    taken_rows: set[int] = set()
+    taken_columns: set[int] = set()
+    for row, column in zip(rows[order].tolist(), columns[order].tolist(), strict=True):
+        if row not in taken_rows and column not in taken_columns:
+            taken_rows.add(row)
+            taken_columns.add(column)
+            pairs.append((row, column))
+    return pairs

@@ -1,28 +1,26 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Identities of instances across the frames of one camera.
 
-norfair (BSD-3-Clause) keeps the objects and matches them; distance and filter are in matching.py.
-docs/tracking.md compares it with other libraries, and says why masks are not compared.
+The method is norfair's: a Kalman filter for each object, and the nearest pairs are matched first.
+docs/tracking.md compares libraries and says why none of them is used, and why masks are not
+compared.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.errors import TrackingError
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.tracking.matching import BoxDistance, BoxFilterFactory
+from instance_seg_ros.tracking.filters import BoxFilters
+from instance_seg_ros.tracking.matching import diou_distances, match_nearest
 
 # 1 - DIoU: beyond it two boxes are never one object. 1.3 lets an object go on by about its own
 # width between two frames of a 2 Hz camera.
 MAX_DISTANCE = 1.3
-MAX_MISSED_STEPS = 50  # further predictions of an object that is not seen say nothing
-# norfair counts frames; here an object's time is limited by max_age.
-_UNLIMITED_FRAMES = 1_000_000
+MAX_MISSED_FRAMES = 50  # further predictions of an object that is not seen say nothing
 
 
 class InstanceTracker:
@@ -32,7 +30,6 @@ class InstanceTracker:
         max_age: an object that is not seen for longer than this loses its id, seconds.
 
     Raises:
-        TrackingError: norfair is not installed.
         ValueError: max_age is not above 0.
 
     Examples:
@@ -49,7 +46,6 @@ class InstanceTracker:
     def __init__(self, max_age: float = 2.0) -> None:
         if not 0 < max_age < math.inf:
             raise ValueError(f'max_age is {max_age!r}: expected seconds above 0')
-        self._norfair = _import_norfair()
         self.max_age = max_age
         self.reset()
 
@@ -86,30 +82,50 @@ class InstanceTracker:
         if self._last_time is not None and time < self._last_time:
             self._forget_all()
         missed = self._count_missed_frames(time)
-        self._forget_old(time)
-        for _ in range(missed):  # the filter predicts one frame at a time
-            self._tracker.update()
-        detections = [
-            self._norfair.Detection(points=box.reshape(2, 2), label=label)
-            for box, label in zip(instances.boxes, instances.class_ids.tolist(), strict=True)
-        ]
-        objects = self._tracker.update(detections)
-        keys = {id(each.last_detection): each.global_id for each in objects}
-        return np.array([self._see(keys[id(each)], time) for each in detections], np.int64)
+        # What was seen in few frames, as false alarms are, is not waited for.
+        self._keep((time - self._seen <= self.max_age) & (self._patience >= missed))
+        self._patience -= missed + 1
+        self._filters.predict(missed + 1)
+        objects = self._match(instances)
+        self._patience[objects] += 2
+        self._seen[objects] = time
+        return self._ids[objects]
+
+    def _match(self, instances: Instances) -> NDArray[np.int64]:
+        """Return the row of each instance's object, which is new where none fits."""
+        distances = diou_distances(instances.boxes, self._filters.boxes)
+        distances[instances.class_ids[:, None] != self._class_ids] = np.inf
+        objects = np.full(len(instances), -1, np.int64)
+        for row, column in match_nearest(distances, MAX_DISTANCE):
+            objects[row] = column
+        known = objects >= 0
+        self._filters.update(objects[known], instances.boxes[known])
+        objects[~known] = self._append(instances[~known])
+        return objects
+
+    def _append(self, instances: Instances) -> NDArray[np.int64]:
+        first, count = len(self._ids), len(instances)
+        self._filters.append(instances.boxes)
+        self._ids = np.append(self._ids, np.arange(self._next_id, self._next_id + count))
+        self._class_ids = np.append(self._class_ids, instances.class_ids)
+        self._seen = np.append(self._seen, np.zeros(count))
+        self._patience = np.append(self._patience, np.full(count, -1))
+        self._next_id += count
+        return np.arange(first, first + count)
+
+    def _keep(self, rows: NDArray[np.bool_]) -> None:
+        if rows.all():
+            return
+        self._filters.keep(rows)
+        self._ids, self._class_ids = self._ids[rows], self._class_ids[rows]
+        self._seen, self._patience = self._seen[rows], self._patience[rows]
 
     def _forget_all(self) -> None:
-        self._tracker = self._norfair.Tracker(
-            'iou',
-            MAX_DISTANCE,
-            hit_counter_max=_UNLIMITED_FRAMES,
-            initialization_delay=0,
-            past_detections_length=0,
-            filter_factory=BoxFilterFactory(),
-        )
-        # The constructor takes a function for one pair at a time, or a name of its own.
-        self._tracker.distance_function = BoxDistance()
-        self._track_ids: dict[int, int] = {}  # norfair's id of an object to ours
-        self._seen: dict[int, float] = {}  # norfair's id to the time of the last frame with it
+        self._filters = BoxFilters()
+        self._ids = np.zeros(0, np.int64)
+        self._class_ids = np.zeros(0, np.int32)
+        self._seen = np.zeros(0)  # time of the last frame with each object
+        self._patience = np.zeros(0, np.int64)  # frames that each can be missed in
         self._last_time: float | None = None
         self._interval = 0.0  # seconds between two frames, a running mean
 
@@ -123,30 +139,4 @@ class InstanceTracker:
         missed = round(elapsed / self._interval) - 1
         if missed < 2:  # a longer gap says nothing about the rate
             self._interval += 0.2 * (elapsed - self._interval)
-        return min(max(missed, 0), MAX_MISSED_STEPS)
-
-    def _forget_old(self, time: float) -> None:
-        kept = {key for key, seen in self._seen.items() if time - seen <= self.max_age}
-        self._seen = {key: self._seen[key] for key in kept}
-        self._track_ids = {key: self._track_ids[key] for key in kept}
-        self._tracker.tracked_objects = [
-            each for each in self._tracker.tracked_objects if each.global_id in kept
-        ]
-
-    def _see(self, key: int, time: float) -> int:
-        if key not in self._track_ids:
-            self._track_ids[key] = self._next_id
-            self._next_id += 1
-        self._seen[key] = time
-        return self._track_ids[key]
-
-
-def _import_norfair() -> Any:
-    try:
-        import norfair
-    except ImportError as error:
-        raise TrackingError(
-            'tracking needs the package norfair: pip install "norfair>=2.1,<2.2", or switch tracking '
-            f'off ({error})'
-        ) from error
-    return norfair
+        return min(max(missed, 0), MAX_MISSED_FRAMES)

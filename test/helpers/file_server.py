@@ -31,7 +31,7 @@ class FileServer:
 @contextmanager
 def serve_files() -> Iterator[FileServer]:
     """Run a server until the block ends."""
-    server = ThreadingHTTPServer(('127.0.0.1', 0), _Handler)
+    server = _Server(('127.0.0.1', 0), _Handler)
     server.daemon_threads = True
     server.state = FileServer(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.05})
@@ -43,6 +43,11 @@ def serve_files() -> Iterator[FileServer]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that leave early."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -12,12 +12,8 @@ from instance_seg_ros import Segmenter
 
 
 @pytest.fixture(autouse=True)
-def no_models_of_the_user(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def no_models_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv('INSTANCE_SEG_ROS_MODELS', raising=False)
-    # What is converted is kept for the other tests alone.
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.getbasetemp() / 'cache'))
 
 
 @pytest.fixture(scope='session')

@@ -167,7 +167,8 @@ def test_a_photo_is_turned_as_its_camera_says(photos: Path) -> None:
 
 
 def test_the_json_file_is_read_by_pycocotools(photos: Path) -> None:
-    done = run(photos, 'image', '.', *LOW, '--json', 'new/results.json', '--coarse')
+    people = ('--model', 'person_mask_rcnn')
+    done = run(photos, 'image', '.', *LOW, *people, '--json', 'new/results.json', '--coarse')
     assert done.returncode == 0, done.stderr
     rows = json.loads((photos / 'new' / 'results.json').read_text())
     assert {row['file_name']: row['image_id'] for row in rows}['astronaut.png'] == 1

@@ -40,7 +40,6 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_ids_are_in_the_json_and_last(folder: Path) -> None:
-    pytest.importorskip('norfair', reason='--track needs it')
     done = run(folder, 'video', 'two.mp4', '--track', '--json', 'ids.json', '--refiner', 'none')
     assert done.returncode == 0, done.stderr
     rows = json.loads((folder / 'ids.json').read_text())
@@ -64,17 +63,3 @@ def test_without_track_there_are_no_ids(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = json.loads((folder / 'ids.json').read_text())
     assert rows and not any('track_id' in row for row in rows)
-
-
-def test_without_norfair_the_message_says_what_to_install(folder: Path) -> None:
-    code = (
-        'import sys; sys.modules["norfair"] = None\n'
-        'from instance_seg_ros.cli import main\n'
-        'sys.exit(main(["video", "two.mp4", "--track"]))'
-    )
-    done = subprocess.run(
-        [sys.executable, '-c', code], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert '--track: tracking needs the package norfair: pip install' in done.stderr
-    assert not (folder / 'instance_seg_output').exists()

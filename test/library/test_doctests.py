@@ -81,8 +81,6 @@ def shared() -> dict[str, Any]:
 def test_an_example_does_what_it_says(
     test: doctest.DocTest, shared: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if test.name.startswith('tracking') and importlib.util.find_spec('norfair') is None:
-        pytest.skip('norfair is not installed')
     # Examples name the sample photos as in a checkout, and write into the current folder.
     (tmp_path / 'demo').symlink_to(REPOSITORY / 'demo')
     monkeypatch.chdir(tmp_path)

@@ -3,6 +3,7 @@
 
 import logging
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -61,6 +62,7 @@ class TestWhatIsFound:
         assert segmenter.model_name == SHIPPED_MODEL
         assert f'model {SHIPPED_MODEL}' in caplog.text
         assert 'the COCO model is not installed' in caplog.text
+        assert '`instance-seg models download coco`' in caplog.text
 
     def test_auto_is_the_coco_model_where_its_files_are(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -81,8 +83,67 @@ class TestWhatIsFound:
     ) -> None:
         edit(folder, name=COCO_MODEL).rename(folder / f'{COCO_MODEL}.yaml')
         (folder / 'model.pb').unlink()
+        (folder / 'model.pbtxt').unlink()
         monkeypatch.setenv('INSTANCE_SEG_ROS_MODELS', str(folder))
         assert find_model('auto').name == SHIPPED_MODEL
+
+    @without_coco
+    @pytest.mark.parametrize(
+        'file, other', [('model.pb', 'model.pbtxt'), ('model.pbtxt', 'model.pb')]
+    )
+    def test_a_half_installed_coco_model_is_not_silently_replaced(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, file: str, other: str
+    ) -> None:
+        edit(folder, name=COCO_MODEL).rename(folder / f'{COCO_MODEL}.yaml')
+        (folder / file).unlink()
+        monkeypatch.setenv('INSTANCE_SEG_ROS_MODELS', str(folder))
+        words = f'{file} is missing in {folder}, where {other} is.*models download coco'
+        with pytest.raises(ModelError, match=f'{words}.*{SHIPPED_MODEL}'):
+            Segmenter()
+        assert find_model(SHIPPED_MODEL).name == SHIPPED_MODEL
+
+    @without_coco
+    @pytest.mark.parametrize(
+        'name',
+        [
+            'mask_rcnn_inception_v2_coco_2018_01_28.tar.gz',
+            'mask_rcnn_inception_v2_coco_2018_01_28.pb',
+            'mask_rcnn_inception_v2_coco_2018_01_28 (1).pbtxt',
+            'mask_rcnn_inception_v2_coco_2018_01_28.pbtxt.txt',
+            'Mask_RCNN_Inception_v2_COCO.pbtxt',
+        ],
+    )
+    def test_a_misnamed_file_of_the_coco_model_is_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        (tmp_path / name).touch()
+        monkeypatch.setenv('INSTANCE_SEG_ROS_MODELS', str(tmp_path))
+        path = re.escape(str(tmp_path / name))
+        with pytest.raises(
+            ModelError, match=rf'are missing, but {path} is there.*models add {path}'
+        ):
+            find_model('auto')
+
+    @without_coco
+    def test_other_files_of_the_user_do_not_count(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in (
+            'mask_rcnn_inception_v2_coco_of_mine.pb',
+            'frozen_inference_graph.pb',
+            'a.txt',
+        ):
+            (tmp_path / name).touch()
+        monkeypatch.setenv('INSTANCE_SEG_ROS_MODELS', str(tmp_path))
+        assert find_model('auto').name == SHIPPED_MODEL
+
+    def test_a_model_in_the_data_folder_is_found_without_a_variable(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv('XDG_DATA_HOME', str(tmp_path / 'data'))
+        target = tmp_path / 'data' / 'instance_seg_ros' / 'models'
+        shutil.copytree(folder, target)
+        assert find_model('model').weights == target / 'model.pb'
 
     def test_files_of_an_installed_manifest_may_lie_in_a_folder_of_the_user(
         self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -3,15 +3,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
-
-pytest.importorskip(
-    'norfair', reason='tracking is optional: pip install instance_seg_ros[tracking]'
-)
 
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.tracking import InstanceTracker
@@ -133,21 +126,9 @@ def test_a_max_age_that_is_no_time_is_refused(max_age: float) -> None:
         InstanceTracker(max_age)
 
 
-def test_without_norfair_the_message_says_what_to_install() -> None:
-    code = (
-        'import sys; sys.modules["norfair"] = None\n'
-        'from instance_seg_ros.tracking import InstanceTracker\n'
-        'InstanceTracker()'
-    )
-    result = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    assert 'TrackingError' in result.stderr
-    assert 'pip install "norfair>=2.1,<2.2"' in result.stderr
-
-
-def test_norfair_is_imported_by_those_alone_who_track() -> None:
-    code = (
-        'import sys; from instance_seg_ros.segmenter import Segmenter\n'
-        'import instance_seg_ros.tracking\n'
-        'assert not {"norfair", "scipy", "rich"} & set(sys.modules)'
-    )
-    subprocess.run([sys.executable, '-c', code], check=True)
+def test_a_false_alarm_is_not_waited_for() -> None:
+    tracker = InstanceTracker()
+    assert ids(tracker, 0.0, walker(0)) == [1]
+    for index in range(1, 6):
+        ids(tracker, index / 10)
+    assert ids(tracker, 0.6, walker(0)) == [2]

@@ -83,7 +83,7 @@ def test_the_node_answers_what_the_library_finds_in_source_pixels(
 ) -> None:
     # Larger than any model's input, so that boxes must be scaled back.
     large = cv2.resize(photo, (1600, 1600), interpolation=cv2.INTER_CUBIC)
-    instances = Segmenter(confidence_threshold=0.3)(large)
+    instances = Segmenter(model='person_mask_rcnn', confidence_threshold=0.3)(large)
     camera.subscribe('detections', 'label_image')
     answers = camera.ask(camera.image(large))
     x1, y1, x2, y2 = instances.boxes.T
