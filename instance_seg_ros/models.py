@@ -204,6 +204,24 @@ def find_model(
     return _complete(found)
 
 
+def hint_at_coco(asked: str, name: str) -> str:
+    """Return how to install the COCO model, where the shipped one was taken for want of it.
+
+    Args:
+        asked: the model that was asked for.
+        name: of the one that was taken.
+
+    Returns:
+        A sentence, '' where there is nothing to say.
+    """
+    if asked != 'auto' or name != SHIPPED_MODEL:
+        return ''
+    return (
+        'the COCO model is not installed: the shipped small model finds some everyday things. '
+        f'`instance-seg models download coco` installs the other ({DOCS}/models.md)'
+    )
+
+
 def find_refiner() -> Path | None:
     """Return the mask refiner that is installed, None where there is none."""
     found = (folder / SHIPPED_REFINER for folder in model_folders())

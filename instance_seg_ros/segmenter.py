@@ -23,9 +23,8 @@ from instance_seg_ros.detection.frozen_graph import read_weights
 from instance_seg_ros.detection.loader import load_detector
 from instance_seg_ros.detection.nms import suppress
 from instance_seg_ros.images import check_image
-from instance_seg_ros.installed import DOCS
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.models import SHIPPED_MODEL, find_model
+from instance_seg_ros.models import find_model, hint_at_coco
 from instance_seg_ros.refinement.interface import Refiner
 from instance_seg_ros.refinement.loader import load_refiner
 from instance_seg_ros.refinement.parts import without_crumbs
@@ -528,9 +527,5 @@ def _those_of(settings: Iterable[Any], given: dict[str, Any]) -> dict[str, Any]:
 
 def _log_model(asked: str, name: str, engine: str, refiner: str) -> None:
     LOG.info('model %s in %s, refiner %s', name, engine, refiner)
-    if asked == 'auto' and name == SHIPPED_MODEL:
-        LOG.info(
-            'the COCO model is not installed: the shipped small model finds some everyday things. '
-            '`instance-seg models download coco` installs the other (%s)',
-            f'{DOCS}/models.md',
-        )
+    if hint := hint_at_coco(asked, name):
+        LOG.info('%s', hint)

@@ -25,6 +25,7 @@ from vision_msgs.msg import LabelInfo, VisionClass, VisionInfo
 
 from instance_seg_ros.instances import MAX_CLASS_ID
 from instance_seg_ros.memory import return_freed_memory, reuse_freed_memory
+from instance_seg_ros.models import hint_at_coco
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.ros.camera import Camera, camera_topics
 from instance_seg_ros.ros.compatibility import without_events
@@ -129,9 +130,10 @@ class InstanceSegNode(LifecycleNode):
             return FAILURE
         self._problem, self._lifecycle = '', 'inactive'
         seconds = time.monotonic() - started
-        self.get_logger().info(
-            f'configured in {seconds:.1f} s: {what_runs(self._loaded_engine().segmenter)}'
-        )
+        segmenter = self._loaded_engine().segmenter
+        self.get_logger().info(f'configured in {seconds:.1f} s: {what_runs(segmenter)}')
+        if hint := hint_at_coco(self.get_parameter('model').value, segmenter.model_name):
+            self.get_logger().info(hint)
         return result
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

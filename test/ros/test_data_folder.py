@@ -40,7 +40,7 @@ def test_a_half_installed_model_is_named(
 ) -> None:
     (data / 'model.pbtxt').unlink()
     process = start_node('half', refiner='none')
-    camera = Camera('half', process)
+    camera = Camera('half', process, wait_until_ready=False)
     camera.diagnostics_until(
         'model',
         lambda status: f'model.pbtxt is missing in {data}, where model.pb is' in status.message,
