@@ -91,6 +91,16 @@ class InstanceTracker:
         self._seen[objects] = time
         return self._ids[objects]
 
+    def _forget_all(self) -> None:
+        self._filters = BoxFilters()
+        # Rows are objects, as in the filters.
+        self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._class_ids: NDArray[np.int32] = np.zeros(0, np.int32)
+        self._seen: NDArray[np.float64] = np.zeros(0)  # time of the last frame with each
+        self._patience: NDArray[np.int64] = np.zeros(0, np.int64)  # frames that each may miss
+        self._last_time: float | None = None
+        self._interval = 0.0  # seconds between two frames, a running mean
+
     def _match(self, instances: Instances) -> NDArray[np.int64]:
         """Return the row of each instance's object, which is new where none fits."""
         distances = diou_distances(instances.boxes, self._filters.boxes)
@@ -119,15 +129,6 @@ class InstanceTracker:
         self._filters.keep(rows)
         self._ids, self._class_ids = self._ids[rows], self._class_ids[rows]
         self._seen, self._patience = self._seen[rows], self._patience[rows]
-
-    def _forget_all(self) -> None:
-        self._filters = BoxFilters()
-        self._ids = np.zeros(0, np.int64)
-        self._class_ids = np.zeros(0, np.int32)
-        self._seen = np.zeros(0)  # time of the last frame with each object
-        self._patience = np.zeros(0, np.int64)  # frames that each can be missed in
-        self._last_time: float | None = None
-        self._interval = 0.0  # seconds between two frames, a running mean
 
     def _count_missed_frames(self, time: float) -> int:
         last, self._last_time = self._last_time, time
