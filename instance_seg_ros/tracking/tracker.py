@@ -93,11 +93,11 @@ class InstanceTracker:
 
     def _forget_all(self) -> None:
         self._filters = BoxFilters()
-        # Rows are objects, as in the filters.
         self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
         self._class_ids: NDArray[np.int32] = np.zeros(0, np.int32)
-        self._seen: NDArray[np.float64] = np.zeros(0)  # time of the last frame with each
-        self._patience: NDArray[np.int64] = np.zeros(0, np.int64)  # frames that each may miss
+        self._seen: NDArray[np.float64] = np.zeros(0)  # time of the last frame with each object
+        # Frames that each can be missed in.
+        self._patience: NDArray[np.int64] = np.zeros(0, np.int64)
         self._last_time: float | None = None
         self._interval = 0.0  # seconds between two frames, a running mean
 
