@@ -2,7 +2,6 @@
 """The files beside the node, in use: the Fast DDS profile, the sample camera, RViz's view."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from rclpy.qos import (
     qos_check_compatible,
     qos_profile_sensor_data,
 )
-from ros_harness import BEST_EFFORT, RELIABLE, TIMEOUT, TOPICS, Camera
+from ros_harness import BEST_EFFORT, RELIABLE, TIMEOUT, Camera
 from sensor_msgs.msg import Image
 
 SHARE = Path(get_package_share_directory('instance_seg_ros'))
@@ -112,17 +111,22 @@ def test_the_sample_camera_publishes_photos() -> None:
         camera.wait()
 
 
+# The displays of RViz, the last one of vision_msgs_rviz_plugins, and what they show.
+SHOWN = {
+    'rviz_default_plugins/Image': 'sensor_msgs/msg/Image',
+    'rviz_default_plugins/PointCloud2': 'sensor_msgs/msg/PointCloud2',
+    'vision_msgs_rviz_plugins/Detection3DArray': 'vision_msgs/msg/Detection3DArray',
+}
+
+
 def test_rviz_shows_topics_that_the_node_has(start_node) -> None:
     view = yaml.safe_load((SHARE / 'config' / 'seg.rviz').read_text())
     displays = view['Visualization Manager']['Displays']
     camera = Camera('viewed', start_node('viewed'))
     types = dict(camera.node.get_topic_names_and_types())
     for display in displays:
-        assert display['Class'] == 'rviz_default_plugins/Image'
         topic = display['Topic']['Value']
-        output = re.fullmatch('/instance_seg/(.+)', topic)
-        assert output is not None and TOPICS[output[1]] is Image
-        assert types[f'/viewed{topic}'] == ['sensor_msgs/msg/Image']
+        assert types[f'/viewed{topic}'] == [SHOWN[display['Class']]], topic
         # Whatever the parameter output_reliability is.
         wanted = display['Topic']['Reliability Policy'].upper().replace(' ', '_')
         for offered in (RELIABLE, BEST_EFFORT):

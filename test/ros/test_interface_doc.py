@@ -59,7 +59,7 @@ def as_lines(rows: list[list[str]]) -> str:
 @pytest.fixture
 def camera(connect: Callable[..., Camera]) -> Camera:
     """Connected to a node that has seg.yaml's values, which are the defaults."""
-    return connect('documented')
+    return connect('documented', model='auto')
 
 
 def parameter_row(descriptor: ParameterDescriptor, default: object) -> list[str]:
