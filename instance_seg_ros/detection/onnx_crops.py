@@ -18,7 +18,7 @@ _JUST_INSIDE = 1 - 1e-6
 
 
 def crop(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
-    """CropAndResize of the regions."""
+    """Translate CropAndResize of the regions."""
     method = attributes.text('method', 'bilinear')
     if method != 'bilinear':
         t.fail(node, f'has the method {method!r}, expected bilinear')

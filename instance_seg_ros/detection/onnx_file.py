@@ -128,7 +128,7 @@ class OnnxGraph:
 
     def graph_bytes(self) -> bytes:
         """Return the graph alone, as it stands in a file or in another graph."""
-        used = self._names_read()
+        used = self.names_read()
         return b''.join(
             [
                 *(_message(_GRAPH_NODE, _node(node)) for node in self.nodes),
@@ -143,13 +143,13 @@ class OnnxGraph:
             ]
         )
 
-    def _names_read(self) -> set[str]:
+    def names_read(self) -> set[str]:
         """Return what the nodes read, those of graphs in the graph included."""
         names = {name for node in self.nodes for name in node.inputs}
         for node in self.nodes:
             for value in node.attributes.values():
                 if isinstance(value, OnnxGraph):
-                    names |= value._names_read()
+                    names |= value.names_read()
         return names
 
     def _new_name(self, kind: str) -> str:

@@ -31,7 +31,7 @@ from instance_seg_ros.ros.compatibility import large_images_environment
 os.environ.update(large_images_environment())
 os.environ.setdefault('ROS_DOMAIN_ID', str(1 + os.getpid() % 100))
 
-from ros_harness import Camera, NodeProcess, shared_memory_left, shared_memory_of  # noqa: E402
+from ros_harness import Camera, NodeProcess, shared_memory_left, shared_memory_of
 
 PHOTO = Path(__file__).parents[2] / 'demo' / 'photos' / 'astronaut.jpg'
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

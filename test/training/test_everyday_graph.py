@@ -10,11 +10,11 @@ from random_models import REPOSITORY, load_whole_graph
 
 torch = pytest.importorskip('torch', reason='parity compares with PyTorch')
 
-from training.everyday.boxes import decode, propose  # noqa: E402  torch may be missing
-from training.everyday.export import export  # noqa: E402
-from training.everyday.graph import read_network  # noqa: E402
-from training.everyday.network import EverydayConfig, EverydayNetwork, anchor_boxes, crop  # noqa: E402
-from training.graph.network import DETECTIONS, MASKS  # noqa: E402
+from training.everyday.boxes import decode, propose
+from training.everyday.export import export
+from training.everyday.graph import read_network
+from training.everyday.network import EverydayConfig, EverydayNetwork, anchor_boxes, crop
+from training.graph.network import DETECTIONS, MASKS
 
 SHIPPED = REPOSITORY / 'models' / 'everyday_mask_rcnn.pb'
 CONFIG = EverydayConfig(num_classes=90)

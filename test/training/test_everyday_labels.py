@@ -7,9 +7,9 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the trainer needs PyTorch')
 
-from training.everyday.losses import LossSettings, assign_anchors, assign_regions, compute_losses  # noqa: E402
-from training.everyday.network import EverydayConfig, EverydayNetwork  # noqa: E402
-from training.everyday.views import ANY_CATEGORY, IGNORED, OBJECT, Labels, ViewSettings, make_views  # noqa: E402
+from training.everyday.losses import LossSettings, assign_anchors, assign_regions, compute_losses
+from training.everyday.network import EverydayConfig, EverydayNetwork
+from training.everyday.views import ANY_CATEGORY, IGNORED, OBJECT, Labels, ViewSettings, make_views
 
 CLASSES = 4
 SETTINGS = LossSettings()

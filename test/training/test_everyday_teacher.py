@@ -12,11 +12,11 @@ from random_models import REPOSITORY
 
 torch = pytest.importorskip('torch', reason='the trainer needs PyTorch')
 
-from torch.nn import functional  # noqa: E402  torch may be missing
+from torch.nn import functional
 
-from training.everyday.ncnn_reader import NcnnModule  # noqa: E402
-from training.everyday.teacher import Teacher, completed_labels  # noqa: E402
-from training.everyday.views import IGNORED, OBJECT, Labels  # noqa: E402
+from training.everyday.ncnn_reader import NcnnModule
+from training.everyday.teacher import Teacher, completed_labels
+from training.everyday.views import IGNORED, OBJECT, Labels
 
 NETWORK = """7767517
 7 8

@@ -12,9 +12,9 @@ from toy_data import ToyData
 
 torch = pytest.importorskip('torch', reason='the trainer needs PyTorch')
 
-from instance_seg_ros import Segmenter  # noqa: E402  torch may be missing
-from training.everyday import pack, train  # noqa: E402
-from training.everyday.export import export, load_network  # noqa: E402
+from instance_seg_ros import Segmenter
+from training.everyday import pack, train
+from training.everyday.export import export, load_network
 
 SHIPPED = REPOSITORY / 'models' / 'everyday_mask_rcnn.pb'
 

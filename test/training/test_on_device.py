@@ -10,14 +10,14 @@ from toy_data import ToyData, write_toy_data
 
 torch = pytest.importorskip('torch', reason='the trainer needs PyTorch')
 
-from instance_seg_ros.refinement.pasting import paste  # noqa: E402
-from instance_seg_ros.refinement.refiner import MaskRefiner, resized  # noqa: E402
-from instance_seg_ros.refinement.refiner_file import PASSES  # noqa: E402
-from instance_seg_ros.refinement.smoother import context_rois  # noqa: E402
-from training.refiner.__main__ import main  # noqa: E402
-from training.refiner.crops import Crop  # noqa: E402
-from training.refiner.on_device import ObjectStore, windows  # noqa: E402
-from training.refiner.reservoir import Drawn, Reservoir  # noqa: E402
+from instance_seg_ros.refinement.pasting import paste
+from instance_seg_ros.refinement.refiner import MaskRefiner, resized
+from instance_seg_ros.refinement.refiner_file import PASSES
+from instance_seg_ros.refinement.smoother import context_rois
+from training.refiner.__main__ import main
+from training.refiner.crops import Crop
+from training.refiner.on_device import ObjectStore, windows
+from training.refiner.reservoir import Drawn, Reservoir
 
 SIZES = (90, 120), (200, 150), (300, 310)
 

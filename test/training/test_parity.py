@@ -10,12 +10,12 @@ from random_models import REPOSITORY, load_whole_graph
 
 torch = pytest.importorskip('torch', reason='parity compares with PyTorch')
 
-from training.detector.export import export_model  # noqa: E402  torch may be missing
-from training.graph import NetworkConfig, random_arrays, write_model  # noqa: E402
-from training.graph.detect import detect  # noqa: E402
-from training.graph.network import DETECTIONS, FEATURES, MASKS, PROPOSALS  # noqa: E402
-from training.graph.tensorflow_files import read_arrays  # noqa: E402
-from training.graph.torch_module import MaskRcnnModule  # noqa: E402
+from training.detector.export import export_model
+from training.graph import NetworkConfig, random_arrays, write_model
+from training.graph.detect import detect
+from training.graph.network import DETECTIONS, FEATURES, MASKS, PROPOSALS
+from training.graph.tensorflow_files import read_arrays
+from training.graph.torch_module import MaskRcnnModule
 
 SHIPPED = NetworkConfig(
     width=0.25,

