@@ -29,7 +29,7 @@ def data(coco_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def test_what_is_in_the_data_folder_is_taken(
     start_node: Callable[..., NodeProcess], data: Path
 ) -> None:
-    process = start_node('data_folder', refiner='none')
+    process = start_node('data_folder', model='auto', refiner='none')
     camera = Camera('data_folder', process)
     assert f'model {COCO_MODEL}' in process.output
     camera.close()
@@ -39,7 +39,7 @@ def test_a_half_installed_model_is_named(
     start_node: Callable[..., NodeProcess], data: Path
 ) -> None:
     (data / 'model.pbtxt').unlink()
-    process = start_node('half', refiner='none')
+    process = start_node('half', model='auto', refiner='none')
     camera = Camera('half', process, wait_until_ready=False)
     camera.diagnostics_until(
         'model',
@@ -55,7 +55,7 @@ def test_the_first_start_says_the_command_for_the_coco_model(
     start_node: Callable[..., NodeProcess], data: Path
 ) -> None:
     shutil.rmtree(data)
-    process = start_node('first', refiner='none')
+    process = start_node('first', model='auto', refiner='none')
     camera = Camera('first', process)
     assert '`instance-seg models download coco`' in process.output
     camera.close()
