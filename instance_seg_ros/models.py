@@ -213,6 +213,12 @@ def hint_at_coco(asked: str, name: str) -> str:
 
     Returns:
         A sentence, '' where there is nothing to say.
+
+    Examples:
+        >>> hint_at_coco('auto', 'everyday_mask_rcnn')[:31]
+        'the COCO model is not installed'
+        >>> hint_at_coco('person_mask_rcnn', 'person_mask_rcnn')
+        ''
     """
     if asked != 'auto' or name != SHIPPED_MODEL:
         return ''
