@@ -16,12 +16,8 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.file_locks import lock
 from instance_seg_ros.known_models import Download
-
-try:
-    import fcntl
-except ImportError:  # Windows: two downloads at a time are not noticed
-    fcntl = None  # type: ignore[assignment]
 
 Progress = Callable[[int, 'int | None'], None]
 
@@ -278,15 +274,10 @@ def _opened(part: Path) -> Iterator[BinaryIO]:
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, 'O_NOFOLLOW', 0)
     with os.fdopen(os.open(part, flags, 0o644), 'ab', buffering=0) as raw:
         file: Any = raw
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DownloadError(
-                    f'{part}: another download of this file is at work; wait for its end'
-                ) from None
-            except OSError:  # a file system without locks
-                pass
+        if lock(file) is False:
+            raise DownloadError(
+                f'{part}: another download of this file is at work; wait for its end'
+            )
         yield file
 
 

@@ -14,11 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from instance_seg_ros.cli.outputs import OutputError, place_of, written
-
-try:
-    import fcntl
-except ImportError:  # Windows: two runs at a time are not noticed
-    fcntl = None  # type: ignore[assignment]
+from instance_seg_ros.file_locks import lock
 
 Row = dict[str, Any]
 
@@ -105,17 +101,11 @@ class Journal:
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if lock(file) is False:
         raise OutputError(
             f'{path.parent}: the same command is at work there; wait for its end, or give another '
             '--output'
-        ) from None
-    except OSError:  # a file system without locks
-        pass
+        )
 
 
 def _about(path: Path) -> list[int] | None:

@@ -15,11 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from instance_seg_ros.cli.console import CommandError
-
-try:
-    import fcntl
-except ImportError:  # Windows: what a killed run left stays
-    fcntl = None  # type: ignore[assignment]
+from instance_seg_ros.file_locks import lock
 
 _PREFIX = '.instance-seg-'
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
@@ -157,9 +153,7 @@ class Outputs:
             )
         beside = Path(name)
         try:
-            if fcntl is not None:  # tells other processes that the owner of the file is alive
-                with contextlib.suppress(OSError):
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(handle)  # tells other processes that the owner of the file is alive
             with written(target):
                 yield beside
                 os.chmod(beside, 0o666 & ~_umask())
@@ -228,12 +222,10 @@ def _rename_to_nothing(beside: Path, target: Path) -> None:
 
 def _remove_leftovers(folder: Path) -> None:
     """Remove unfinished files of processes that have ended: nobody holds their locks."""
-    if fcntl is None:
-        return
     for path in folder.glob(f'{_PREFIX}*.part*'):
         with contextlib.suppress(OSError), path.open('rb') as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+            if lock(file):
+                path.unlink()
 
 
 def _identity(path: Path) -> FileId | None:
