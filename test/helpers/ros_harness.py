@@ -106,6 +106,13 @@ class NodeProcess:
         """What the node has printed so far, logs included."""
         return self._log.read_text('utf-8', 'replace')
 
+    @property
+    def state(self) -> str:
+        """Whether the process runs, and what it has printed: for the messages of failures."""
+        code = self.process.poll()
+        runs = 'runs' if code is None else f'has ended with exit code {code}'
+        return f'the node {runs} and says:\n{self.output}'
+
     def wait(self, timeout: float = TIMEOUT) -> int:
         """Return the exit code, once there is one."""
         return self.process.wait(timeout)
@@ -159,10 +166,8 @@ class NodeProcess:
         return pages * os.sysconf('SC_PAGE_SIZE')
 
     def kill(self) -> None:
-        """End the process if it still runs."""
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        """End the process if it still runs, and remove its shared memory: it no longer can."""
+        kill_process(self.process)
 
 
 class Camera:
@@ -286,7 +291,7 @@ class Camera:
             if self._spin(lambda: len(answers()) == len(self._subscriptions), RESEND_PERIOD):
                 return answers()
         raise AssertionError(
-            f'only {sorted(answers())} answered to the image; the node says:\n{self.process.output}'
+            f'only {sorted(answers())} answered to the image; {self.process.state}'
         )
 
     def publish_until(self, message: Image, condition: Callable[[], bool], what: str) -> None:
@@ -296,7 +301,7 @@ class Camera:
             self.publish(message)
             if self._spin(condition, RESEND_PERIOD):
                 return
-        raise AssertionError(f'waited in vain: {what}; the node says:\n{self.process.output}')
+        raise AssertionError(f'waited in vain: {what}; {self.process.state}')
 
     def call(self, service_type: Any, name: str, request: Any) -> Any:
         """Call a service of the node under test and return the response."""
@@ -306,7 +311,7 @@ class Camera:
             future = self.call_async(service_type, name, request)
             if self._spin(future.done, TIMEOUT / 10):
                 return future.result()
-        raise AssertionError(f'no response of {name}; the node says:\n{self.process.output}')
+        raise AssertionError(f'no response of {name}; {self.process.state}')
 
     def call_async(self, service_type: Any, name: str, request: Any) -> Any:
         """Call a service of the node under test and return the future of the response."""
@@ -388,7 +393,7 @@ class Camera:
     def spin_until(self, condition: Callable[[], bool], what: str) -> None:
         """Process messages until the condition holds; fail where it never does."""
         if not self._spin(condition, TIMEOUT):
-            raise AssertionError(f'waited in vain: {what}; the node says:\n{self.process.output}')
+            raise AssertionError(f'waited in vain: {what}; {self.process.state}')
 
     def spin_for(self, seconds: float) -> None:
         """Process messages for some time: as the pace of a stream, not to wait for anything."""
@@ -402,6 +407,19 @@ class Camera:
                 return condition()
             self._executor.spin_once(timeout_sec=min(left, 0.1))
         return True
+
+
+def kill_process(process: 'subprocess.Popen[Any]') -> None:
+    """End a process if it still runs, and remove its shared memory, which it no longer can.
+
+    That is 10 MB each: the tests would fill the memory of the machine in a day.
+    """
+    if process.poll() is None:
+        files = shared_memory_of(process.pid)
+        process.kill()
+        process.wait()
+        for path in files:
+            Path(path).unlink(missing_ok=True)
 
 
 def slowness() -> float:

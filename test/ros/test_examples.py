@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from depth_camera import DepthCamera, camera_info, depth_image
-from ros_harness import TIMEOUT, Camera, NodeProcess, decode_mask
+from ros_harness import TIMEOUT, Camera, NodeProcess, decode_mask, kill_process
 
 EXAMPLES = Path(__file__).resolve().parents[2] / 'examples'
 
@@ -46,8 +46,7 @@ def listener(name: str, namespace: str, log: Path):
     try:
         yield log.read_text
     finally:
-        process.kill()
-        process.wait()
+        kill_process(process)
 
 
 @pytest.mark.parametrize(

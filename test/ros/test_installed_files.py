@@ -18,7 +18,7 @@ from rclpy.qos import (
     qos_check_compatible,
     qos_profile_sensor_data,
 )
-from ros_harness import BEST_EFFORT, RELIABLE, TIMEOUT, Camera
+from ros_harness import BEST_EFFORT, RELIABLE, TIMEOUT, Camera, kill_process
 from sensor_msgs.msg import Image
 
 SHARE = Path(get_package_share_directory('instance_seg_ros'))
@@ -84,8 +84,7 @@ def test_large_images_of_a_process_with_the_profile_reach_one_without(tmp_path: 
             timeout=TIMEOUT + 30,
         )
     finally:
-        sender.kill()
-        sender.wait()
+        kill_process(sender)
     # With Fast DDS's defaults in both it is one or two; best effort promises none.
     assert int(receiver.stdout) >= IMAGES // 2, receiver.stderr
 
@@ -107,8 +106,7 @@ def test_the_sample_camera_publishes_photos() -> None:
         assert camera.wait(TIMEOUT) == 0
     finally:
         node.destroy_node()
-        camera.kill()
-        camera.wait()
+        kill_process(camera)
 
 
 # The displays of RViz, the last one of vision_msgs_rviz_plugins, and what they show.

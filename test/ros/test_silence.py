@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from ros_harness import TIMEOUT, Camera, NodeProcess
+from ros_harness import TIMEOUT, Camera, NodeProcess, kill_process
 from sensor_msgs.msg import CompressedImage
 
 from instance_seg_ros.ros import silence
@@ -59,8 +59,7 @@ def start_camera(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[byte
 
     yield start
     for process in started:
-        process.kill()
-        process.wait()
+        kill_process(process)
 
 
 class Wrapped(NodeProcess):
