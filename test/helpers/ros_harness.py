@@ -97,7 +97,7 @@ class NodeProcess:
             )
 
     def restart(self) -> None:
-        """Start the process anew."""
+        """Start the process again."""
         self.kill()
         self._start(self._log, self._command, self._environment)
 

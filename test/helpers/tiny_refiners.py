@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Refiner networks of a few nodes whose results can be told in advance."""
+"""Refiner networks of a few nodes whose results are known in advance."""
 
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def counting(path: Path, step: float, work: int = 0, **options: object) -> Path:
     Args:
         path: of the file.
         step: that is added by each pass.
-        work: so many large convolutions, for nothing.
+        work: number of large convolutions, for nothing.
         options: as for write_refiner.
     """
     node = onnx.helper.make_node

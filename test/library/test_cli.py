@@ -209,7 +209,7 @@ def test_files_of_one_name_are_told_apart_in_the_json_file(photos: Path) -> None
     assert {row['file_name'] for row in rows} == {'astronaut.png', 'below/astronaut.png'}
 
 
-def test_unreadable_files_in_a_folder_are_skipped_and_told(photos: Path) -> None:
+def test_unreadable_files_in_a_folder_are_skipped_and_reported(photos: Path) -> None:
     half = (photos / 'astronaut.png').read_bytes()[:20_000]
     (photos / 'broken.png').write_bytes(half)
     cv2.imwrite(str(photos / 'dot.png'), np.zeros((1, 1, 3), np.uint8))
@@ -379,7 +379,7 @@ def test_the_video_of_a_camera_plays_as_fast_as_things_happened(video: Path) -> 
         (['camera', '97'], 'camera 97: there is no /dev/video97'),
     ],
 )
-def test_bad_input_is_told_in_one_line(
+def test_bad_input_is_reported_in_one_line(
     tmp_path: Path,
     arguments: list[str],
     expected: str,

@@ -85,7 +85,7 @@ def test_ways_around_do_not_lead_out_of_the_output_folder(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ('sources', 'options', 'told'),
+    ('sources', 'options', 'expected'),
     [
         (('x/1.jpg', 'x/x/1.jpg'), ('--output', '.'), 'x/1.jpg: is read by this command'),
         (('p', 'p.png'), (), 'p and p.png would both be written|p.png and p would both'),
@@ -98,7 +98,7 @@ def test_ways_around_do_not_lead_out_of_the_output_folder(tmp_path: Path) -> Non
     ],
 )
 def test_nothing_is_overwritten_and_the_work_not_begun(
-    tmp_path: Path, sources: tuple, options: tuple, told: str
+    tmp_path: Path, sources: tuple, options: tuple, expected: str
 ) -> None:
     for name in ('x/1.jpg', 'x/x/1.jpg', 'p', 'p.png', 'taken/1.jpg'):
         photo(tmp_path / name)
@@ -106,7 +106,7 @@ def test_nothing_is_overwritten_and_the_work_not_begun(
     before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
     done = run(tmp_path, 'image', *sources, *options)
     assert done.returncode == 2
-    assert re.search(told, done.stderr), done.stderr
+    assert re.search(expected, done.stderr), done.stderr
     assert 'model ' not in done.stderr  # none was loaded
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
 
@@ -326,7 +326,7 @@ def test_a_video_that_exists_is_not_torn_by_a_full_disk(tmp_path: Path) -> None:
     assert (tmp_path / 'out' / 'clip.mp4').read_bytes() == before
 
 
-def test_a_size_that_no_codec_takes_is_told_before_the_work(tmp_path: Path) -> None:
+def test_a_size_that_no_codec_takes_is_reported_before_the_work(tmp_path: Path) -> None:
     clip(tmp_path / 'wide.avi', 2, size=(8192, 64))
     done = run(tmp_path, 'video', 'wide.avi', '--output', 'out')
     assert done.returncode == 2

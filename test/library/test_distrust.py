@@ -59,7 +59,7 @@ def test_text_files_may_come_from_any_editor(own: Path, end: str, mark: str) -> 
 
 @pytest.mark.parametrize('role', ['text_graph', 'labels'])
 @pytest.mark.parametrize(
-    ('content', 'told'),
+    ('content', 'expected'),
     [
         (b'\xff\xfen\0o\0d\0e\0', 'not a UTF-8 text file|cannot be read as text'),
         (bytes(20_000_000), 'has 20000000 bytes, at most'),
@@ -67,7 +67,9 @@ def test_text_files_may_come_from_any_editor(own: Path, end: str, mark: str) -> 
         ('folder', 'Is a directory'),
     ],
 )
-def test_what_is_no_text_file_is_named(own: Path, role: str, content: object, told: str) -> None:
+def test_what_is_no_text_file_is_named(
+    own: Path, role: str, content: object, expected: str
+) -> None:
     path = own / {'text_graph': 'my.pbtxt', 'labels': 'my_labels.txt'}[role]
     path.unlink()
     if content == 'folder':
@@ -75,7 +77,7 @@ def test_what_is_no_text_file_is_named(own: Path, role: str, content: object, to
     elif content is not None:
         path.write_bytes(content)
     read = read_text_graph if role == 'text_graph' else lambda p: read_class_names(p, 1)
-    with pytest.raises(ModelError, match=f'{path}: .*({told})'):
+    with pytest.raises(ModelError, match=f'{path}: .*({expected})'):
         read(path)
 
 
@@ -94,7 +96,7 @@ def test_a_label_map_is_read(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ('text', 'told'),
+    ('text', 'expected'),
     [
         ('\n\n', 'names no class'),
         ('-\n-\n', 'names no class'),
@@ -108,9 +110,11 @@ def test_a_label_map_is_read(tmp_path: Path, text: str) -> None:
         ('item { id: 1 }\nitem { id: 2 }', 'names no class|is called'),
     ],
 )
-def test_a_label_file_that_says_nothing_is_refused(tmp_path: Path, text: str, told: str) -> None:
+def test_a_label_file_that_says_nothing_is_refused(
+    tmp_path: Path, text: str, expected: str
+) -> None:
     (tmp_path / 'labels.txt').write_text(text)
-    with pytest.raises(ModelError, match=f'labels.txt: .*({told})'):
+    with pytest.raises(ModelError, match=f'labels.txt: .*({expected})'):
         read_class_names(tmp_path / 'labels.txt', 2)
 
 
@@ -122,7 +126,7 @@ BOMB = 'a: &a [x, x]\n' + ''.join(
 
 
 @pytest.mark.parametrize(
-    ('text', 'told'),
+    ('text', 'expected'),
     [
         (BOMB, 'has a YAML alias'),
         ('[' * 5000, 'nested too deeply'),
@@ -144,9 +148,11 @@ BOMB = 'a: &a [x, x]\n' + ''.join(
         ('\0', 'is not YAML'),
     ],
 )
-def test_a_manifest_that_makes_no_sense_is_refused(tmp_path: Path, text: str, told: str) -> None:
+def test_a_manifest_that_makes_no_sense_is_refused(
+    tmp_path: Path, text: str, expected: str
+) -> None:
     (tmp_path / 'm.yaml').write_text(text)
-    with pytest.raises(ModelError, match=f'm.yaml: .*({told})') as error:
+    with pytest.raises(ModelError, match=f'm.yaml: .*({expected})') as error:
         read_manifest(tmp_path / 'm.yaml')
     assert len(str(error.value)) < 1000
 
@@ -194,7 +200,7 @@ def test_any_manifest_is_read_or_refused(changes: dict) -> None:
 
 # ---- text graphs
 @pytest.mark.parametrize(
-    ('before', 'after', 'told'),
+    ('before', 'after', 'expected'),
     [
         ('i: 2', 'i: 2147483648', 'has the number'),
         ('size: 3', 'size: 99999999999999999999', 'has the number'),
@@ -204,11 +210,11 @@ def test_any_manifest_is_read_or_refused(changes: dict) -> None:
     ],
 )
 def test_a_text_graph_that_makes_no_sense_is_refused(
-    tmp_path: Path, before: str, after: str, told: str
+    tmp_path: Path, before: str, after: str, expected: str
 ) -> None:
     assert before in TEXT_GRAPH
     (tmp_path / 'g.pbtxt').write_text(TEXT_GRAPH.replace(before, after))
-    with pytest.raises(ModelError, match=f'g.pbtxt: .*{told}'):
+    with pytest.raises(ModelError, match=f'g.pbtxt: .*{expected}'):
         split(read_text_graph(tmp_path / 'g.pbtxt'), tmp_path / 'g.pbtxt')
 
 

@@ -160,7 +160,7 @@ def test_models_convert_leaves_other_folders_alone(
 
 
 # ---- providers
-def test_a_provider_that_is_missing_is_told_and_the_next_one_used(
+def test_a_provider_that_is_missing_is_reported_and_the_next_one_used(
     model: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):

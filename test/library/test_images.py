@@ -72,7 +72,7 @@ def test_what_people_have_is_read(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ('data', 'told'),
+    ('data', 'expected'),
     [
         (b'', 'is empty'),
         (b'this is no image', 'is damaged, or is no image'),
@@ -92,8 +92,10 @@ def test_what_people_have_is_read(kind: str) -> None:
         (png(64, 64, rows=3), 'is a damaged PNG file'),
     ],
 )
-def test_what_cannot_be_read_is_refused_by_name(data: bytes, told: str) -> None:
-    with pytest.raises(ImageError, match=f'{told}.*Expected a PNG, JPEG, BMP, TIFF or WebP file'):
+def test_what_cannot_be_read_is_refused_by_name(data: bytes, expected: str) -> None:
+    with pytest.raises(
+        ImageError, match=f'{expected}.*Expected a PNG, JPEG, BMP, TIFF or WebP file'
+    ):
         decoded(data)
 
 

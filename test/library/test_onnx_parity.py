@@ -155,7 +155,7 @@ def test_other_backbones(
 def test_both_ways_to_write_atrous_convolutions_are_the_same(
     tmp_path: Path, photo: np.ndarray
 ) -> None:
-    """cv2.dnn pads the one with the attribute ``dilations`` other than TensorFlow does."""
+    """cv2.dnn pads the one with the attribute ``dilations`` differently from TensorFlow."""
     pytest.importorskip('tensorboard', reason='it has the schema of the graphs that are written')
     rows = []
     for name in ('spread', 'dilated'):

@@ -147,7 +147,7 @@ def test_an_error_leaves_what_was_there(folder: Path) -> None:
     assert files(folder / 'out') == ['b.jpg']
 
 
-def test_a_full_disk_is_told_with_the_files_name(folder: Path) -> None:
+def test_a_full_disk_is_reported_with_the_files_name(folder: Path) -> None:
     code = (
         'import resource, sys; from pathlib import Path\n'
         'from instance_seg_ros.cli.outputs import *\n'

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""The learned refiner, on small networks whose results can be told in advance."""
+"""The learned refiner, on small networks whose results are known in advance."""
 
 import subprocess
 import sys
@@ -288,7 +288,7 @@ class TestBadInput:
             (boxes_of([0, 0, np.inf, 9]), HALF, 'boxes: row 0 is .*inf'),
         ],
     )
-    def test_what_cannot_be_meant_is_told(
+    def test_what_cannot_be_meant_is_reported(
         self,
         counting: MaskRefiner,
         image: np.ndarray,
@@ -302,7 +302,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         'limits', [{'passes': -1}, {'budget_ms': -5.0}, {'budget_ms': float('nan')}]
     )
-    def test_limits_below_zero_are_told(
+    def test_limits_below_zero_are_reported(
         self, counting: MaskRefiner, image: np.ndarray, limits: dict[str, float]
     ) -> None:
         with pytest.raises(ValueError, match='expected 0 or more'):

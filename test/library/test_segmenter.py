@@ -560,7 +560,9 @@ class TestStream:
         stream.close()
         assert taken == [0, 1]
 
-    def test_a_bad_image_is_told_in_its_turn(self, segmenter: Segmenter, image: np.ndarray) -> None:
+    def test_a_bad_image_is_reported_in_its_turn(
+        self, segmenter: Segmenter, image: np.ndarray
+    ) -> None:
         stream = segmenter.stream([image, image[:, :, 0], image])
         next(stream)
         with pytest.raises(ImageError, match=r'expected \(H, W, 3\)'):

@@ -94,7 +94,7 @@ def test_an_orientation_in_the_file_does_not_turn_the_image(bgr: np.ndarray) -> 
         ('16UC1; compressedDepth png', b'123', 'is depth: expected an image'),
     ],
 )
-def test_what_is_no_image_is_told(image_format: str, data: bytes, told: str) -> None:
+def test_what_is_no_image_is_reported(image_format: str, data: bytes, told: str) -> None:
     bad = CompressedImage(format=image_format)
     bad.data.frombytes(data)
     with pytest.raises(ImageError, match=told):

@@ -20,7 +20,7 @@ def camera(connect_shared: Callable[..., Camera]) -> Camera:
 
 
 def stamped(camera: Camera, photo: np.ndarray, age: float = 0.0) -> object:
-    """Return an image that was taken so many seconds ago."""
+    """Return an image that was taken some seconds ago."""
     image = camera.image(photo)
     now = camera.node.get_clock().now().nanoseconds - round(age * 1e9)
     image.header.stamp.sec, image.header.stamp.nanosec = divmod(now, 10**9)

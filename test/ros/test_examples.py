@@ -137,8 +137,8 @@ def test_a_listener_says_where_objects_are(
     line = r'class 0 without an id: (\S+) right, \S+ down, 2.00 ahead of camera_optical; '
     with listener('where_objects_are.py', 'example_places', tmp_path / 'output.txt') as said:
 
-        def told() -> bool:
+        def answered() -> bool:
             depth.publish(depth_image(image.header, 2.0), camera_info(image.header))
             return re.search(line, said()) is not None
 
-        camera.publish_until(image, told, 'it says where the person is')
+        camera.publish_until(image, answered, 'it says where the person is')

@@ -116,7 +116,7 @@ def test_padded_rows(encoding: str, greys: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    ('change', 'told'),
+    ('change', 'expected'),
     [
         ({'step': 5}, 'step is 5'),
         ({'step': 48}, 'bytes of data'),
@@ -132,12 +132,12 @@ def test_padded_rows(encoding: str, greys: np.ndarray) -> None:
     ],
 )
 def test_a_lying_message_is_refused(
-    change: dict[str, object], told: str, colours: np.ndarray
+    change: dict[str, object], expected: str, colours: np.ndarray
 ) -> None:
     image = encode(colours, 'bgr8')
     for name, value in change.items():
         setattr(image, name, value)
-    with pytest.raises(ImageError, match=told):
+    with pytest.raises(ImageError, match=expected):
         to_bgr8(image)
 
 

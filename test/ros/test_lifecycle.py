@@ -82,7 +82,7 @@ def test_shutdown_from_any_state(way: list[str], managed: Camera) -> None:
     assert (code, seconds < 2) == (0, True)
 
 
-def test_an_error_at_start_is_told_and_can_be_corrected(
+def test_an_error_at_start_is_reported_and_can_be_corrected(
     start_node: Callable[..., NodeProcess], photo: np.ndarray
 ) -> None:
     process = start_node('wrong', mask_encoding='png')
@@ -116,7 +116,7 @@ def unconfigured(start_shared_node: Callable[..., NodeProcess]) -> Iterator[Came
 
 
 @pytest.mark.parametrize(
-    ('wrong', 'right', 'told'),
+    ('wrong', 'right', 'expected'),
     [
         ({'model': 'no_such_model'}, {'model': 'auto'}, 'no_such_model'),
         ({'model_path': '/nowhere/frozen.pb'}, {'model_path': ''}, '/nowhere/frozen.pb'),
@@ -131,16 +131,16 @@ def unconfigured(start_shared_node: Callable[..., NodeProcess]) -> Iterator[Came
     ],
     ids=lambda value: '_'.join(value) if isinstance(value, dict) else '',
 )
-def test_what_only_configure_can_find_out_is_told_and_can_be_corrected(
-    wrong: dict[str, Any], right: dict[str, Any], told: str, unconfigured: Camera
+def test_what_only_configure_can_find_out_is_reported_and_can_be_corrected(
+    wrong: dict[str, Any], right: dict[str, Any], expected: str, unconfigured: Camera
 ) -> None:
     assert unconfigured.set_parameters(**wrong).successful
     assert not unconfigured.change_state('configure')
     assert unconfigured.state() == 'unconfigured'
     assert (
-        told
+        expected
         in unconfigured.diagnostics_until(
-            'model', lambda status: status.level == b'\2' and told in status.message, told
+            'model', lambda status: status.level == b'\2' and expected in status.message, expected
         ).message
     )
     assert unconfigured.set_parameters(**right).successful

@@ -110,7 +110,7 @@ def test_the_mask_encoding_changes(camera: Camera, photo: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    ('change', 'told'),
+    ('change', 'expected'),
     [
         ({'classes': ['stop sing', 'sheep']}, ['stop sing', 'did you mean stop sign']),
         ({'classes': ['zzz']}, ['zzz', 'it knows']),
@@ -129,14 +129,14 @@ def test_the_mask_encoding_changes(camera: Camera, photo: np.ndarray) -> None:
     ids=lambda value: '_'.join(value) if isinstance(value, dict) else '',
 )
 def test_a_set_with_one_bad_value_changes_nothing_and_says_why(
-    change: dict[str, Any], told: list[str], camera: Camera, photo: np.ndarray
+    change: dict[str, Any], expected: list[str], camera: Camera, photo: np.ndarray
 ) -> None:
     good = {'nms_threshold': 0.9, 'max_instances': 1}
     names = {*START, *change}
     values, before = camera.parameters(*names), found(camera, photo)[0]
     result = camera.set_parameters(**{**good, **change})
     assert not result.successful
-    for text in told:
+    for text in expected:
         assert text in result.reason
     assert camera.parameters(*names) == values
     after = found(camera, photo)[0]

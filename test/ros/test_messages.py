@@ -121,7 +121,7 @@ def test_an_empty_frame_gives_empty_messages() -> None:
     assert not pixels_of(to_label_image(empty, HEADER)).any()
 
 
-def test_what_cannot_be_converted_is_told(instances: Instances) -> None:
+def test_what_cannot_be_converted_is_reported(instances: Instances) -> None:
     with pytest.raises(ValueError, match="'png'.*mono8, rle"):
         to_instance_masks(instances, HEADER, 'png')
     instances.masks = None

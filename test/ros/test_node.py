@@ -228,7 +228,7 @@ def test_each_encoding_gives_what_its_bgr8_image_gives(
 
 
 @pytest.mark.parametrize(
-    ('change', 'told'),
+    ('change', 'expected'),
     [
         ({'step': 7}, 'step is 7'),
         ({'height': 1000}, 'bytes of data'),
@@ -236,8 +236,8 @@ def test_each_encoding_gives_what_its_bgr8_image_gives(
         ({'encoding': 'rgba8'}, 'step is 960'),
     ],
 )
-def test_a_bad_image_is_told_and_the_next_one_answered(
-    change: dict[str, object], told: str, camera: Camera, photo: np.ndarray
+def test_a_bad_image_is_reported_and_the_next_one_answered(
+    change: dict[str, object], expected: str, camera: Camera, photo: np.ndarray
 ) -> None:
     camera.subscribe('detections')
     bad = camera.image(photo)
@@ -246,8 +246,8 @@ def test_a_bad_image_is_told_and_the_next_one_answered(
     # In the log there is one warning in five seconds.
     camera.publish_until(
         bad,
-        lambda: told in figures(camera.diagnostics('/shared/image'))['last_error'],
-        f'an error with "{told}"',
+        lambda: expected in figures(camera.diagnostics('/shared/image'))['last_error'],
+        f'an error with "{expected}"',
     )
     good = camera.image(photo)
     assert camera.ask(good)['detections'].header == good.header
@@ -267,7 +267,7 @@ def test_nothing_is_computed_when_nobody_listens(
     connect: Callable[..., Camera], photo: np.ndarray
 ) -> None:
     camera = connect('idle')
-    # The first image that is converted at all would be told: nobody listens, so it is not.
+    # The first image that is converted at all would be reported: nobody listens, so it is not.
     bad = camera.image(photo)
     bad.encoding = 'unheard_of'
     good = camera.image(photo)

@@ -123,18 +123,18 @@ def test_the_config_file_starts_the_node(start_node: Callable[..., NodeProcess])
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'told'),
+    ('arguments', 'expected'),
     [
         (['-p', 'confidence_threshold:=1.5'], 'confidence_threshold'),
         (['-p', 'confidence_threshold:=high'], 'confidence_threshold'),
     ],
 )
 def test_what_is_no_parameter_at_all_ends_the_node_with_one_clear_line(
-    arguments: list[str], told: str, start_node: Callable[..., NodeProcess]
+    arguments: list[str], expected: str, start_node: Callable[..., NodeProcess]
 ) -> None:
     process = start_node('refused', arguments)
     assert process.wait() == 1
-    assert told in process.output
+    assert expected in process.output
     assert 'FATAL' in process.output
     assert 'Traceback' not in process.output
     assert len(process.output.strip().splitlines()) == 1

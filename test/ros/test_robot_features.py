@@ -81,7 +81,7 @@ class TestImagesOfClasses:
         expected = np.where(inside, round(255 * mask.score), 0)
         np.testing.assert_array_equal(pixels_of(answers['confidence_image']), expected)
 
-    def test_class_ids_that_no_byte_holds_are_told_at_configure(
+    def test_class_ids_that_no_byte_holds_are_reported_at_configure(
         self, start_node: Callable[..., NodeProcess], tmp_path: Path, photo: np.ndarray
     ) -> None:
         write_model(tmp_path, 0.125, 300, {20: 5.0})
@@ -114,7 +114,7 @@ class TestWhatMatters:
         (detection,) = answers['detections'].detections
         assert detection.bbox.center.position.x - detection.bbox.size_x / 2 >= 60
 
-    def test_an_image_that_lacks_the_region_is_told(
+    def test_an_image_that_lacks_the_region_is_reported(
         self, connect: Callable[..., Camera], photo: np.ndarray
     ) -> None:
         camera = connect('no_region', roi="['200x240+160+10']")

@@ -58,7 +58,7 @@ class TestDescriptions:
             != []
         )
 
-    def test_a_new_threshold_is_told(self, camera: Camera) -> None:
+    def test_a_new_threshold_is_reported(self, camera: Camera) -> None:
         camera.subscribe('label_info')
         for threshold in (0.6, 0.3):
             assert camera.set_parameters(confidence_threshold=threshold).successful
@@ -67,7 +67,7 @@ class TestDescriptions:
                     info.threshold == pytest.approx(threshold)
                     for info in camera.received['label_info']
                 ),
-                'the threshold is told',
+                'the threshold is published',
             )
 
 
@@ -109,7 +109,7 @@ class TestCompressed:
             pixels_of(found['label_image']), pixels_of(expected['label_image'])
         )
 
-    def test_a_damaged_one_is_told_and_the_next_one_answered(
+    def test_a_damaged_one_is_reported_and_the_next_one_answered(
         self, compressed: Camera, photo: np.ndarray
     ) -> None:
         compressed.subscribe('detections')
@@ -157,7 +157,7 @@ def policies(camera: Camera, topic: str, *, publisher: bool) -> list[tuple[str, 
 
 
 def expect(camera: Camera, topic: str, *expected: str, publisher: bool) -> None:
-    """Wait until that is all that is known: what was there before may be told for a moment."""
+    """Wait until that is all that is known: what was there before may be reported for a moment."""
     camera.spin_until(
         lambda: policies(camera, topic, publisher=publisher) == [expected],
         f'{topic} has the QoS {expected}',
@@ -248,7 +248,7 @@ class TestSilence:
         assert '/mismatch/camera (best_effort, volatile)' in status.message
         camera.close()
 
-    def test_a_missing_camera_is_told_with_what_there_is(
+    def test_a_missing_camera_is_reported_with_what_there_is(
         self, start_node: Callable[..., NodeProcess]
     ) -> None:
         process = start_node('wrong_name', image_timeout=1.0)
@@ -258,7 +258,7 @@ class TestSilence:
         assert '/wrong_name/instance_seg/' not in warning
         camera.close()
 
-    def test_a_camera_of_the_other_transport_is_told(
+    def test_a_camera_of_the_other_transport_is_reported(
         self, start_node: Callable[..., NodeProcess]
     ) -> None:
         process = start_node('transport', image_timeout=1.0)

@@ -103,6 +103,6 @@ def test_masks_of_a_real_detector_are_measured_where_they_lie_on_an_object(tmp_p
 
 
 @pytest.mark.parametrize('hold_out', ['8', '0:0', 'a:b'])
-def test_a_wrong_option_is_told(tmp_path: Path, hold_out: str) -> None:
+def test_a_wrong_option_is_reported(tmp_path: Path, hold_out: str) -> None:
     done = run(tmp_path, '--data', 'a', 'b', '--hold-out', hold_out)
     assert done.returncode == 2 and f"'{hold_out}': expected N:K" in done.stderr

@@ -122,7 +122,7 @@ def test_a_run_starts_from_another(toy_data: ToyData, tmp_path: Path) -> None:
     assert exported(second) != exported(first)
 
 
-def test_the_threshold_is_told_to_the_node(toy_data: ToyData, tmp_path: Path) -> None:
+def test_the_threshold_reaches_the_node(toy_data: ToyData, tmp_path: Path) -> None:
     assert run('train', *options(toy_data, tmp_path, '--steps', '1')).returncode == 0
     export = ('export', '--run', tmp_path, '--output', tmp_path / 'refiner.onnx', '--threshold')
     done = run(*export, '1')
@@ -141,7 +141,7 @@ def test_the_threshold_is_told_to_the_node(toy_data: ToyData, tmp_path: Path) ->
         (['--coarse', 'nowhere.json'], 'nowhere.json: has no coarse masks'),
     ],
 )
-def test_bad_input_is_told_in_one_line(
+def test_bad_input_is_reported_in_one_line(
     toy_data: ToyData, tmp_path: Path, more: list[str], reason: str
 ) -> None:
     assert run('train', *options(toy_data, tmp_path / 'run', '--steps', '1')).returncode == 0
