@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -18,10 +17,9 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.class_names import class_ids_of, read_class_names, thresholds_of
 from instance_seg_ros.configuration import Configuration, PendingInstances
-from instance_seg_ros.detection import Detections
 from instance_seg_ros.detection.frozen_graph import read_weights
+from instance_seg_ros.detection.input_size import choose_input_size, match_padding, resize_image
 from instance_seg_ros.detection.loader import load_detector
-from instance_seg_ros.detection.nms import suppress
 from instance_seg_ros.images import check_image
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.models import find_model, hint_at_coco
@@ -31,6 +29,7 @@ from instance_seg_ros.refinement.parts import without_crumbs
 from instance_seg_ros.refinement.pasting import clip_rois, trim_to_masks
 from instance_seg_ros.regions import Region
 from instance_seg_ros.schema import check_names, settings_of
+from instance_seg_ros.selection import select_detections
 from instance_seg_ros.settings import MIN_IMAGE_SIDE, ModelSettings, Settings
 from instance_seg_ros.tiling import make_tiles, merge_tiles, parse_grid
 from instance_seg_ros.trial import try_model
@@ -283,7 +282,7 @@ class Segmenter(SettingProperties):
         parts = []
         for tile in tiles:
             view = tile.view(image_bgr)
-            tile_size = self._input_size(view.shape, configuration.settings, like=size)
+            tile_size = match_padding(self._input_size(view.shape, configuration.settings), size)
             parts.append((tile, self._detect(view, tile_size, masks, configuration)))
         milliseconds = whole.milliseconds + sum(part.milliseconds for _, part in parts)
         return replace(whole, tiles=tuple(parts), milliseconds=milliseconds)
@@ -296,9 +295,9 @@ class Segmenter(SettingProperties):
         configuration: Configuration,
     ) -> PendingInstances:
         started = time.perf_counter()
-        detections = self._detector.detect(_resized(image, size))
+        detections = self._detector.detect(resize_image(image, size))
         boxes = detections.boxes(*image.shape[:2])
-        keep = _select(detections, boxes, configuration)
+        keep = select_detections(detections, boxes, configuration)
         milliseconds = 1e3 * (time.perf_counter() - started)
         return PendingInstances(image, detections, boxes, keep, masks, configuration, milliseconds)
 
@@ -435,28 +434,14 @@ class Segmenter(SettingProperties):
         image, pending = under_way.popleft()
         return image, self.finish(pending.result())
 
-    def _input_size(
-        self, shape: tuple[int, ...], settings: Settings, like: tuple[int, int] | None = None
-    ) -> tuple[int, int]:
-        """Return width and height of the network's input for an image.
-
-        Args:
-            shape: of the image.
-            settings: with the longer side.
-            like: another size that the network is prepared for: sides that differ from it by a
-                multiple of 16 need no other padding (see detection/net_loader).
-        """
-        limit = settings.input_max_side or self.manifest.input_max_side
-        height, width = shape[:2]
-        scale = min(limit / max(height, width), self.manifest.max_upscale)
-        size = self._side(width * scale), self._side(height * scale)
-        if like is None:
-            return size
-        return _congruent(size[0], like[0]), _congruent(size[1], like[1])
-
-    def _side(self, pixels: float) -> int:
-        multiple = self.manifest.size_multiple
-        return max(round(pixels / multiple), math.ceil(MIN_IMAGE_SIDE / multiple)) * multiple
+    def _input_size(self, shape: tuple[int, ...], settings: Settings) -> tuple[int, int]:
+        manifest = self.manifest
+        return choose_input_size(
+            shape,
+            settings.input_max_side or manifest.input_max_side,
+            manifest.max_upscale,
+            manifest.size_multiple,
+        )
 
     def _configure(self, settings: Settings, refiner: Refiner) -> Configuration:
         wanted = settings.classes or self._names.values()
@@ -471,27 +456,6 @@ class Segmenter(SettingProperties):
         )
 
 
-def _select(
-    detections: Detections, boxes: NDArray[np.float32], configuration: Configuration
-) -> NDArray[np.intp]:
-    """Return the detections that survive threshold, class filter and NMS, best first."""
-    settings = configuration.settings
-    usable = detections.scores >= settings.confidence_threshold
-    for class_id, threshold in configuration.thresholds.items():
-        of_class = detections.class_ids == class_id
-        usable[of_class] = detections.scores[of_class] >= threshold
-    if settings.min_area:
-        usable &= np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) >= settings.min_area
-    usable &= np.isin(detections.class_ids, list(configuration.class_ids))
-    candidates = np.flatnonzero(usable)
-    kept = suppress(
-        boxes[candidates].astype(np.float64),
-        detections.class_ids[candidates],
-        settings.nms_threshold,
-    )
-    return candidates[kept][: settings.max_instances]
-
-
 def _merged(whole: Instances, tiles: list[tuple[Region, Instances]]) -> Instances:
     if not tiles:
         return whole
@@ -501,24 +465,6 @@ def _merged(whole: Instances, tiles: list[tuple[Region, Instances]]) -> Instance
         for stage in whole.timings
     }
     return replace(merged, timings=timings)
-
-
-def _resized(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    width = image.shape[1]
-    if size == (width, image.shape[0]):
-        return image
-    method = cv2.INTER_AREA if size[0] < width else cv2.INTER_LINEAR
-    return cv2.resize(image, size, interpolation=method)
-
-
-def _congruent(side: int, other: int) -> int:
-    """Return the side nearest to this one that differs from another by a multiple of 16."""
-    nearest = other + 16 * round((side - other) / 16)
-    return (
-        nearest
-        if nearest >= MIN_IMAGE_SIDE
-        else nearest + 16 * math.ceil((MIN_IMAGE_SIDE - nearest) / 16)
-    )
 
 
 def _those_of(settings: Iterable[Any], given: dict[str, Any]) -> dict[str, Any]:
