@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# A full-size network, or a node over DDS: seconds each. `make test-quick` leaves them out.
+# `make test-quick` leaves out what takes seconds: a full-size network, a node over DDS ...
 SLOW_FIXTURES = {
     'full_size_model',
     'large_model',
@@ -17,6 +17,8 @@ SLOW_FIXTURES = {
     'toy_data',
     'distributions',
 }
+# ... and a command line in a process of its own in nearly every test.
+SLOW_FILES = {'test_bag.py', 'test_cli.py', 'test_cli_files.py', 'test_cli_tracking.py'}
 
 
 def pytest_configure() -> None:
@@ -30,7 +32,8 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if SLOW_FIXTURES & set(getattr(item, 'fixturenames', ())):
+        fixtures = set(getattr(item, 'fixturenames', ()))
+        if SLOW_FIXTURES & fixtures or item.path.name in SLOW_FILES:
             item.add_marker(pytest.mark.slow)
 
 

@@ -316,6 +316,7 @@ def test_an_unknown_model_is_tried_once(own: Path, cache_of_its_own: Path) -> No
     assert passed() == before + 1
 
 
+@pytest.mark.slow
 def test_a_network_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, 'LONGEST', 8.0)
     onnx = pytest.importorskip('onnx')

@@ -152,6 +152,7 @@ def test_texts_in_the_wheel_link_to_nothing_that_it_lacks(wheel: Path) -> None:
                 assert link.startswith(('https://', '#')) or target in names, f'{name}: {link}'
 
 
+@pytest.mark.slow
 def test_a_release_is_prepared_by_the_tools_of_ros(sources: Path, tmp_path: Path) -> None:
     pytest.importorskip('catkin_pkg', reason='it has catkin_prepare_release')
     tool = shutil.which('catkin_prepare_release')
