@@ -156,14 +156,21 @@ def test_without_depth_the_other_outputs_go_on_and_one_warning_says_why(
         sec=image.header.stamp.sec, nanosec=image.header.stamp.nanosec
     )
     spoil(message, info)
-    depth.publish(
-        None if cause == 'nothing' else message, None if cause in ('nothing', 'no info') else info
-    )
-    camera.publish_until(image, lambda: text in camera.process.output, f'the node says: {text}')
+
+    def said() -> bool:
+        # With each image: depth is best effort, too, and one may be lost.
+        depth.publish(
+            None if cause == 'nothing' else message,
+            None if cause in ('nothing', 'no info') else info,
+        )
+        return text in camera.process.output
+
+    camera.publish_until(image, said, f'the node says: {text}')
     before = len(camera.received['detections'])
     camera.publish_until(
         image, lambda: len(camera.received['detections']) >= before + 3, 'boxes go on'
     )
     assert not camera.received['detections_3d']
-    warnings = [line for line in camera.process.output.splitlines() if 'places in space' in line]
-    assert len(warnings) == 1 and 'WARN' in warnings[0]
+    # Before the first depth arrived, on a busy machine, another warning may have said so.
+    warnings = [line for line in camera.process.output.splitlines() if text in line]
+    assert len(warnings) == 1 and 'WARN' in warnings[0] and 'places in space' in warnings[0]
