@@ -156,8 +156,8 @@ def _check_packages(*, report: bool) -> None:
             import jinja2  # noqa: F401  # it renders the report
     except ImportError as error:
         raise CommandError(
-            f'evaluate needs two more packages ({error}): pip install "faster-coco-eval<2" jinja2, '
-            'which the extra instance_seg_ros[evaluate] has'
+            f'evaluate needs two more packages ({error}): pip install "faster-coco-eval<2" '
+            '"jinja2<4", which the extra instance_seg_ros[evaluate] has'
         ) from None
 
 
