@@ -126,8 +126,8 @@ def read_coco(
     photos = reader.photos()
     if not photos:
         raise DatasetError(
-            f'{path}: none of its {len(content["images"])} images is in {folder}. '
-            'Give the folder that holds the image files'
+            f'{path}: none of its {len(content["images"])} images is in {folder}. Give the folder '
+            f'that holds the image files ({"; ".join(notes.lines()) or "it lists none"})'
         )
     lost = reader.without_image
     if lost and lost == len(content['annotations']):
@@ -247,18 +247,16 @@ class _Reader:
             return
         rle = self._mask(photo, annotation)
         box = box_of(annotation.get('bbox'))
-        if rle is not None and (box is None or is_empty(box)):
-            box = box_of_mask(rle)
-        if box is not None and is_empty(box):
-            self._notes.left_out(_TOO_THIN, photo.name)
-            return
-        box = None if box is None else clipped(box, photo.size)
-        if box is None or is_empty(box):
-            self._notes.left_out(_OUTSIDE, photo.name)
-            incomplete.add(name)
-            return
+        inside = None if box is None else clipped(box, photo.size)
+        if inside is None or is_empty(inside):
+            if rle is None:
+                stray = box is not None and is_empty(box)
+                self._notes.left_out(_TOO_THIN if stray else _OUTSIDE, photo.name)
+                incomplete.update([] if stray else [name])
+                return
+            inside = box_of_mask(rle)
         crowd = _is_true(annotation.get('iscrowd')) and not self._with_crowds
-        photo.objects.append(CocoObject(name, box, rle, crowd))
+        photo.objects.append(CocoObject(name, inside, rle, crowd))
 
     def _mask(self, photo: CocoPhoto, annotation: dict[str, Any]) -> Rle | None:
         segmentation = annotation.get('segmentation')
