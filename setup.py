@@ -97,8 +97,8 @@ setup(
         # Apache-2.0. 0.11.7 is what rosbags-image asks for; a 0.12 may change the converter of
         # ROS 1 types, which bags/writer.py uses.
         'bags': ['rosbags>=0.11.7,<0.12', 'rosbags-image>=0.10.4,<0.11'],
-        # Average precision, with that of boundaries (Apache-2.0); 2 may change it. Jinja2: the report's
-        # template.
+        # Average precision, also of boundaries (Apache-2.0); a 2.0 may change its interface.
+        # Jinja2 (BSD) fills in the report.
         'evaluate': ['faster-coco-eval>=1.8,<2', 'jinja2>=3,<4'],
     },
     entry_points={'console_scripts': [f'instance-seg = {NAME}.cli:main']},

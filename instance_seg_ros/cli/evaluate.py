@@ -5,21 +5,18 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 
-from instance_seg_ros.cli.console import CommandError, Console, plural
+from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.cli.outputs import Outputs
 from instance_seg_ros.cli.results import STDOUT
-from instance_seg_ros.evaluation.classes import ClassMatch, match_classes
+from instance_seg_ros.evaluation.measure import Choice, Evaluation, Load, measure
 from instance_seg_ros.evaluation.notes import DatasetError
 from instance_seg_ros.evaluation.reader import CocoDataset, read_coco
-from instance_seg_ros.evaluation.run import Run, run_over
-from instance_seg_ros.evaluation.truth import TruePhoto, crowd_hint, truth_of
+from instance_seg_ros.evaluation.report import render_report
+from instance_seg_ros.evaluation.tables import as_json, class_table, run_table
 from instance_seg_ros.models import find_model
-from instance_seg_ros.segmenter import Segmenter
 
 DONE, SOME_SKIPPED = 0, 1
-Load = Callable[[str], Segmenter]
 
 
 def run_evaluate(
@@ -41,102 +38,50 @@ def run_evaluate(
     """
     _check_packages(report=options.report is not None)
     _check_presets(options)
+    choice = Choice(
+        options.presets,
+        options.refiners,
+        dict(options.rename),
+        options.only,
+        options.operating_score,
+    )
     try:
         dataset = read_coco(
             options.annotations, options.images, crowds_are_objects=options.crowds == 'objects'
         )
         _plan(options, outputs, dataset)
+        skipped = dataset.listed - len(dataset.photos)
         dataset.photos[:] = dataset.photos[:: options.every]
-        return _evaluate(options, console, outputs, load, dataset)
+        evaluation = measure(
+            dataset, load, choice, lambda photos, preset: console.bar(photos, f'photo ({preset})')
+        )
     except DatasetError as error:
         raise CommandError(str(error)) from None
+    _write(options, console, outputs, evaluation)
+    skipped += len(dataset.photos) - evaluation.photos_measured
+    return SOME_SKIPPED if skipped else DONE
 
 
-def _evaluate(
-    options: argparse.Namespace,
-    console: Console,
-    outputs: Outputs,
-    load: Load,
-    dataset: CocoDataset,
-) -> int:
-    from instance_seg_ros.evaluation.metrics import figures_of
-    from instance_seg_ros.evaluation.tables import as_json, class_table, run_table
-
-    segmenter = load(options.presets[0])
-    model = segmenter.model_name
-    match = match_classes(
-        dataset.categories, segmenter.class_names, dict(options.rename), options.only
-    )
-    photos = truth_of(dataset, match)
-    runs = _runs(options, console, load, segmenter, photos, dataset)
-    _warn(console, dataset, match)
-    results = figures_of(photos, runs, options.operating_score)
+def _write(
+    options: argparse.Namespace, console: Console, outputs: Outputs, evaluation: Evaluation
+) -> None:
+    for line in evaluation.remarks():
+        console.warn(line)
     console.say(
-        f'{plural(len(runs[0].found), "photo")}, {len(match.names)} classes of {model}\n\n'
-        f'{run_table(results, options.operating_score)}\n\n{class_table(results, match.names)}'
+        f'{evaluation.model} on {evaluation.photos_measured} photos\n\n'
+        f'{run_table(evaluation.results, evaluation.operating_score)}\n\n'
+        f'AP of the classes\n{class_table(evaluation.results, evaluation.names)}'
     )
-    if options.report is not None:
-        from instance_seg_ros.evaluation.report import ReportContent, render_report
-
-        content = ReportContent(
-            model,
-            dataset.path.name,
-            photos,
-            match.names,
-            results,
-            dataset.notes.lines(),
-            match.hints(),
-            options.operating_score,
-            options.pictures,
-        )
-        outputs.write(options.report, render_report(content).encode('utf-8'))
-        console.say(f'\n{options.report}')
     if options.json is not None:
-        about = {
-            'model': model,
-            'annotations': str(options.annotations),
-            'operating_score': options.operating_score,
-            'notes': dataset.notes.lines() + match.hints(),
-            'runs': as_json(results, match.names),
-        }
-        text = json.dumps(about, indent=1)
+        text = json.dumps(as_json(evaluation), indent=1)
         if options.json == STDOUT:
             print(text)
         else:
             outputs.write(options.json, text.encode('utf-8'))
-    whole = dataset.listed == len(dataset.photos) if options.every == 1 else True
-    return DONE if whole and len(runs[0].found) == len(photos) else SOME_SKIPPED
-
-
-def _runs(
-    options: argparse.Namespace,
-    console: Console,
-    load: Load,
-    segmenter: Segmenter,
-    photos: list[TruePhoto],
-    dataset: CocoDataset,
-) -> list[Run]:
-    runs: list[Run] = []
-    for preset in options.presets:
-        if runs:
-            segmenter = load(preset)
-        notes = dataset.notes if not runs else type(dataset.notes)()  # the same for each preset
-        runs += run_over(
-            segmenter,
-            preset,
-            options.refiners,
-            photos,
-            notes,
-            lambda items, preset=preset: console.bar(items, f'photo ({preset})', len(photos)),
-        )
-    return runs
-
-
-def _warn(console: Console, dataset: CocoDataset, match: ClassMatch) -> None:
-    for line in [*dataset.notes.lines(), *match.hints()]:
-        console.warn(line)
-    if hint := crowd_hint(dataset):
-        console.warn(hint.removeprefix('. '))
+    if options.report is not None:
+        content = render_report(evaluation, options.pictures)
+        outputs.write(options.report, content.encode('utf-8'))
+        console.say(f'\nreport: {options.report}')
 
 
 def _plan(options: argparse.Namespace, outputs: Outputs, dataset: CocoDataset) -> None:

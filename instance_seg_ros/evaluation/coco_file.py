@@ -38,9 +38,8 @@ def read_coco_file(path: Path) -> dict[str, list[Any]]:
         raise DatasetError(f'{path}: is a folder, expected a file. {_EXPORT}') from None
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(f'{path}: cannot be read as JSON ({error}). {_EXPORT}') from None
-    wrong = _LISTS
-    if isinstance(content, dict):
-        wrong = tuple(key for key in _LISTS if not isinstance(content.get(key), list))
+    lists = content if isinstance(content, dict) else {}
+    wrong = [key for key in _LISTS if not isinstance(lists.get(key), list)]
     if wrong:
         raise DatasetError(
             f'{path}: is no COCO annotation file, it lacks {", ".join(wrong)}. '

@@ -5,49 +5,33 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import __version__
 from instance_seg_ros.evaluation import charts
+from instance_seg_ros.evaluation.measure import Evaluation
 from instance_seg_ros.evaluation.metrics import RunFigures
-from instance_seg_ros.evaluation.mistakes import Mistake, Mistakes, mistakes_of
+from instance_seg_ros.evaluation.mistakes import Mistake, mistakes_of
 from instance_seg_ros.evaluation.pictures import picture_of
 from instance_seg_ros.evaluation.tables import COLUMNS, cell, class_rows
-from instance_seg_ros.evaluation.truth import BOX, KINDS, MASK, TruePhoto
+from instance_seg_ros.evaluation.truth import BOX, KINDS, MASK
 
 _TEMPLATE = 'report.html'
 _CHARTS = 24  # of classes, at most
 
 
-@dataclass(frozen=True)
-class ReportContent:
-    """What a report is about.
+def render_report(evaluation: Evaluation, pictures: int = 16) -> str:
+    """Return the report as HTML; ImportError where jinja2 is missing.
 
-    Attributes:
-        model, annotations: their names.
-        photos: with their objects.
-        names: class id to name, of the classes that are counted.
-        results: of all runs.
-        notes, hints: lines about what was left out.
-        operating_score: of precision, recall and the mistakes.
-        pictures: of each kind of mistake, at most.
+    Args:
+        evaluation: what was measured.
+        pictures: of each kind of mistake, at most; each takes about 15 kB.
+
+    Raises:
+        ImageError: a photo is no longer there.
+
     """
-
-    model: str
-    annotations: str
-    photos: Sequence[TruePhoto]
-    names: dict[int, str]
-    results: Sequence[RunFigures]
-    notes: list[str]
-    hints: list[str]
-    operating_score: float
-    pictures: int
-
-
-def render_report(content: ReportContent) -> str:
-    """Return the report as HTML; ImportError where jinja2 is missing."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -57,34 +41,28 @@ def render_report(content: ReportContent) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    shown = _best(content.results)
+    results, names = evaluation.results, evaluation.names
+    shown = _best(results)
     class_kind = MASK if MASK in shown.kinds else BOX
-    heads, rows = class_rows(content.results, content.names)
-    found = shown.run.found
+    heads, rows = class_rows(results, names)
     return environment.get_template(_TEMPLATE).render(
-        width=charts.WIDTH,
-        height=charts.HEIGHT,
-        model=content.model,
-        annotations=content.annotations,
-        photos=len(found),
-        objects=sum(own.objects for own in shown.kinds[BOX].classes.values()),
-        names=shown.kinds[BOX].classes,
-        engine=shown.run.engine,
+        evaluation=evaluation,
+        annotations=evaluation.dataset.path.name,
+        classes=shown.kinds[BOX].classes,
         version=__version__,
         columns=COLUMNS,
-        results=content.results,
-        best=_best_figures(content.results),
+        results=results,
+        best=_best_figures(results),
         cell=cell,
-        notes=content.notes,
-        hints=content.hints,
-        operating_score=content.operating_score,
-        overview=charts.overview_charts(content.results),
+        width=charts.WIDTH,
+        height=charts.HEIGHT,
+        overview=charts.overview_charts(results),
         class_heads=heads[2:],
         class_rows=rows,
-        class_kind=f'{class_kind}es' if class_kind == BOX else f'{class_kind}s',
-        by_class=charts.class_charts(content.results, content.names, class_kind, _CHARTS),
-        shown_run=shown.run.name,
-        sections=_sections(content, shown),
+        class_kind={BOX: 'boxes', MASK: 'masks'}[class_kind],
+        by_class=charts.class_charts(results, names, class_kind, _CHARTS),
+        shown=shown.run,
+        sections=_sections(evaluation, shown, pictures),
     )
 
 
@@ -109,40 +87,40 @@ def _best_figures(results: Sequence[RunFigures]) -> dict[str, dict[str, float | 
     return best
 
 
-def _sections(content: ReportContent, shown: RunFigures) -> list[dict[str, Any]]:
-    mistakes = mistakes_of(content.photos, shown.run, content.names, content.operating_score)
+def _sections(evaluation: Evaluation, shown: RunFigures, most: int) -> list[dict[str, Any]]:
+    mistakes = mistakes_of(
+        evaluation.photos, shown.run, evaluation.names, evaluation.operating_score
+    )
     kinds = {
-        'false': ('Found, but not there: the highest scores', mistakes.false),
-        'missed': ('Missed: the largest', mistakes.missed),
-        'masks': ('Masks that fit worst', mistakes.masks),
+        'Found, but not there: the highest scores': mistakes.false,
+        'Missed: the largest': mistakes.missed,
+        'Masks that fit worst': mistakes.masks,
     }
-    pictures = _pictures(content, mistakes)
+    pictures = _pictures(evaluation, [m for each in kinds.values() for m in each[:most]])
     return [
         {
-            'title': f'{title} ({min(len(each), content.pictures)} of {len(each)})',
+            'title': f'{title} ({min(len(each), most)} of {len(each)})',
             'cards': [
                 {
                     'title': mistake.title,
                     'reason': mistake.reason,
-                    'file': content.photos[mistake.photo].photo.name,
+                    'file': evaluation.photos[mistake.photo].photo.name,
                     'picture': pictures[id(mistake)],
                 }
-                for mistake in each[: content.pictures]
+                for mistake in each[:most]
             ],
         }
-        for title, each in kinds.values()
+        for title, each in kinds.items()
     ]
 
 
-def _pictures(content: ReportContent, mistakes: Mistakes) -> dict[int, str]:
+def _pictures(evaluation: Evaluation, mistakes: list[Mistake]) -> dict[int, str]:
     """Return the pictures by the id of their mistake; each photo is read once."""
     by_photo: dict[int, list[Mistake]] = defaultdict(list)
-    for each in (mistakes.false, mistakes.missed, mistakes.masks):
-        for mistake in each[: content.pictures]:
-            by_photo[mistake.photo].append(mistake)
-    pictures = {}
+    for mistake in mistakes:
+        by_photo[mistake.photo].append(mistake)
+    pictures: dict[int, str] = {}
     for index, own in by_photo.items():
-        image = content.photos[index].photo.read()
-        for mistake in own:
-            pictures[id(mistake)] = picture_of(image, mistake)
+        image = evaluation.photos[index].photo.read()
+        pictures |= {id(mistake): picture_of(image, mistake) for mistake in own}
     return pictures

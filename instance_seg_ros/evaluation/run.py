@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -42,7 +42,7 @@ class Run:
     Attributes:
         preset, refiner: their names.
         engine: what ran the network.
-        found: of each photo that was read, by its position.
+        found: of each photo that was read, by its position: the classes that are counted there.
         times: milliseconds of each stage, by photo.
     """
 
@@ -69,9 +69,8 @@ def run_over(
     segmenter: Segmenter,
     preset: str,
     refiners: Sequence[str],
-    photos: Sequence[TruePhoto],
+    photos: Iterable[TruePhoto],
     notes: Notes,
-    bar: Callable[[Iterable[TruePhoto]], Iterable[TruePhoto]] = iter,
 ) -> list[Run]:
     """Segment all photos with one preset.
 
@@ -81,7 +80,6 @@ def run_over(
         refiners: names of the setting ``refiner``.
         photos: to segment; those that cannot be read are noted.
         notes: of the data set.
-        bar: shows the progress.
 
     Returns:
         A run for each refiner.
@@ -92,25 +90,22 @@ def run_over(
     """
     configurations = [segmenter.prepare(refiner=name) for name in refiners]
     runs = [Run(preset, each.refiner.name, segmenter.engine) for each in configurations]
-    counted = {class_id for photo in photos for class_id in photo.by_box}
-    for index, photo in enumerate(bar(photos)):
+    for index, photo in enumerate(photos):
         try:
-            image = photo.photo.read()
-            pending = segmenter.detect(image)
+            pending = segmenter.detect(photo.photo.read())
         except (ImageError, DatasetError) as error:
             notes.left_out('images that cannot be used', error)
             continue
-        for run, instances in zip(
-            runs, segmenter.finish_each(pending, configurations), strict=True
-        ):
+        results = segmenter.finish_each(pending, configurations)
+        for run, instances in zip(runs, results, strict=True):
             run.times.append(dict(instances.timings))
-            run.found[index] = _found(instances, counted)
+            run.found[index] = _found(instances, photo.by_box)
     if not runs[0].found:
-        raise DatasetError(f'none of the {len(photos)} photos can be used: {notes.lines()[-1]}')
+        raise DatasetError(f'no photo can be used: {"; ".join(notes.lines())}')
     return runs
 
 
-def _found(instances: Instances, counted: set[int]) -> Found:
+def _found(instances: Instances, counted: frozenset[int]) -> Found:
     kept = instances[np.isin(instances.class_ids, list(counted))]
     rles = [row['segmentation'] for row in kept.to_coco()]
     return Found(kept.boxes, kept.scores, kept.class_ids, rles)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from instance_seg_ros.evaluation.measure import Evaluation
 from instance_seg_ros.evaluation.metrics import RunFigures
 from instance_seg_ros.evaluation.truth import BOX
 
@@ -86,8 +87,18 @@ def _aligned(heads: list[str], rows: list[list[str]], text_columns: int) -> str:
     )
 
 
-def as_json(results: Sequence[RunFigures], names: dict[int, str]) -> list[dict[str, Any]]:
-    """Return all runs with their figures, for json.dumps."""
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Return all figures, for json.dumps."""
+    return {
+        'model': evaluation.model,
+        'annotations': str(evaluation.dataset.path),
+        'operating_score': evaluation.operating_score,
+        'remarks': evaluation.remarks(),
+        'runs': _runs(evaluation.results, evaluation.names),
+    }
+
+
+def _runs(results: Sequence[RunFigures], names: dict[int, str]) -> list[dict[str, Any]]:
     return [
         {
             'preset': result.run.preset,

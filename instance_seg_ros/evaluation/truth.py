@@ -64,7 +64,7 @@ def truth_of(dataset: CocoDataset, match: ClassMatch) -> list[TruePhoto]:
         classes = ', '.join(match.names.values())
         raise DatasetError(
             f'{dataset.path}: no photo that was found has an object to count of these classes: '
-            f'{classes}{crowd_hint(dataset)}'
+            f'{classes}. {crowd_hint(dataset)}'
         )
     return photos
 
@@ -76,7 +76,7 @@ def crowd_hint(dataset: CocoDataset) -> str:
     if crowds * 2 <= len(objects):
         return ''
     return (
-        f'. {crowds} of {len(objects)} objects are crowds (iscrowd: 1), which count neither as '
+        f'{crowds} of {len(objects)} objects are crowds (iscrowd: 1), which count neither as '
         'found nor as missed. CVAT marks every brushed mask so: --crowds objects counts them'
     )
 
