@@ -12,7 +12,7 @@ from instance_seg_ros.evaluation.metrics import RunFigures, figures_of
 from instance_seg_ros.evaluation.notes import Notes
 from instance_seg_ros.evaluation.reader import CocoDataset
 from instance_seg_ros.evaluation.run import Run, run_over
-from instance_seg_ros.evaluation.truth import TruePhoto, crowd_hint, truth_of
+from instance_seg_ros.evaluation.truth import TruePhoto, truth_of, with_option
 from instance_seg_ros.segmenter import Segmenter
 
 # A Segmenter with a preset.
@@ -70,7 +70,11 @@ class Evaluation:
 
     def remarks(self) -> list[str]:
         """Return lines about what was left out, changed or should be looked at."""
-        lines = [*self.dataset.notes.lines(), *self.match.hints(), crowd_hint(self.dataset)]
+        lines = [
+            *self.dataset.notes.lines(),
+            *self.match.hints(),
+            with_option(self.dataset.crowd_hint()),
+        ]
         return [line for line in lines if line]
 
 

@@ -98,6 +98,17 @@ class CocoDataset:
     listed: int
     notes: Notes
 
+    def crowd_hint(self) -> str:
+        """Return a hint where most objects are marked as crowds; else an empty text."""
+        objects = [each for photo in self.photos for each in photo.objects]
+        crowds = sum(each.crowd for each in objects)
+        if crowds * 2 <= len(objects):
+            return ''
+        return (
+            f'{crowds} of {len(objects)} objects are crowds (iscrowd: 1), which count neither as '
+            'objects nor as background. CVAT marks every brushed mask so'
+        )
+
 
 def read_coco(
     annotation_file: Path | str, image_folder: Path | str, *, crowds_are_objects: bool = False

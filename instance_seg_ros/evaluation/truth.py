@@ -64,21 +64,14 @@ def truth_of(dataset: CocoDataset, match: ClassMatch) -> list[TruePhoto]:
         classes = ', '.join(match.names.values())
         raise DatasetError(
             f'{dataset.path}: no photo that was found has an object to count of these classes: '
-            f'{classes}. {crowd_hint(dataset)}'
+            f'{classes}. {with_option(dataset.crowd_hint())}'
         )
     return photos
 
 
-def crowd_hint(dataset: CocoDataset) -> str:
-    """Return a hint where most objects are marked as crowds; else an empty text."""
-    objects = [each for photo in dataset.photos for each in photo.objects]
-    crowds = sum(each.crowd for each in objects)
-    if crowds * 2 <= len(objects):
-        return ''
-    return (
-        f'{crowds} of {len(objects)} objects are crowds (iscrowd: 1), which count neither as '
-        'found nor as missed. CVAT marks every brushed mask so: --crowds objects counts them'
-    )
+def with_option(crowd_hint: str) -> str:
+    """Return the hint with the option that helps."""
+    return crowd_hint and f'{crowd_hint}: --crowds objects counts them'
 
 
 def _true_photo(photo: CocoPhoto, match: ClassMatch, notes: Notes) -> TruePhoto:

@@ -59,6 +59,14 @@ def test_a_self_crossing_polygon_is_a_mask(toy_data: ToyData) -> None:
     assert 500 < area < 1500
 
 
+def test_a_file_of_crowds_is_no_secret(toy_data: ToyData, caplog: pytest.LogCaptureFixture) -> None:
+    for annotation in toy_data.content['annotations']:
+        annotation['iscrowd'] = 1
+    with caplog.at_level(logging.WARNING):
+        load(toy_data)
+    assert '8 of 8 objects are crowds' in caplog.text and 'CVAT' in caplog.text
+
+
 def test_crowds_are_neither_object_nor_background(toy_data: ToyData) -> None:
     toy_data.content['annotations'][0]['iscrowd'] = 1
     photo = load(toy_data)[0]

@@ -105,6 +105,8 @@ def load_photos(
     photos = [_photo(photo, dataset, list(classes), names) for photo in dataset.photos]
     for note in dataset.notes.lines():
         LOG.warning('%s: %s', dataset.path, note)
+    if hint := dataset.crowd_hint():
+        LOG.warning('%s: %s. Set iscrowd to 0 where it is an object', dataset.path, hint)
     return photos
 
 
