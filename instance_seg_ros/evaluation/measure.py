@@ -70,12 +70,9 @@ class Evaluation:
 
     def remarks(self) -> list[str]:
         """Return lines about what was left out, changed or should be looked at."""
-        lines = [
-            *self.dataset.notes.lines(),
-            *self.match.hints(),
-            with_option(self.dataset.crowd_hint()),
-        ]
-        return [line for line in lines if line]
+        lines = [*self.dataset.notes.lines(), *self.match.hints()]
+        crowds = with_option(self.dataset.crowd_hint())
+        return [*lines, crowds] if crowds else lines
 
 
 def measure(
