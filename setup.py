@@ -76,7 +76,7 @@ setup(
         'Typing :: Typed',
     ],
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed']},
+    package_data={NAME: ['py.typed', 'evaluation/report.html']},
     data_files=[(f'share/{NAME}/{folder}', shared_files(folder)) for folder in SHARED],
     python_requires='>=3.10',
     install_requires=[
@@ -96,7 +96,10 @@ setup(
     extras_require={
         # Apache-2.0. 0.11.7 is what rosbags-image asks for; a 0.12 may change the converter of
         # ROS 1 types, which bags/writer.py uses.
-        'bags': ['rosbags>=0.11.7,<0.12', 'rosbags-image>=0.10.4,<0.11']
+        'bags': ['rosbags>=0.11.7,<0.12', 'rosbags-image>=0.10.4,<0.11'],
+        # Average precision, also of boundaries (Apache-2.0); a 2.0 may change its interface.
+        # Jinja2 (BSD) fills in the report.
+        'evaluate': ['faster-coco-eval>=1.8,<2', 'jinja2>=3,<4'],
     },
     entry_points={'console_scripts': [f'instance-seg = {NAME}.cli:main']},
     zip_safe=False,

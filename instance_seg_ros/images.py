@@ -26,8 +26,12 @@ LARGEST_FILE = 640_000_000
 LARGEST_MESSAGE = 320_000_000
 
 
-def read_image(path: str | Path) -> NDArray[np.uint8]:
+def read_image(path: str | Path, *, as_stored: bool = False) -> NDArray[np.uint8]:
     """Read an image file as uint8 (H, W, 3), BGR, rotated as its EXIF orientation says.
+
+    Args:
+        path: of the file.
+        as_stored: do not rotate it.
 
     Raises:
         ImageError: the file is missing, cannot be read, is no image or too large; the message
@@ -40,7 +44,8 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     path = Path(path).expanduser()
     try:
         content = _content(path)
-        image = decode_image(content, cv2.IMREAD_COLOR, FILE_FORMATS, LARGEST_FILE)
+        flags = cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if as_stored else 0)
+        image = decode_image(content, flags, FILE_FORMATS, LARGEST_FILE)
     except OSError as error:
         raise ImageError(f'{path}: {error.strerror}. Expected an image file') from None
     except ImageError as error:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -345,37 +345,43 @@ class Segmenter(SettingProperties):
             >>> complete.masks[0].shape == (complete.rois[0, 3], complete.rois[0, 2])
             True
         """
-        if not pending.masks:
-            return self.without_masks(pending)
-        instances = self._finish(pending)
-        return _merged(instances, [(tile, self._finish(part)) for tile, part in pending.tiles])
+        return self.finish_each(pending, [pending.configuration])[0]
 
-    def _finish(self, pending: PendingInstances) -> Instances:
+    def finish_each(
+        self, pending: PendingInstances, configurations: Sequence[Configuration]
+    ) -> list[Instances]:
+        """Do the second half once for each configuration; the mask head runs only once.
+
+        Args:
+            pending: of :meth:`detect`; its boxes are those of all results.
+            configurations: of :meth:`prepare`; what they set for masks counts, such as the refiner.
+
+        Returns:
+            For each configuration what :meth:`finish` would return.
+
+        Examples:
+            >>> configurations = [segmenter.prepare(refiner=name) for name in ('none', 'smooth')]
+            >>> plain, smooth = segmenter.finish_each(segmenter.detect(image), configurations)
+            >>> plain.class_names == smooth.class_names
+            True
+        """
+        if not pending.masks:
+            return [self.without_masks(pending) for _ in configurations]
+        wholes = self._finish_each(pending, configurations)
+        parts = [(tile, self._finish_each(part, configurations)) for tile, part in pending.tiles]
+        return [
+            _merged(whole, [(tile, instances[i]) for tile, instances in parts])
+            for i, whole in enumerate(wholes)
+        ]
+
+    def _finish_each(
+        self, pending: PendingInstances, configurations: Sequence[Configuration]
+    ) -> list[Instances]:
         instances = self._without_masks(pending)
         started = time.perf_counter()
-        coarse = self._detector.masks(pending.detections, pending.keep)
-        coarse_done = time.perf_counter()
-        settings = pending.configuration.settings
-        rois, alphas, refined = pending.configuration.refiner.refine(
-            pending.image,
-            instances.boxes,
-            coarse,
-            passes=settings.refine_passes,
-            budget_ms=settings.refine_budget_ms,
-        )
-        masks = [
-            without_crumbs((alpha >= settings.mask_threshold).astype(np.uint8), settings.min_part)
-            for alpha in alphas
-        ]
-        rois, masks = trim_to_masks(rois, masks)
-        timings = {
-            'detect': pending.milliseconds,
-            'masks': 1e3 * (coarse_done - started),
-            'refine': 1e3 * (time.perf_counter() - coarse_done),
-        }
-        return replace(
-            instances, rois=rois, masks=masks, refined=refined, coarse=coarse, timings=timings
-        )
+        instances.coarse = self._detector.masks(pending.detections, pending.keep)
+        instances.timings['masks'] = 1e3 * (time.perf_counter() - started)
+        return [_refined(pending.image, instances, each) for each in configurations]
 
     def layer_times(self, image_bgr: NDArray[np.uint8]) -> dict[str, dict[str, float]]:
         """Segment an image, for profiling; the work of other threads is counted, too.
@@ -454,6 +460,29 @@ class Segmenter(SettingProperties):
         return load_refiner(
             name, chosen.num_threads, chosen.refine_providers, trusted=chosen.trust_model
         )
+
+
+def _refined(
+    image: NDArray[np.uint8], instances: Instances, configuration: Configuration
+) -> Instances:
+    """Return the instances, whose coarse masks are known, with masks of the image's resolution."""
+    started = time.perf_counter()
+    settings = configuration.settings
+    assert instances.coarse is not None
+    rois, alphas, refined = configuration.refiner.refine(
+        image,
+        instances.boxes,
+        instances.coarse,
+        passes=settings.refine_passes,
+        budget_ms=settings.refine_budget_ms,
+    )
+    masks = [
+        without_crumbs((alpha >= settings.mask_threshold).astype(np.uint8), settings.min_part)
+        for alpha in alphas
+    ]
+    rois, masks = trim_to_masks(rois, masks)
+    timings = instances.timings | {'refine': 1e3 * (time.perf_counter() - started)}
+    return replace(instances, rois=rois, masks=masks, refined=refined, timings=timings)
 
 
 def _merged(whole: Instances, tiles: list[tuple[Region, Instances]]) -> Instances:

@@ -12,6 +12,7 @@ import cv2
 
 from instance_seg_ros.cli.bag_run import run_bag
 from instance_seg_ros.cli.console import CommandError, Console
+from instance_seg_ros.cli.evaluate import run_evaluate
 from instance_seg_ros.cli.image_run import run_images
 from instance_seg_ros.cli.models import run_models
 from instance_seg_ros.cli.options import LIBRARY_SETTINGS
@@ -44,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
         if options.command == 'bag':
             console = Console(quiet=options.quiet)
             return run_bag(options, console, lambda: _make_segmenter(options))
+        if options.command == 'evaluate':
+            return _evaluate(options)
         _check_options(options)
         return _run(options)
     except BrokenPipeError:
@@ -72,6 +75,17 @@ def _run(options: argparse.Namespace) -> int:
     command = {'video': run_video, 'camera': run_camera}[options.command]
     command(options, console, outputs, load)
     return DONE
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    console = Console(quiet=options.quiet, stdout_is_taken=options.json == STDOUT)
+    outputs = Outputs(Path(), [options.annotations], overwrite=options.overwrite)
+
+    def load(preset: str) -> Segmenter:
+        chosen = {'speed_preset': preset, 'refiner': 'none'}
+        return _make_segmenter(argparse.Namespace(**vars(options) | chosen))
+
+    return run_evaluate(options, console, outputs, load)
 
 
 def _photos() -> Path:

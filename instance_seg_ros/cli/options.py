@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import __version__
+from instance_seg_ros.cli.evaluate_options import OWN_OPTIONS, add_evaluate_options
 from instance_seg_ros.cli.model_options import add_models_command
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
@@ -66,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
             'the id is track_id',
         )
     _add_bag_command(commands)
+    _add_evaluate_command(commands)
     add_models_command(commands)
     return parser
 
@@ -78,6 +80,15 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
     # Only the frames of a file are known in advance, so that several can be in the network.
     _add_settings(parser, leave_out=() if name == 'video' else ('parallel_nets',))
     return parser
+
+
+def _add_evaluate_command(commands: Any) -> None:
+    text = 'measure a model on photos of your own that are annotated: average precision, a report'
+    evaluate: argparse.ArgumentParser = commands.add_parser(
+        'evaluate', help=text, description=f'{text[0].upper()}{text[1:]}.', epilog=_EPILOG
+    )
+    add_evaluate_options(evaluate)
+    _add_settings(evaluate, leave_out=OWN_OPTIONS)
 
 
 def _add_bag_command(commands: Any) -> None:

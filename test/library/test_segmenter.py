@@ -93,6 +93,17 @@ class TestResults:
         for name in ('boxes', 'scores', 'class_ids'):
             np.testing.assert_array_equal(getattr(boxes, name), getattr(instances, name))
 
+    @pytest.mark.parametrize('tiles', ['1x1', '2x1'])
+    def test_several_configurations_finish_one_image(
+        self, segmenter: Segmenter, image: np.ndarray, tiles: str
+    ) -> None:
+        segmenter.tiles = tiles
+        configurations = [segmenter.prepare(refiner=name) for name in ('none', 'smooth')]
+        results = segmenter.finish_each(segmenter.detect(image), configurations)
+        for configuration, result in zip(configurations, results, strict=True):
+            segmenter.apply(configuration)
+            assert_same(result, segmenter(image))
+
     @pytest.mark.parametrize('refiner', ['none', 'smooth'])
     def test_nothing_found_is_an_empty_result(
         self, small_model: Path, image: np.ndarray, refiner: str

@@ -59,6 +59,14 @@ def test_a_self_crossing_polygon_is_a_mask(toy_data: ToyData) -> None:
     assert 500 < area < 1500
 
 
+def test_a_file_of_crowds_is_no_secret(toy_data: ToyData, caplog: pytest.LogCaptureFixture) -> None:
+    for annotation in toy_data.content['annotations']:
+        annotation['iscrowd'] = 1
+    with caplog.at_level(logging.WARNING):
+        load(toy_data)
+    assert '8 of 8 objects are crowds' in caplog.text and 'CVAT' in caplog.text
+
+
 def test_crowds_are_neither_object_nor_background(toy_data: ToyData) -> None:
     toy_data.content['annotations'][0]['iscrowd'] = 1
     photo = load(toy_data)[0]
@@ -80,10 +88,24 @@ def test_boxes_are_clipped(toy_data: ToyData, bbox: list, expected: list) -> Non
 def test_impossible_boxes_are_left_out_and_counted(
     toy_data: ToyData, caplog: pytest.LogCaptureFixture, bbox
 ) -> None:
-    toy_data.content['annotations'][0]['bbox'] = bbox
+    toy_data.content['annotations'][0] |= {'bbox': bbox, 'segmentation': []}
     with caplog.at_level(logging.WARNING):
         assert load(toy_data)[0].annotations == []
     assert 'left out 1 boxes' in caplog.text
+
+
+def test_where_an_object_was_left_out_nothing_is_background(toy_data: ToyData) -> None:
+    toy_data.content['annotations'][0] |= {'bbox': None, 'segmentation': []}
+    toy_data.content['annotations'][1]['category_id'] = 1234
+    photos = load(toy_data)
+    assert [photo.complete for photo in photos[:3]] == [False, False, True]
+    assert photos[0].known.tolist() == [False, True]
+
+
+def test_a_category_that_a_file_lacks_is_unknown_there(toy_data: ToyData) -> None:
+    photos = load_photos(toy_data.annotations, toy_data.images, ['box'], ['lamp', 'box'])
+    assert photos[0].known.tolist() == [False, True] and photos[0].complete
+    assert set(np.unique(photos[0].semantic)) == {0, 2}
 
 
 def test_an_unknown_category_is_left_out_and_counted(
@@ -105,8 +127,9 @@ def test_missing_images_are_counted_and_the_rest_is_used(
 
 
 def test_no_image_at_all(toy_data: ToyData, tmp_path) -> None:
+    (tmp_path / 'empty').mkdir()
     with pytest.raises(DatasetError, match='none of its 8 images'):
-        load_photos(toy_data.annotations, tmp_path, ['box'])
+        load_photos(toy_data.annotations, tmp_path / 'empty', ['box'])
 
 
 def test_an_unknown_class_lists_close_ones(toy_data: ToyData) -> None:

@@ -1,0 +1,142 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""The options of ``instance-seg evaluate``, apart from the settings."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+# Average precision needs the unsure detections, too.
+LOWEST_SCORE = 0.05
+# Settings that have other options here.
+OWN_OPTIONS = ('speed_preset', 'refiner', 'confidence_threshold', 'classes', 'parallel_nets')
+
+
+def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
+    """Add them to the parser of the command."""
+    _add_data(parser)
+    group = parser.add_argument_group('what is measured')
+    group.add_argument(
+        '--presets',
+        type=_names,
+        default=['exact'],
+        metavar='NAME,NAME',
+        help='values of speed_preset, side by side; each detects in all photos once (exact)',
+    )
+    group.add_argument(
+        '--refiners',
+        type=_names,
+        default=['auto'],
+        metavar='NAME,NAME',
+        help='values of refiner, side by side; each refines the same masks (auto)',
+    )
+    group.add_argument(
+        '--confidence-threshold',
+        type=_share,
+        default=LOWEST_SCORE,
+        metavar='X',
+        help='detections with a lower score do not count (%(default)s)',
+    )
+    group.add_argument(
+        '--operating-score',
+        type=_share,
+        default=0.5,
+        metavar='X',
+        help='score of the precision, the recall and the mistakes that are shown (%(default)s)',
+    )
+    _add_output(parser)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('annotated photos')
+    group.add_argument(
+        '--annotations',
+        type=Path,
+        required=True,
+        metavar='FILE',
+        help='COCO JSON, as Label Studio, CVAT, Roboflow and others export it',
+    )
+    group.add_argument(
+        '--images', type=Path, required=True, metavar='FOLDER', help='of the photos, also below it'
+    )
+    group.add_argument(
+        '--rename',
+        type=_pair,
+        action='append',
+        default=[],
+        metavar='CATEGORY=CLASS',
+        help="which of the model's classes a category is; names that differ by upper and lower "
+        'case, spaces, - and _ alone match anyway; may be given several times',
+    )
+    group.add_argument(
+        '--classes',
+        dest='only',
+        type=_names,
+        default=[],
+        metavar='NAME,NAME',
+        help='count these classes of the model alone, such as those that are completely annotated',
+    )
+    group.add_argument(
+        '--crowds',
+        choices=('ignore', 'objects'),
+        default='ignore',
+        help='what iscrowd: 1 means: a region that counts neither way, or an object, as CVAT marks '
+        'brushed masks (%(default)s)',
+    )
+    group.add_argument(
+        '--every', type=_count, default=1, metavar='N', help='take every N-th photo (%(default)s)'
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('output')
+    group.add_argument(
+        '--report',
+        type=Path,
+        metavar='FILE',
+        help='write one HTML file: tables, curves, pictures of the worst mistakes',
+    )
+    group.add_argument(
+        '--pictures',
+        type=_count,
+        default=16,
+        metavar='N',
+        help='of each kind of mistake in the report, about 15 kB each (%(default)s)',
+    )
+    group.add_argument(
+        '--json', type=Path, metavar='FILE', help='write all figures to FILE, - for stdout'
+    )
+    group.add_argument('--overwrite', action='store_true', help='replace files that exist')
+    group.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
+
+
+def _names(text: str) -> list[str]:
+    names = list(dict.fromkeys(name.strip() for name in text.split(',') if name.strip()))
+    if not names:
+        raise argparse.ArgumentTypeError(f'{text!r}: expected names, separated by commas')
+    return names
+
+
+def _pair(text: str) -> tuple[str, str]:
+    category, sign, name = text.partition('=')
+    if not sign or not category.strip() or not name.strip():
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: expected CATEGORY=CLASS, such as people=person'
+        )
+    return category.strip(), name.strip()
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'{text!r}: expected a number from 0 to 1')
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number above 0')
+    return int(text)
