@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import __version__
+from instance_seg_ros.cli.label_options import add_labels_command
 from instance_seg_ros.cli.model_options import add_models_command
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
@@ -66,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
             'the id is track_id',
         )
     _add_bag_command(commands)
+    add_labels_command(commands)
     add_models_command(commands)
     return parser
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import cv2
 import numpy as np
@@ -192,7 +193,7 @@ class _Reader:
     def photo(
         self, entry: dict[str, Any], folder: Path, annotations: list[dict[str, Any]]
     ) -> Photo | None:
-        path = folder / entry['file_name']
+        path = _image_file(folder, entry['file_name'])
         if not path.is_file():
             self.left_out[f'images that are not in {folder}'] += 1
             return None
@@ -261,6 +262,15 @@ class _Reader:
     def report(self) -> None:
         for what, count in self.left_out.items():
             LOG.warning('%s: left out %d %s', self.path, count, what)
+
+
+def _image_file(folder: Path, name: str) -> Path:
+    """Return where an image is; Label Studio names images by address: ``/…/?d=photos/1.jpg``."""
+    path = folder / name
+    if path.is_file() or '?d=' not in name:
+        return path
+    below = Path(unquote(name.rpartition('?d=')[2]))
+    return next((folder / each for each in (below, below.name) if (folder / each).is_file()), path)
 
 
 def _box_area(annotation: dict[str, Any]) -> float:
