@@ -13,7 +13,8 @@ from rosbags.highlevel import AnyReader
 from rosbags.interfaces import ConnectionExtRosbag1, QosDurability
 
 from instance_seg_ros.bags.errors import BagError
-from instance_seg_ros.bags.messages import IMAGE_TYPES
+from instance_seg_ros.bags.messages import IMAGE_TYPES, OUTPUT_TYPES
+from instance_seg_ros.output_names import MASKS
 
 _STORAGE_SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 _NANOSECONDS = 1e9
@@ -83,11 +84,12 @@ class BagReader:
             types.setdefault(connection.topic, set()).add(connection.msgtype)
         return {topic: ' and '.join(sorted(types[topic])) for topic in sorted(types)}
 
-    def image_topic(self, wanted: str | None) -> str:
+    def image_topic(self, wanted: str | None, not_below: str | None = None) -> str:
         """Return the name of the topic to read.
 
         Args:
             wanted: by the user; None takes the only topic of images.
+            not_below: what the names of topics begin with that are not taken unasked.
 
         Raises:
             BagError: there is no such topic, it has no images, or there are several; with a list
@@ -97,6 +99,8 @@ class BagReader:
         topics = self.topics
         if wanted is None:
             images = [topic for topic, kind in topics.items() if kind in IMAGE_TYPES]
+            if not_below is not None:
+                images = [topic for topic in images if not topic.startswith(not_below)]
             if len(images) == 1:
                 return images[0]
             what = 'several topics of images' if images else 'no topic of images'
@@ -110,6 +114,17 @@ class BagReader:
                 f'{self._listed()}'
             )
         return found
+
+    def masks_topic(self, wanted: str | None) -> str:
+        """Return the name of the topic of InstanceMaskArrays; as image_topic."""
+        topics, kind = self.topics, OUTPUT_TYPES[MASKS]
+        found = [topic for topic, each in topics.items() if each == kind]
+        if wanted is not None:
+            found = [topic for topic in found if topic in (wanted, f'/{wanted}')]
+        if len(found) == 1:
+            return found[0]
+        what = 'several topics' if found else 'no topic' if wanted is None else f'no {wanted}'
+        raise BagError(f'{self.path}: has {what} of {kind}: see --masks-topic. {self._listed()}')
 
     def _listed(self) -> str:
         lines = [f'\n  {topic}  {kind}' for topic, kind in self.topics.items()]

@@ -14,6 +14,7 @@ from instance_seg_ros.cli.bag_run import run_bag
 from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.cli.evaluate import run_evaluate
 from instance_seg_ros.cli.image_run import run_images
+from instance_seg_ros.cli.labels_run import run_labels
 from instance_seg_ros.cli.models import run_models
 from instance_seg_ros.cli.options import LIBRARY_SETTINGS
 from instance_seg_ros.cli.outputs import Outputs
@@ -47,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
             return run_bag(options, console, lambda: _make_segmenter(options))
         if options.command == 'evaluate':
             return _evaluate(options)
+        if options.command == 'labels':
+            return run_labels(options, Console(quiet=options.quiet))
         _check_options(options)
         return _run(options)
     except BrokenPipeError:

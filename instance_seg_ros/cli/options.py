@@ -13,6 +13,7 @@ from typing import Any
 
 from instance_seg_ros import __version__
 from instance_seg_ros.cli.evaluate_options import OWN_OPTIONS, add_evaluate_options
+from instance_seg_ros.cli.label_options import add_labels_command
 from instance_seg_ros.cli.model_options import add_models_command
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
@@ -68,6 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
         )
     _add_bag_command(commands)
     _add_evaluate_command(commands)
+    add_labels_command(commands)
     add_models_command(commands)
     return parser
 

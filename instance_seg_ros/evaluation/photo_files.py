@@ -69,7 +69,7 @@ class PhotoFolder:
 def _variants(file_name: str) -> list[list[str]]:
     """Return the parts of the path that a name may stand for, the likeliest first."""
     name = file_name
-    if '://' in name or name.startswith('/data/local-files'):
+    if '://' in name or '?d=' in name:
         address = urlsplit(name)
         name = parse_qs(address.query).get('d', [address.path])[0]
     variants = []

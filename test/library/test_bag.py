@@ -189,6 +189,32 @@ def test_every_frame_of_a_rosbag2_bag_is_segmented_once(
     check_results(topics, expected)
 
 
+@pytest.mark.parametrize('debug', ['compressed', 'raw'])
+def test_the_readers_of_foxglove_decode_every_topic_by_the_bags_own_definitions(
+    debug: str, tmp_path: Path, images: list, expected: list
+) -> None:
+    decoder = pytest.importorskip('mcap_ros2.decoder', reason='pip install mcap-ros2-support')
+    from mcap.reader import make_reader
+
+    source = raw_bag(tmp_path / 'in', images[:2])
+    run(source, tmp_path / 'out', '--keep-input', '--debug-image', debug)
+    topics: dict[str, list[Entry]] = {}
+    with (tmp_path / 'out' / 'out.mcap').open('rb') as file:
+        reader = make_reader(file, decoder_factories=[decoder.DecoderFactory()])
+        for _, channel, stored, message in reader.iter_decoded_messages():
+            topics.setdefault(channel.topic, []).append(Entry(stored.log_time, message))
+    drawn = DEBUG_IMAGE if debug == 'raw' else DEBUG_JPEG
+    assert set(topics) == {TOPIC, '/chatter', DETECTIONS, MASKS, drawn}
+    assert [entry.message.data for entry in topics['/chatter']] == ['after 0', 'after 1']
+    check_boxes(topics[DETECTIONS][1].message.detections, expected[1])
+    for array, instances in zip(topics[MASKS], expected, strict=False):
+        assert [mask.class_name for mask in array.message.masks] == instances.class_names
+        for mask, truth in zip(array.message.masks, instances.masks or [], strict=True):
+            pixels = mask_from_rle_counts(mask.rle_counts, mask.roi.height, mask.roi.width)
+            np.testing.assert_array_equal(pixels, truth)
+    assert stamps(topics[drawn]) == stamps(topics[TOPIC])
+
+
 @pytest.mark.parametrize('mode', [CompressionMode.FILE, CompressionMode.MESSAGE])
 def test_compressed_bags(
     mode: CompressionMode, tmp_path: Path, images: list, expected: list

@@ -27,6 +27,13 @@ def test_boxes_masks_and_semantics(toy_data: ToyData) -> None:
     assert photos[2].complete
 
 
+@pytest.mark.parametrize('prefix', ['/data/local-files/?d=', '?d=', '/data/local-files/?d=my%20x/'])
+def test_names_as_label_studio_exports_them(toy_data: ToyData, prefix: str) -> None:
+    for image in toy_data.content['images']:
+        image['file_name'] = prefix + image['file_name']
+    assert len(load(toy_data)) == 8
+
+
 @pytest.mark.parametrize('compressed', [False, True])
 def test_run_lengths(toy_data: ToyData, compressed: bool) -> None:
     mask = np.zeros((96, 96), np.uint8, order='F')
