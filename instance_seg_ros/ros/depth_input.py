@@ -24,7 +24,6 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from instance_seg_ros.depth import DepthError, Intrinsics, depth_in_metres
-from instance_seg_ros.errors import ImageError
 from instance_seg_ros.ros.compatibility import without_events
 from instance_seg_ros.ros.qos import overridden
 from instance_seg_ros.text_files import shown
@@ -145,7 +144,7 @@ class DepthInput:
             )
         try:
             intrinsics = Intrinsics.from_projection(list(info.p), info.width, info.height)
-        except ImageError as error:
+        except DepthError as error:
             raise DepthError(f'{self.info_topic}: {error}') from None
         self._check_shape(nearest, 'image', image_size)
         self._check_shape(nearest, f'camera info on {self.info_topic}', (info.height, info.width))

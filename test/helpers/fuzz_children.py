@@ -56,6 +56,13 @@ class Report:
         self.slowest = max(self.slowest, (float(str(answer['cpu'])), name))
         self.largest = max(self.largest, (int(str(answer['memory'])), name))
 
+    def merge(self, other: Report) -> None:
+        """Add what became of other files."""
+        self.counts += other.counts
+        self.findings += other.findings
+        self.slowest = max(self.slowest, other.slowest)
+        self.largest = max(self.largest, other.largest)
+
     def table(self) -> str:
         """Return the counts, a line for each kind."""
         outcomes = sorted({outcome for _, outcome in self.counts})
