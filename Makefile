@@ -78,5 +78,19 @@ bench: prepare
 	@$(VENV)/bin/pip install --quiet -r benchmarks/requirements.txt
 	@tools/run python benchmarks/run.py $(BENCH)
 
+# Beyond ruff's rules of bandit in `make lint`; the advisories come from the network.
+AUDITED := instance_seg_ros launch scripts demo examples
+audit: prepare
+	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/pip install --quiet -r tools/requirements-audit.txt
+	@.venv-audit/bin/bandit --quiet --configfile pyproject.toml --recursive $(AUDITED)
+	@grep -v '^ros-' tools/requirements-$(ROS).txt > .venv-audit/audited.txt
+	@.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r .venv-audit/audited.txt
+
+HOURS ?= 0.17
+soak: prepare
+	@$(VENV)/bin/pip install --quiet -r benchmarks/requirements.txt
+	@tools/run python benchmarks/soak.py --hours $(HOURS) $(SOAK)
+
 clean:
-	rm -rf $(VENV) $(WORKSPACE) .venv-* .ros-* demo_output benchmark_output site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(WORKSPACE) .venv-* .ros-* demo_output benchmark_output soak_output site .mypy_cache .pytest_cache .ruff_cache
