@@ -12,7 +12,7 @@ export VENV := $(abspath $(or $(VENV),.venv$(SUFFIX)))
 export WORKSPACE := $(abspath $(or $(WORKSPACE),.ros$(SUFFIX)))
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare demo test test-quick test-rclpy lint generate docs bench clean
+.PHONY: help prepare demo test test-quick test-rclpy fuzz soak audit lint generate docs bench clean
 
 help:
 	@echo 'make demo    sample photos through the ROS 2 node; the results are in demo_output/'
@@ -20,6 +20,11 @@ help:
 	@echo 'make test-quick  the tests that need neither a full-size network nor a node'
 	@echo 'make test-rclpy RCLPY_RELEASE=...'
 	@echo '             the ROS tests with newer releases of rclpy; without the folder it says which'
+	@echo 'make fuzz COUNT=100000 MINUTES=60'
+	@echo '             COUNT messages and a fifth as many files, damaged in all ways; each for MINUTES at most'
+	@echo 'make soak HOURS=0.2'
+	@echo '             the node under the load of a fast camera, with bounds and plots; SOAK=--help for more'
+	@echo 'make audit   bandit and pip-audit; the latter needs the network'
 	@echo 'make lint    ruff, mypy, the linters of colcon test, no private attributes of other packages'
 	@echo 'make generate    what follows from the settings: config/seg.yaml, tables, types'
 	@echo 'make docs    the documentation as a site with the API reference, in site/'
@@ -45,6 +50,11 @@ test-quick: prepare
 test-rclpy: prepare
 	@tools/run python tools/rclpy_releases.py --repository "$(RCLPY_RELEASE)" $(RELEASES)
 
+COUNT ?= 100000
+MINUTES ?= 600
+fuzz: prepare
+	@tools/run python test/helpers/fuzz.py --messages $(COUNT) --files $$(($(COUNT) / 5)) --minutes $(MINUTES) $(FUZZ)
+
 lint:
 	@$(PYTHON) tools/prepare.py --ros $(ROS) --venv $(VENV)
 	@$(VENV)/bin/ruff check .
@@ -68,5 +78,19 @@ bench: prepare
 	@$(VENV)/bin/pip install --quiet -r benchmarks/requirements.txt
 	@tools/run python benchmarks/run.py $(BENCH)
 
+# Beyond ruff's rules of bandit in `make lint`; the advisories come from the network.
+AUDITED := instance_seg_ros launch scripts demo examples
+audit: prepare
+	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/pip install --quiet -r tools/requirements-audit.txt
+	@.venv-audit/bin/bandit --quiet --configfile pyproject.toml --recursive $(AUDITED)
+	@grep -v '^ros-' tools/requirements-$(ROS).txt > .venv-audit/audited.txt
+	@.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r .venv-audit/audited.txt
+
+HOURS ?= 0.17
+soak: prepare
+	@$(VENV)/bin/pip install --quiet -r benchmarks/requirements.txt
+	@tools/run python benchmarks/soak.py --hours $(HOURS) $(SOAK)
+
 clean:
-	rm -rf $(VENV) $(WORKSPACE) .venv-* .ros-* demo_output benchmark_output site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(WORKSPACE) .venv-* .ros-* demo_output benchmark_output soak_output site .mypy_cache .pytest_cache .ruff_cache

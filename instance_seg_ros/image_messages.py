@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.images import LARGEST_MESSAGE, MESSAGE_FORMATS, decode_image
+from instance_seg_ros.text_files import shown
 
 JPEG_FORMAT = 'bgr8; jpeg compressed bgr8'
 _RGB_FAMILY = ('rgb', 'bgr')
@@ -118,7 +119,7 @@ def image_to_bgr8(message: ImageMessage | PlainImage, convert: Convert) -> NDArr
     except cv2.error as error:
         raise ImageError(
             f'a {message.width}x{message.height} {message.encoding} image cannot be converted: '
-            f'{error}'
+            f'{" ".join(str(error).split())[:200]}'
         ) from error
 
 
@@ -140,8 +141,8 @@ def compressed_to_bgr8(message: CompressedMessage, convert: Convert) -> NDArray[
     """
     if 'compressedDepth' in message.format:
         raise ImageError(
-            f"format '{message.format}' is depth: expected an image (JPEG or PNG). Name the topic "
-            'of the colour image'
+            f'format {shown(message.format)} is depth: expected an image (JPEG or PNG). Name the '
+            'topic of the colour image'
         )
     try:
         # Unchanged: a Bayer pattern and 16 bits must survive the decoding.
@@ -150,7 +151,8 @@ def compressed_to_bgr8(message: CompressedMessage, convert: Convert) -> NDArray[
         )
     except ImageError as error:
         raise ImageError(
-            f"the compressed image, {len(message.data)} bytes of format '{message.format}', {error}"
+            f'the compressed image, {len(message.data)} bytes of format {shown(message.format)}, '
+            f'{error}'
         ) from None
     return _to_bgr(pixels, *_encodings(message.format), convert)
 
@@ -165,7 +167,8 @@ def _check(message: ImageMessage | PlainImage) -> _Layout:
     layout = _LAYOUTS.get(message.encoding)
     if layout is None:
         raise ImageError(
-            f"encoding '{message.encoding}' is not supported; supported are {', '.join(ENCODINGS)}"
+            f'encoding {shown(message.encoding)} is not supported; supported are '
+            f'{", ".join(ENCODINGS)}'
         )
     width, height = message.width, message.height
     if width == 0 or height == 0:
@@ -184,6 +187,12 @@ def _check(message: ImageMessage | PlainImage) -> _Layout:
         raise ImageError(
             f'the image has {len(message.data)} bytes of data, but step {message.step} times '
             f'height {height} is {message.step * height}'
+        )
+    if width * height * 3 > LARGEST_MESSAGE:
+        raise ImageError(
+            f'the image has {width}x{height} pixels and would take '
+            f'{width * height * 3 // 1_000_000} MB as bgr8: at most '
+            f'{LARGEST_MESSAGE // 1_000_000} MB are converted. Scale it down'
         )
     return layout
 

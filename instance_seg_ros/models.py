@@ -34,6 +34,7 @@ _PARTS = ('proposal_part', 'box_part', 'mask_part')
 _FILES = (*_TENSORFLOW, *_PARTS, 'labels')
 _NUMBERS = ('input_max_side', 'proposals')
 _LARGEST_UPSCALE = 4.0
+_LONGEST_PATH = 1000  # characters; longer ones would fill messages
 _LARGEST = {'input_max_side': 16384, 'proposals': 10_000, 'size_multiple': 512}
 _FOR_PEOPLE = ('description', 'licence', 'card')
 _OPTIONAL = (
@@ -287,6 +288,11 @@ def read_manifest(path: Path) -> ModelManifest:
         raise ModelError(
             f'manifest {path}: name is {shown(name)}, expected 1 to 100 printable characters'
         )
+    for role in _FILES:
+        if len(str(content.get(role, ''))) > _LONGEST_PATH:
+            raise ModelError(
+                f'manifest {path}: {role} is {shown(content[role])}, expected the name of a file'
+            )
     return _manifest(path, content)
 
 
@@ -322,8 +328,8 @@ def _needed_files(content: dict[str, Any]) -> tuple[str, ...]:
 def _engine(path: Path, value: Any) -> str:
     if value not in (OPENCV, ONNXRUNTIME):
         raise ModelError(
-            f'manifest {path}: engine is {value!r}, expected {OPENCV} or {ONNXRUNTIME}: the one '
-            'that is faster for this model'
+            f'manifest {path}: engine is {shown(value)}, expected {OPENCV} or {ONNXRUNTIME}: the '
+            'one that is faster for this model'
         )
     return str(value)
 

@@ -45,8 +45,9 @@ class Journal:
             found = self._database.execute('SELECT identity FROM run').fetchone()
             with self._transaction():
                 if found != (identity,):
-                    for table in ('run', 'frames', 'messages'):
-                        self._database.execute(f'DELETE FROM {table}')
+                    self._database.execute('DELETE FROM run')
+                    self._database.execute('DELETE FROM frames')
+                    self._database.execute('DELETE FROM messages')
                     self._database.execute('INSERT INTO run VALUES (?)', (identity,))
             self.done = self._count('SELECT COUNT(*) FROM frames')
 

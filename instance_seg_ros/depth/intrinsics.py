@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from instance_seg_ros.errors import ImageError
+from instance_seg_ros.depth.images import DepthError
+
+# Of focal lengths and principal points, pixels. Places beyond them would not be finite.
+SHORTEST, FARTHEST = 1e-2, 1e7
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Intrinsics:
         width, height: of the image that these hold for, pixels.
 
     Raises:
-        ImageError: a focal length or size is not above 0, or a value is not finite.
+        DepthError: a focal length or size is not above 0, or a value is beyond any camera.
 
     Examples:
         >>> Intrinsics(fx=600, fy=600, cx=319.5, cy=239.5, width=640, height=480).cx
@@ -36,11 +38,13 @@ class Intrinsics:
 
     def __post_init__(self) -> None:
         """Check that a point can be computed with it."""
+        values = self.fx, self.fy, self.cx, self.cy
         if not (
-            all(math.isfinite(v) for v in (self.fx, self.fy, self.cx, self.cy))
-            and min(self.fx, self.fy, self.width, self.height) > 0
+            all(abs(value) <= FARTHEST for value in values)
+            and min(self.fx, self.fy) >= SHORTEST
+            and min(self.width, self.height) > 0
         ):
-            raise ImageError(
+            raise DepthError(
                 f'the camera info has fx {self.fx:g}, fy {self.fy:g}, cx {self.cx:g}, cy '
                 f'{self.cy:g} and a size of {self.width} x {self.height}: expected focal lengths '
                 'and a size above 0. Is the camera calibrated?'

@@ -8,10 +8,11 @@ TensorFlow defines five matter here, so the bytes are walked, and changed where 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +56,26 @@ class Constant:
         weights[self.start : self.start + payload.size] = payload
 
 
-def read_weights(path: Path) -> NDArray[np.uint8]:
+def open_weights(path: Path) -> BinaryIO:
+    """Open a frozen graph.
+
+    Raises:
+        ModelError: missing, or no regular file.
+    """
+    try:
+        if path.exists() and not path.is_file():  # opening a FIFO would wait for its writer
+            raise ModelError(f'weights {path}: is no regular file. Expected a frozen graph (.pb)')
+        return path.open('rb')
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def read_weights(path: Path, file: BinaryIO | None = None) -> NDArray[np.uint8]:
     """Read a frozen graph, after a look at whether it is one.
+
+    Args:
+        path: of the file.
+        file: of :func:`open_weights`: the path may name another file by now, or none.
 
     Returns:
         uint8, the file's bytes.
@@ -65,21 +84,27 @@ def read_weights(path: Path) -> NDArray[np.uint8]:
         ModelError: missing, empty, truncated, a git-LFS pointer, a web page, a text graph, or
             anything else.
     """
+    if file is None:
+        with open_weights(path) as opened:
+            return read_weights(path, opened)
     try:
-        if path.exists() and not path.is_file():
-            raise ModelError(f'weights {path}: is no regular file. Expected a frozen graph (.pb)')
-        if (size := path.stat().st_size) > _LARGEST:
+        if (size := os.fstat(file.fileno()).st_size) > _LARGEST:
             raise ModelError(f'weights {path}: has {size} bytes; protobuf allows 2 GiB')
-        payload = path.read_bytes()
+        file.seek(0)
+        payload = file.read()
     except OSError as error:
-        raise ModelError(
-            f'weights {path}: {error.strerror}. Expected a frozen graph (.pb); see '
-            f'{DOCS}/models.md for where to get one'
-        ) from None
+        raise _unreadable(path, error) from None
     problem = _problem(payload)
     if problem:
         raise ModelError(f'weights {path}: {problem}')
     return np.frombuffer(payload, np.uint8)
+
+
+def _unreadable(path: Path, error: OSError) -> ModelError:
+    return ModelError(
+        f'weights {path}: {error.strerror}. Expected a frozen graph (.pb); see '
+        f'{DOCS}/models.md for where to get one'
+    )
 
 
 def float_constants(weights: NDArray[np.uint8]) -> dict[str, Constant]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import weakref
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.detection.batch_norm import fold_batch_norms
-from instance_seg_ros.detection.frozen_graph import read_weights
+from instance_seg_ros.detection.frozen_graph import open_weights, read_weights
 from instance_seg_ros.detection.text_graph import GraphNode, read_text_graph
 from instance_seg_ros.errors import ModelError
 
@@ -41,15 +43,19 @@ class NetLoader:
             )
         self._weights, self._text_graph, self._winograd = weights, text_graph, winograd
         self._nodes = read_text_graph(text_graph)
-        self._version = _version(weights)
+        # Kept open: it can be read again, even when its name is gone or that of another file.
+        self._file = open_weights(weights)
+        weakref.finalize(self, self._file.close)
         self._payload: NDArray[np.uint8] | None
         self.nodes, self._payload = self._read()
+        self._checksum = zlib.crc32(self._payload.data)
 
     def load(self, text: str) -> Any:
         """Make a net of a text graph.
 
         Raises:
-            ModelError: the text graph is not one of these weights, or their file has changed.
+            ModelError: the text graph is not one of these weights, or the content of their file has
+                changed.
         """
         options: dict[str, Any] = {}
         if hasattr(cv2.dnn, 'ENGINE_CLASSIC'):
@@ -77,7 +83,7 @@ class NetLoader:
         )
 
     def _read(self) -> tuple[list[GraphNode], NDArray[np.uint8]]:
-        weights = read_weights(self._weights)
+        weights = read_weights(self._weights, self._file)
         try:
             return fold_batch_norms(self._nodes, weights)
         except ValueError as error:
@@ -85,21 +91,12 @@ class NetLoader:
 
     def _read_again(self) -> NDArray[np.uint8]:
         _, payload = self._read()
-        if _version(self._weights) != self._version:
+        if zlib.crc32(payload.data) != self._checksum:
             raise ModelError(
-                f'weights {self._weights}: the file has changed since the model was loaded, and is '
-                'needed again for images of this size. Load the model again'
+                f'weights {self._weights}: the file was written to since the model was loaded, and '
+                'is needed again for images of this size. Load the model again'
             )
         return payload
-
-
-def _version(file: Path) -> tuple[int, int] | None:
-    """Return the time and size of a file, by which a change is noticed; None if it is missing."""
-    try:
-        state = file.stat()
-    except OSError:
-        return None
-    return state.st_mtime_ns, state.st_size
 
 
 def opencv_problem() -> str:

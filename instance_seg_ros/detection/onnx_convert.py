@@ -58,6 +58,10 @@ class OnnxParts:
         return {name: getattr(self, name) for name in self.NAMES}
 
 
+# What nodes and constants that do not belong together make the translation raise.
+_NONSENSE = (ValueError, LookupError, ArithmeticError, StopIteration)
+
+
 def convert(weights: Path, text_graph: Path, for_processor: bool = True) -> OnnxParts:
     """Convert a model.
 
@@ -89,10 +93,11 @@ def convert(weights: Path, text_graph: Path, for_processor: bool = True) -> Onnx
         )
     except TranslationError as error:
         raise ModelError(f'text graph {text_graph}: cannot be converted to ONNX: {error}') from None
-    except (ValueError, IndexError) as error:
+    except _NONSENSE as error:
+        reason = ' '.join(str(error).split())[:200] or type(error).__name__
         raise ModelError(
             f'weights {weights} and text graph {text_graph}: cannot be converted to ONNX '
-            f'({error}). Are they of the same model, and in this order?'
+            f'({reason}). Are they of the same model, and in this order?'
         ) from None
 
 

@@ -276,15 +276,15 @@ def _blocks(text: str) -> list[str]:
     blocks: list[str] = []
     depth, start = 0, -1
     for match in _TOKEN.finditer(text):
-        token = match.group()
-        if token == '}':
+        word = match.group()
+        if word == '}':
             depth = max(0, depth - 1)
             if depth == 0 and start >= 0:
                 blocks.append(text[start : match.end()] + '\n')
                 start = -1
-        elif not token.startswith('"'):
+        elif not word.startswith('"'):
             if depth == 0:  # of a node, or of something else
-                start = match.start() if token != '{' else -1
+                start = match.start() if word != '{' else -1
             depth += 1
     return blocks
 

@@ -69,7 +69,7 @@ def open_refiner(
     options = onnxruntime.SessionOptions()
     # With 0, onnxruntime binds its threads to cores, and warns in containers with fewer cores.
     options.intra_op_num_threads = num_threads or cv2.getNumberOfCPUs()
-    options.log_severity_level = 3  # errors; exceptions carry them
+    options.log_severity_level = 4  # only what is fatal: errors raise exceptions
     # Threads that spin until the next pass would take the cores from OpenCV.
     options.add_session_config_entry('session.intra_op.allow_spinning', '0')
     try:

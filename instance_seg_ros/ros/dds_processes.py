@@ -14,7 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-PROC, SHARED_MEMORY = Path('/proc'), Path('/dev/shm')
+# It is looked at, and nothing is written to it.
+PROC, SHARED_MEMORY = Path('/proc'), Path('/dev/shm')  # noqa: S108 # nosec B108
 FIRST_PORT, PORTS_PER_DOMAIN, DOMAINS = 7400, 250, 233
 FIRST_OWN_PORT = 10  # of a participant, above the domain's; two for each participant
 LISTENING = '0A'

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -23,11 +24,12 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from instance_seg_ros.depth import DepthError, Intrinsics, depth_in_metres
-from instance_seg_ros.errors import ImageError
 from instance_seg_ros.ros.compatibility import without_events
 from instance_seg_ros.ros.qos import overridden
+from instance_seg_ros.text_files import shown
 
 KEPT = 30  # depth images: a second of a 30 Hz camera
+KEPT_BYTES = 256_000_000  # of all of them: 30 of 1920 x 1080 in floats
 SETTLING = 2.0  # seconds after a subscription in which messages may still be missing
 # Sides of two images of one view may differ by rounding, and by a few rows that a driver cuts off.
 SHAPE_TOLERANCE = 0.05
@@ -135,13 +137,14 @@ class DepthInput:
             )
         if nearest.header.frame_id != header.frame_id:
             raise DepthError(
-                f"the depth image on {self.depth_topic} is in the frame '{nearest.header.frame_id}'"
-                f", the image in '{header.frame_id}': expected depth that is registered to the "
-                'image (depth_image_proc, or aligned depth of the camera driver)'
+                f'the depth image on {self.depth_topic} is in the frame '
+                f'{shown(nearest.header.frame_id)}, the image in {shown(header.frame_id)}: '
+                'expected depth that is registered to the image (depth_image_proc, or aligned '
+                'depth of the camera driver)'
             )
         try:
             intrinsics = Intrinsics.from_projection(list(info.p), info.width, info.height)
-        except ImageError as error:
+        except DepthError as error:
             raise DepthError(f'{self.info_topic}: {error}') from None
         self._check_shape(nearest, 'image', image_size)
         self._check_shape(nearest, f'camera info on {self.info_topic}', (info.height, info.width))
@@ -162,6 +165,8 @@ class DepthInput:
     def _on_image(self, message: Image) -> None:
         with self._lock:
             self._images.append(message)
+            while len(self._images) > 1 and _size(self._images) > KEPT_BYTES:
+                self._images.popleft()
 
     def _on_info(self, message: CameraInfo) -> None:
         with self._lock:
@@ -179,6 +184,10 @@ class DepthInput:
         )
 
 
+def _size(images: Iterable[Image]) -> int:
+    return sum(len(image.data) for image in images)
+
+
 def _seconds(stamp: Time) -> float:
     return float(stamp.sec) + 1e-9 * stamp.nanosec
 
@@ -187,8 +196,8 @@ def _pixels(message: Image) -> np.ndarray:
     kind = _TYPES.get(message.encoding)
     if kind is None:
         raise DepthError(
-            f"the depth image has the encoding '{message.encoding}': expected 16UC1 (millimetres) "
-            'or 32FC1 (metres)'
+            f'the depth image has the encoding {shown(message.encoding)}: expected 16UC1 '
+            '(millimetres) or 32FC1 (metres)'
         )
     data = np.frombuffer(message.data, np.uint8)
     row = message.width * np.dtype(kind).itemsize

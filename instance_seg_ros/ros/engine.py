@@ -100,11 +100,11 @@ class Engine:
     # --- the two stages, each in whichever thread is free
 
     def _detect(self, job: _Job) -> tuple[Frame, Source] | None:
-        wanted = job.source.wanted()
-        if not wanted:
-            return None
-        frame = Frame(job.message, wanted, self._configuration, job.source.scene)
         with self._errors_reported_to(job.source):
+            wanted = job.source.wanted()
+            if not wanted:
+                return None
+            frame = Frame(job.message, wanted, self._configuration, job.source.scene)
             decode(frame)
             detect(frame, self.segmenter)
             return frame, job.source

@@ -64,7 +64,8 @@ def _ros_arguments(arguments: Sequence[str]) -> list[str]:
 
 def _check_file(node: Node, path: str) -> None:
     # rclpy has read it before, so it is there and it is YAML.
-    content = yaml.load(Path(path).read_text('utf-8'), _Loader)
+    text = Path(path).read_text('utf-8')  # the loader is a SafeLoader
+    content = yaml.load(text, _Loader)  # noqa: S506 # nosec B506
     sections = list(_sections(content, ''))
     name = node.get_fully_qualified_name()
     own = [parameters for key, parameters in sections if _matches(key, name)]

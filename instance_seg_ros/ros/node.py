@@ -6,7 +6,6 @@ newest image, so parameters and services never wait for it. Outputs without subs
 computed nor published.
 """
 
-import re
 import threading
 import time
 from concurrent.futures import Future, InvalidStateError
@@ -28,6 +27,7 @@ from instance_seg_ros.memory import return_freed_memory, reuse_freed_memory
 from instance_seg_ros.models import hint_at_coco
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.ros.camera import Camera, camera_topics
+from instance_seg_ros.ros.causes import REMINDER_PERIOD, Causes
 from instance_seg_ros.ros.compatibility import without_events
 from instance_seg_ros.ros.diagnostics import NodeState, camera_status, model_status
 from instance_seg_ros.ros.engine import Engine
@@ -46,11 +46,8 @@ from instance_seg_ros.ros.silence import Silence
 from instance_seg_ros.ros.what_runs import what_runs
 from instance_seg_ros.srv import Segment
 
-WARNING_PERIOD = 5.0  # seconds
-REMINDER_PERIOD = 60.0  # seconds between two equal warnings of silence
 DIAGNOSTICS_PERIOD = 1.0  # seconds
 BACKGROUND = 'background'
-_NUMBER = re.compile(r'[\d.]+')
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -80,7 +77,7 @@ class InstanceSegNode(LifecycleNode):
         self._enabled = True
         self._configurations = 0
         self._warned: dict[Camera, tuple[str, float]] = {}
-        self._lacking: dict[tuple[Camera, str], float] = {}
+        self._causes = Causes()
         # Images and services have their own groups, so that parameters never wait for them.
         self._image_group = MutuallyExclusiveCallbackGroup()
         watch_parameters(self, self._check_parameters, self._apply_parameters)
@@ -260,7 +257,7 @@ class InstanceSegNode(LifecycleNode):
             camera.unsubscribe()
         self._discard()
         self._warned.clear()
-        self._lacking.clear()
+        self._causes.forget()
 
     def _discard(self) -> None:
         engine = self._engine
@@ -314,30 +311,30 @@ class InstanceSegNode(LifecycleNode):
             camera.drop()
 
     def _on_malformed(self, camera: Camera, problem: str) -> None:
-        if self._stopping:
-            return
-        camera.statistics.count_error('malformed', problem)
-        self.get_logger().warning(
-            f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD
-        )
+        if not self._stopping:
+            camera.statistics.count_error('malformed', problem)
+            self._log_once(camera, f'image on {camera.topic} dropped: {problem}')
 
     def _on_failure(self, camera: Camera, problem: str) -> None:
         if self._stopping or self._lifecycle != 'active':
             return  # publishing failed because the outputs are gone
         camera.statistics.count_error('failed', problem)
-        self.get_logger().error(
-            f'image on {camera.topic} dropped: {problem}', throttle_duration_sec=WARNING_PERIOD
-        )
+        self._log_once(camera, f'image on {camera.topic} dropped: {problem}', is_error=True)
 
     def _on_incomplete(self, camera: Camera, problem: str) -> None:
-        if self._stopping:
-            return
-        camera.statistics.count_error('incomplete', problem)
-        cause = camera, _NUMBER.sub('', problem)  # the numbers differ from frame to frame
-        now = time.monotonic()
-        if now - self._lacking.get(cause, -REMINDER_PERIOD) >= REMINDER_PERIOD:
-            self._lacking[cause] = now
-            self.get_logger().warning(f'results of {camera.topic} are incomplete: {problem}')
+        if not self._stopping:
+            camera.statistics.count_error('incomplete', problem)
+            self._log_once(camera, f'results of {camera.topic} are incomplete: {problem}')
+
+    def _log_once(self, camera: Camera, text: str, is_error: bool = False) -> None:
+        """Log a problem with a frame: each cause once, and again after REMINDER_PERIOD."""
+        if self._causes.is_news(camera, text):
+            log = self.get_logger()
+            # Two lines: rclpy does not let one line of code log with two severities.
+            if is_error:
+                log.error(text)
+            else:
+                log.warning(text)
 
     # --- services
 

@@ -1,10 +1,13 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Threads that work on the newest item of each source, the sources in turn."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+LOG = logging.getLogger(__name__)
 
 Item = TypeVar('Item')
 Half = TypeVar('Half')
@@ -24,8 +27,8 @@ class LatestWorker(Generic[Item, Half]):
 
     Args:
         first: called with each item; what it returns goes to the second stage, unless it is None.
-            It must not raise.
-        second: called with what the first stage returned, one at a time. It must not raise.
+            It should not raise: that item would be lost, with a line in the log.
+        second: called with what the first stage returned, one at a time; it should not raise.
         name: name of the threads, as debuggers show it.
         parallel: number of items that can be in the first stage at a time.
     """
@@ -96,17 +99,22 @@ class LatestWorker(Generic[Item, Half]):
         return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self) -> None:
-        while True:
-            with self._first_stage:  # before an item is taken: it would grow old here
-                taken = self._next()
-                if taken is None:
-                    return
-                turn, item = taken
-                half = self._first(item)
-            self._wait_for_turn(turn)
-            if half is not None:
-                self._second(half)
-            self._end_turn()
+        while self._work_on_one():
+            pass  # no variable holds the last item until the next one comes
+
+    def _work_on_one(self) -> bool:
+        """Take an item through both stages; return False when there is nothing more to do."""
+        with self._first_stage:  # before an item is taken: it would grow old here
+            taken = self._next()
+            if taken is None:
+                return False
+            turn, item = taken
+            half = _guarded(self._first, item)
+        self._wait_for_turn(turn)
+        if half is not None:
+            _guarded(self._second, half)
+        self._end_turn()
+        return True
 
     def _wait_for_turn(self, turn: int) -> None:
         with self._changed:
@@ -127,3 +135,15 @@ class LatestWorker(Generic[Item, Half]):
             self._turns += 1
             self._last_turn[source] = self._turns
             return self._turns, self._waiting.pop(source)
+
+
+def _guarded(stage: Callable[[Any], Any], item: Any) -> Any:
+    """Return what a stage returns, None where it raises: without memory, even reporting fails.
+
+    The thread lives on: without it, all later items would wait forever.
+    """
+    try:
+        return stage(item)
+    except Exception:
+        LOG.exception('an item is lost')
+        return None

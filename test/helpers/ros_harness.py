@@ -395,6 +395,10 @@ class Camera:
         if not self._spin(condition, TIMEOUT):
             raise AssertionError(f'waited in vain: {what}; {self.process.state}')
 
+    def wait_for(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Process messages until the condition holds, for some seconds; return whether it does."""
+        return self._spin(condition, seconds)
+
     def spin_for(self, seconds: float) -> None:
         """Process messages for some time: as the pace of a stream, not to wait for anything."""
         self._spin(lambda: False, seconds)

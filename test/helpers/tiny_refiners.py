@@ -73,6 +73,24 @@ def red_things(path: Path, **options: object) -> Path:
     )
 
 
+def raises_for_bright_images(path: Path, **options: object) -> Path:
+    """Write one whose result is the coarse mask, and whose Gather fails for bright images."""
+    node = onnx.helper.make_node
+    return write_refiner(
+        path,
+        [
+            node('ReduceMax', ['image'], ['brightest'], keepdims=0),
+            node('Mul', ['brightest', 'steep'], ['row']),
+            node('Cast', ['row'], ['index'], to=onnx.TensorProto.INT64),
+            node('Gather', ['only', 'index'], ['nothing']),
+            node('Add', ['coarse', 'nothing'], ['alpha']),
+        ],
+        # 0 up to a brightness of 0.53, then 1, which is no row.
+        initializers=[constant('steep', 1.9), constant('only', [0.0])],
+        **options,
+    )
+
+
 def counting(path: Path, step: float, work: int = 0, **options: object) -> Path:
     """Write one whose result is the coarse mask plus a step: it tells how many passes there were.
 

@@ -172,3 +172,27 @@ def test_an_item_that_fails_in_the_first_stage_holds_up_nothing() -> None:
     assert done.wait(TIMEOUT)
     assert worker.stop(TIMEOUT)
     assert seen == ['good']
+
+
+def test_a_stage_that_raises_costs_its_item_only() -> None:
+    done: list[str] = []
+    finished = threading.Semaphore(0)
+
+    def first(item: str) -> str:
+        if item == 'first fails':
+            raise MemoryError
+        return item
+
+    def second(item: str) -> None:
+        finished.release()
+        if item == 'second fails':
+            raise MemoryError
+        done.append(item)
+
+    worker: LatestWorker[str, str] = LatestWorker(first, second)
+    for item in ('first fails', 'second fails', 'good', 'first fails', 'good'):
+        worker.submit(item, item)
+        if item != 'first fails':
+            assert finished.acquire(timeout=TIMEOUT)
+    assert worker.stop(TIMEOUT)
+    assert done == ['good', 'good']
