@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from instance_seg_ros.detection.onnx_convert import VERSION, Change, convert
 from instance_seg_ros.detection.onnx_file import OnnxGraph
 from instance_seg_ros.detection.onnx_precision import Ranges, observe, to_half, to_int8
-from instance_seg_ros.detection.onnx_sessions import Sessions
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.onnx_sessions import Sessions
 from instance_seg_ros.settings import F16, INT8
 
 # The masks have little to do, and are seen as they are.

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from instance_seg_ros.detection.detections import ROW, Detections
 from instance_seg_ros.detection.nms import suppress
 from instance_seg_ros.detection.onnx_convert import OnnxParts
-from instance_seg_ros.detection.onnx_sessions import Sessions
 from instance_seg_ros.detection.text_graph import SCORE_FLOOR
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.onnx_sessions import Sessions
 from instance_seg_ros.settings import AUTO, CPU_PROVIDER, F32, OPENVINO_PROVIDER
 
 PARTS = OnnxParts.NAMES

@@ -82,6 +82,10 @@ class Sessions:
         """Return the shapes of a network's outputs by name."""
         return {o.name: o.shape for o in self._current[1][network].get_outputs()}
 
+    def opened(self, network: str) -> onnxruntime.InferenceSession:
+        """Return a network's session on the provider in use, to look at."""
+        return self._current[1][network]
+
     def metadata(self, network: str) -> dict[str, str]:
         """Return what a network's file says of itself."""
         return dict(self._current[1][network].get_modelmeta().custom_metadata_map)
@@ -193,10 +197,11 @@ class Sessions:
                 enable_fallback=0,
             )
         except Exception as error:
+            what = f'the part {network}' if len(self._files) > 1 else 'it'
             where = '' if isinstance(file, bytes) else f' {file}'
             raise ModelError(
-                f'{self._name}: onnxruntime cannot load the part {network}{where}: '
-                f'{one_line(error)}'
+                f'{self._name}: onnxruntime cannot load {what}{where}: {one_line(error)}. Expected '
+                'an ONNX file; is it a web page or a git-LFS pointer?'
             ) from None
 
     def _provider_options(self, provider: str) -> dict[str, str]:
@@ -263,4 +268,4 @@ def one_line(error: Exception) -> str:
     return ' '.join(str(error).split())[:300]
 
 
-__all__ = ['Sessions']
+__all__ = ['Sessions', 'one_line']
