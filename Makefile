@@ -12,7 +12,7 @@ export VENV := $(abspath $(or $(VENV),.venv$(SUFFIX)))
 export WORKSPACE := $(abspath $(or $(WORKSPACE),.ros$(SUFFIX)))
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare demo test test-quick test-rclpy lint generate docs bench clean
+.PHONY: help prepare demo test test-quick test-rclpy lint generate docs bench bench-gpu clean
 
 help:
 	@echo 'make demo    sample photos through the ROS 2 node; the results are in demo_output/'
@@ -24,6 +24,7 @@ help:
 	@echo 'make generate    what follows from the settings: config/seg.yaml, tables, types'
 	@echo 'make docs    the documentation as a site with the API reference, in site/'
 	@echo 'make bench   the library and the node beside the naive script; BENCH="--repeats 3" for less'
+	@echo 'make bench-gpu   onnxruntime on a GPU beside the processor, in less than 8 minutes; PYTHON has onnxruntime-gpu'
 	@echo 'make clean   remove all that was made here'
 	@echo 'PYTHON=python3.12 chooses the interpreter, ROS=jazzy the distribution in place of kilted.'
 
@@ -67,6 +68,10 @@ docs:
 bench: prepare
 	@$(VENV)/bin/pip install --quiet -r benchmarks/requirements.txt
 	@tools/run python benchmarks/run.py $(BENCH)
+
+# The environment is yours: onnxruntime-gpu needs the CUDA of the machine.
+bench-gpu:
+	@cd benchmarks && PYTHONPATH=.. $(PYTHON) gpu.py $(BENCH)
 
 clean:
 	rm -rf $(VENV) $(WORKSPACE) .venv-* .ros-* demo_output benchmark_output site .mypy_cache .pytest_cache .ruff_cache
