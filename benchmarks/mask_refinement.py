@@ -36,7 +36,8 @@ from instance_seg_ros.models import find_refiner
 from instance_seg_ros.refinement.refiner import MaskRefiner
 from instance_seg_ros.refinement.smoother import MaskSmoother
 
-sys.path.append(str(Path(__file__).parents[1]))  # for the trainer
+# The trainer is not installed: these imports, mask_sheet's too, find it by this path (E402).
+sys.path.append(str(Path(__file__).parents[1]))
 
 from mask_sheet import write_sheet  # noqa: E402
 

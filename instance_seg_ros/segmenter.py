@@ -397,6 +397,16 @@ class Segmenter(SettingProperties):
             self(image_bgr)
         return times
 
+    def network_image(self, image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return an image as the network sees it, at the model's own size.
+
+        Examples:
+            >>> segmenter.network_image(image).shape
+            (416, 416, 3)
+        """
+        size = self._input_size(image_bgr.shape, self._configuration.settings)
+        return _resized(image_bgr, size)
+
     def stream(
         self, images: Iterable[NDArray[np.uint8]], *, masks: bool = True
     ) -> Iterator[tuple[NDArray[np.uint8], Instances]]:

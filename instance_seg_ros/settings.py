@@ -20,7 +20,9 @@ from instance_seg_ros.schema import Applies, Group, check_settings, setting
 MIN_IMAGE_SIDE = 34  # pixels; the network accepts smaller images, but its results are useless
 EXACT = 'exact'
 CPU_PROVIDER = 'CPUExecutionProvider'
+OPENVINO_PROVIDER = 'OpenVINOExecutionProvider'
 AUTO, OPENCV, ONNXRUNTIME = 'auto', 'opencv', 'onnxruntime'
+F32, F16, BF16, INT8 = 'f32', 'f16', 'bf16', 'int8'
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,15 @@ class ModelSettings:
         (CPU_PROVIDER,),
         'Execution providers of onnxruntime for the network, the preferred one first',
         Group.MODEL,
+        applies=Applies.AT_CONFIGURE,
+    )
+    precision: str = setting(
+        AUTO,
+        'What onnxruntime computes the network in: f32; int8 (half the time on a processor, a '
+        'little less accurate; needs a calibrated model); bf16 (OpenVINOExecutionProvider only); '
+        'f16 (GPUs); or auto: f32',
+        Group.MODEL,
+        choices=(AUTO, F32, F16, BF16, INT8),
         applies=Applies.AT_CONFIGURE,
     )
     trust_model: bool = setting(

@@ -44,6 +44,7 @@ class SegmenterArguments(LiveArguments, total=False):
     labels_path: str | Path
     engine: str
     providers: Sequence[str]
+    precision: str
     trust_model: bool
     refine_providers: Sequence[str]
     speed_preset: str

@@ -71,6 +71,19 @@ def add_models_command(commands: Any) -> None:
     removed = _action(actions, 'remove', 'remove a model from the data folder; no other is touched')
     removed.add_argument('name', metavar='NAME')
     _add_convert(actions)
+    calibrate = actions.add_parser(
+        'calibrate',
+        help='prepare a model for precision int8, on photos of what it will see',
+        description='Run a model on photos and write the ranges of its values, which precision '
+        'int8 needs, to <frozen graph>_int8.json beside it; see docs/models.md.',
+    )
+    calibrate.add_argument('model', help=_ANY_MODEL)
+    calibrate.add_argument(
+        'photos',
+        nargs='+',
+        metavar='PHOTO|FOLDER',
+        help='about 50 are enough, not those that its accuracy is measured on',
+    )
 
 
 def _action(actions: Any, name: str, text: str, more: str = '') -> argparse.ArgumentParser:

@@ -10,15 +10,20 @@ from typing import Any
 
 from instance_seg_ros import known_models
 from instance_seg_ros.cli.console import CommandError, Console
+from instance_seg_ros.cli.sources import find_images
 from instance_seg_ros.detection.onnx_cache import folder_beside, write_parts
+from instance_seg_ros.detection.onnx_calibration import observe_ranges, ranges_file, write_ranges
 from instance_seg_ros.downloads import DEFAULT_TIMEOUT, DownloadError, part_of
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.images import read_image
 from instance_seg_ros.install import data_folder, install_known, steps_by_hand
 from instance_seg_ros.known_models import Digest, KnownModel, find_known
 from instance_seg_ros.missing_files import half_installed, missing_words
 from instance_seg_ros.model_folders import manifest_files
 from instance_seg_ros.models import ModelManifest, find_model, read_manifest
 from instance_seg_ros.own_models import add_own, remove
+from instance_seg_ros.segmenter import Segmenter
+from instance_seg_ros.settings import ONNXRUNTIME
 from instance_seg_ros.text_files import is_file
 
 DONE, DAMAGED = 0, 1
@@ -38,6 +43,7 @@ def run_models(options: argparse.Namespace) -> int:
         'add': _add,
         'remove': _remove,
         'convert': _convert,
+        'calibrate': _calibrate,
     }
     return actions[options.action](options)
 
@@ -229,4 +235,26 @@ def _convert(options: argparse.Namespace) -> int:
     manifest.check_digests()
     for path in write_parts(weights, text_graph, options.output or folder_beside(weights)):
         print(path)
+    return DONE
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    manifest = find_model(options.model)
+    if manifest.weights is None:
+        raise ModelError(
+            f'model {manifest.name!r} has ONNX parts of its own, which stay as they are'
+        )
+    weights, text_graph = manifest.tensorflow_files()
+    photos, _ = find_images(options.photos)
+    segmenter = Segmenter(model=options.model, engine=ONNXRUNTIME, refiner='none')
+    images = (segmenter.network_image(read_image(photo)) for photo in photos)
+    path = ranges_file(weights)
+    try:
+        write_ranges(path, weights, text_graph, observe_ranges(weights, text_graph, images))
+    except OSError as error:
+        raise ModelError(
+            f'{path}: cannot be written: {error.strerror}. Copy the model to the data folder: '
+            'instance-seg models add'
+        ) from None
+    print(path)
     return DONE

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
+from dataclasses import replace
 
 from instance_seg_ros.detection.detections import Detector
 from instance_seg_ros.detection.mask_rcnn import MaskRcnn
@@ -12,7 +14,20 @@ from instance_seg_ros.detection.onnx_cache import onnx_parts
 from instance_seg_ros.detection.onnx_mask_rcnn import OnnxMaskRcnn
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.models import ModelManifest
-from instance_seg_ros.settings import AUTO, CPU_PROVIDER, ONNXRUNTIME, OPENCV, ModelSettings
+from instance_seg_ros.settings import (
+    AUTO,
+    BF16,
+    CPU_PROVIDER,
+    F16,
+    F32,
+    INT8,
+    ONNXRUNTIME,
+    OPENCV,
+    OPENVINO_PROVIDER,
+    ModelSettings,
+)
+
+LOG = logging.getLogger(__name__)
 
 
 def load_detector(manifest: ModelManifest, settings: ModelSettings) -> Detector:
@@ -20,30 +35,55 @@ def load_detector(manifest: ModelManifest, settings: ModelSettings) -> Detector:
 
     Args:
         manifest: its files; see docs/models.md.
-        settings: of which ``engine``, ``providers``, ``num_threads``, ``parallel_nets`` and
-            ``low_memory`` count here.
+        settings: of which ``engine``, ``providers``, ``precision``, ``num_threads``,
+            ``parallel_nets`` and ``low_memory`` count here.
 
     Raises:
         ModelError: the engine cannot be used, or a file is missing, broken or of another model.
 
     """
     if choose_engine(manifest, settings) == OPENCV:
-        return MaskRcnn(
-            *manifest.tensorflow_files(),
-            manifest.proposals,
-            settings.parallel_nets,
-            settings.low_memory,
+        return _load_opencv(manifest, settings)
+    try:
+        return _load_onnxruntime(manifest, settings)
+    except ModelError as error:
+        if choose_engine(replace(manifest, engine=''), settings) != OPENCV:
+            raise
+        detector = _load_opencv(manifest, settings)  # it is only the model that prefers the other
+        LOG.warning('%s. It runs in OpenCV instead', error)
+        return detector
+
+
+def _load_opencv(manifest: ModelManifest, settings: ModelSettings) -> MaskRcnn:
+    return MaskRcnn(
+        *manifest.tensorflow_files(),
+        manifest.proposals,
+        settings.parallel_nets,
+        settings.low_memory,
+    )
+
+
+def _load_onnxruntime(manifest: ModelManifest, settings: ModelSettings) -> OnnxMaskRcnn:
+    precision = F32 if settings.precision == AUTO else settings.precision
+    if precision == BF16 and OPENVINO_PROVIDER not in settings.providers:
+        raise ModelError(
+            f'precision {BF16}: only {OPENVINO_PROVIDER} computes in it, and providers are '
+            f'{", ".join(settings.providers)}; see docs/models.md'
         )
+    if precision in (F16, INT8) and manifest.parts:
+        raise ModelError(
+            f'precision {precision}: model {manifest.name!r} names its own ONNX parts, which are '
+            'taken as they are. Export them in that precision'
+        )
+    on_processor = settings.providers[:1] in ((CPU_PROVIDER,), (OPENVINO_PROVIDER,))
     return OnnxMaskRcnn(
-        manifest.parts
-        or onnx_parts(
-            *manifest.tensorflow_files(), for_processor=settings.providers[:1] == (CPU_PROVIDER,)
-        ),
+        manifest.parts or onnx_parts(*manifest.tensorflow_files(), on_processor, precision),
         f'model {manifest.name}',
         manifest.proposals,
         settings.num_threads,
         settings.providers,
         settings.low_memory,
+        precision,
     )
 
 
@@ -51,8 +91,8 @@ def choose_engine(manifest: ModelManifest, settings: ModelSettings) -> str:
     """Return the engine for a model, where the setting may say ``auto``.
 
     OpenCV where it reads the model's files right; onnxruntime where it does not, and where it is
-    installed and the model's manifest prefers it, or providers other than the processor are asked
-    for.
+    installed and the model's manifest prefers it, or a precision or providers that only it has are
+    asked for.
 
     Raises:
         ModelError: that engine cannot be used here.
@@ -63,9 +103,17 @@ def choose_engine(manifest: ModelManifest, settings: ModelSettings) -> str:
     if manifest.weights is None:
         problem = f'model {manifest.name!r} has ONNX parts only, which OpenCV is not asked to read'
     engine = settings.engine
+    reduced = settings.precision not in (AUTO, F32)
     if engine == AUTO:
-        preferred = manifest.engine == ONNXRUNTIME or settings.providers[:1] != (CPU_PROVIDER,)
+        preferred = (
+            manifest.engine == ONNXRUNTIME or reduced or settings.providers[:1] != (CPU_PROVIDER,)
+        )
         engine = ONNXRUNTIME if problem or (has_runtime and preferred) else OPENCV
+    if engine == OPENCV and reduced:
+        raise ModelError(
+            f'precision {settings.precision}: engine {OPENCV} computes in {F32} only. '
+            f'Choose engine {ONNXRUNTIME}' + ('' if has_runtime else ' (pip install onnxruntime)')
+        )
     if engine == OPENCV and problem:
         raise ModelError(f'engine {OPENCV}: {problem}. Choose engine {ONNXRUNTIME} or {AUTO}')
     if engine == ONNXRUNTIME and not has_runtime:

@@ -20,8 +20,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from instance_seg_ros.detection.onnx_calibration import change_of_precision, ranges_file
 from instance_seg_ros.detection.onnx_convert import VERSION, OnnxParts, convert
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.settings import F32, INT8
 
 LOG = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ _RECORD = 'parts.json'
 
 
 def onnx_parts(
-    weights: Path, text_graph: Path, for_processor: bool = True
+    weights: Path, text_graph: Path, for_processor: bool = True, precision: str = F32
 ) -> Mapping[str, Path | bytes]:
     """Return the ONNX parts of a model by their names, converted if they are not yet.
 
@@ -37,21 +39,23 @@ def onnx_parts(
         weights: frozen graph (.pb).
         text_graph: OpenCV text graph (.pbtxt) of the same model.
         for_processor: as :func:`convert` has it.
+        precision: of the settings.
 
     Returns:
         Paths; bytes where there is no folder to keep them in.
 
     Raises:
-        ModelError: as :func:`convert`.
+        ModelError: as :func:`convert`, or int8 is wanted and the model is not calibrated.
 
     """
-    sources = _digest_of_sources(weights, text_graph, for_processor)
+    change = change_of_precision(precision, weights, text_graph)
+    sources = _digest_of_sources(weights, text_graph, for_processor, precision)
     cache = _user_cache(sources)
     for folder in (folder_beside(weights), cache):
         if folder is not None and _is_valid(folder, sources):
             return {name: folder / f'{name}.onnx' for name in OnnxParts.NAMES}
     started = time.perf_counter()
-    parts = convert(weights, text_graph, for_processor)
+    parts = convert(weights, text_graph, for_processor, change)
     seconds = time.perf_counter() - started
     if cache is not None:
         try:
@@ -105,9 +109,12 @@ def _user_cache(sources: str) -> Path | None:
     return base / 'instance_seg_ros' / sources[:32]
 
 
-def _digest_of_sources(weights: Path, text_graph: Path, for_processor: bool = True) -> str:
-    digest = hashlib.sha256(f'{VERSION} {for_processor} '.encode())
-    for path in (weights, text_graph):
+def _digest_of_sources(
+    weights: Path, text_graph: Path, for_processor: bool = True, precision: str = F32
+) -> str:
+    digest = hashlib.sha256(f'{VERSION} {for_processor} {precision}'.encode())
+    ranges = [ranges_file(weights)] if precision == INT8 else []
+    for path in (weights, text_graph, *ranges):
         with contextlib.suppress(OSError):  # convert tells it better
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

@@ -7,6 +7,7 @@ their boxes, and from boxes to their masks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,7 +31,7 @@ from instance_seg_ros.detection.text_graph import (
 from instance_seg_ros.errors import ModelError
 
 # To be raised whenever the same files give other parts.
-VERSION = 3
+VERSION = 4
 _OPERATIONS = {**LAYERS, **SHAPES, 'PriorBox': anchors}
 
 
@@ -61,8 +62,13 @@ class OnnxParts:
 # What nodes and constants that do not belong together make the translation raise.
 _NONSENSE = (ValueError, LookupError, ArithmeticError, StopIteration)
 
+# What is done to the graph of a part, by its name, before it becomes a file.
+Change = Callable[[str, OnnxGraph], None]
 
-def convert(weights: Path, text_graph: Path, for_processor: bool = True) -> OnnxParts:
+
+def convert(
+    weights: Path, text_graph: Path, for_processor: bool = True, change: Change | None = None
+) -> OnnxParts:
     """Convert a model.
 
     Args:
@@ -70,6 +76,7 @@ def convert(weights: Path, text_graph: Path, for_processor: bool = True) -> Onnx
         text_graph: OpenCV text graph (.pbtxt) of the same model.
         for_processor: whether it is to be fast on the processor; else all operations are ones
             that GPUs' providers have.
+        change: what is done to each graph at the end, such as another precision.
 
     Raises:
         ModelError: a file is missing or broken, or the graph has something that is unknown here.
@@ -85,12 +92,12 @@ def convert(weights: Path, text_graph: Path, for_processor: bool = True) -> Onnx
     names = {name for nodes in parts.values() for node in nodes for name in node.inputs}
     try:
         constants = read_constants(payload, names)
-        boxes, region_size = _box_part(graph, parts['boxes'], constants, for_processor)
-        return OnnxParts(
-            _proposal_part(graph, parts['proposals'], constants),
-            boxes,
-            _mask_part(graph, parts['masks'], constants, region_size),
-        )
+        boxes, metadata, region_size = _box_part(graph, parts['boxes'], constants, for_processor)
+        graphs = {
+            'proposals': _proposal_part(graph, parts['proposals'], constants),
+            'boxes': boxes,
+            'masks': _mask_part(graph, parts['masks'], constants, region_size),
+        }
     except TranslationError as error:
         raise ModelError(f'text graph {text_graph}: cannot be converted to ONNX: {error}') from None
     except _NONSENSE as error:
@@ -99,11 +106,20 @@ def convert(weights: Path, text_graph: Path, for_processor: bool = True) -> Onnx
             f'weights {weights} and text graph {text_graph}: cannot be converted to ONNX '
             f'({reason}). Are they of the same model, and in this order?'
         ) from None
+    if change is not None:
+        for name, part in graphs.items():
+            change(name, part)
+    return OnnxParts(
+        **{
+            name: part.file_bytes(_metadata() | (metadata if name == 'boxes' else {}))
+            for name, part in graphs.items()
+        }
+    )
 
 
 def _proposal_part(
     split_graph: SplitGraph, nodes: list[GraphNode], constants: dict[str, NDArray[Any]]
-) -> bytes:
+) -> OnnxGraph:
     graph = OnnxGraph('proposals')
     t = Translation(nodes, constants, graph)
     image = next(node for node in nodes if node.op == 'Placeholder')
@@ -114,7 +130,7 @@ def _proposal_part(
     features = t.values[split_graph.features]
     graph.output('features', features.name, 'float32', [1, 'channels', 'rows', 'columns'])
     graph.output('proposals', proposals(t, output), 'float32', ['proposals', 4])
-    return graph.file_bytes(_metadata())
+    return graph
 
 
 def _box_part(
@@ -122,8 +138,8 @@ def _box_part(
     nodes: list[GraphNode],
     constants: dict[str, NDArray[Any]],
     for_processor: bool,
-) -> tuple[bytes, tuple[int, int] | None]:
-    """Return the part and the size of its region features."""
+) -> tuple[OnnxGraph, dict[str, str], tuple[int, int] | None]:
+    """Return the part, what its file says of it, and the size of its region features."""
     graph = OnnxGraph('boxes')
     nodes = _without_placeholders(nodes)
     t = Translation(nodes, constants, graph)
@@ -141,11 +157,11 @@ def _box_part(
     region_features = t.values[split_graph.mask_features]
     sides = ['regions', 'region_channels', 'region_rows', 'region_columns']
     graph.output('region_features', region_features.name, 'float32', sides)
-    metadata = _metadata() | {
+    metadata = {
         'nms_threshold': repr(attributes.number('nms_threshold', 0.3)),
         'max_detections': repr(attributes.integer('keep_top_k', 100)),
     }
-    return graph.file_bytes(metadata), region_features.size
+    return graph, metadata, region_features.size
 
 
 def _mask_part(
@@ -153,7 +169,7 @@ def _mask_part(
     nodes: list[GraphNode],
     constants: dict[str, NDArray[Any]],
     region_size: tuple[int, int] | None,
-) -> bytes:
+) -> OnnxGraph:
     graph = OnnxGraph('masks')
     seam = next(node for node in nodes if node.op == 'Placeholder').name
     t = Translation(nodes, constants, graph)
@@ -166,7 +182,7 @@ def _mask_part(
         t.translate([split_graph.mask_output], _OPERATIONS)
         masks, classes = t.values[split_graph.mask_output].name, split_graph.num_classes
     graph.output('masks', masks, 'float32', ['regions', classes, 'side', 'side'])
-    return graph.file_bytes(_metadata())
+    return graph
 
 
 def _without_placeholders(nodes: list[GraphNode]) -> list[GraphNode]:
@@ -177,4 +193,4 @@ def _metadata() -> dict[str, str]:
     return {'converter': f'instance_seg_ros {VERSION}'}
 
 
-__all__ = ['VERSION', 'OnnxParts', 'convert']
+__all__ = ['VERSION', 'Change', 'OnnxParts', 'convert']

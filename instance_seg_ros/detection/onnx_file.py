@@ -27,7 +27,7 @@ _ATTRIBUTE_NAME, _ATTRIBUTE_TYPE = 1, 20
 _ATTRIBUTE_FLOAT, _ATTRIBUTE_INT, _ATTRIBUTE_TEXT = (2, 1), (3, 2), (4, 3)  # field, type
 _ATTRIBUTE_GRAPH, _ATTRIBUTE_FLOATS, _ATTRIBUTE_INTS = (6, 5), (7, 6), (8, 7)
 _TENSOR_SIDE, _TENSOR_TYPE, _TENSOR_NAME, _TENSOR_BYTES = 1, 2, 8, 9
-_TYPES = {'float32': 1, 'uint8': 2, 'int32': 6, 'int64': 7, 'bool': 9, 'float16': 10}
+_TYPES = {'float32': 1, 'uint8': 2, 'int8': 3, 'int32': 6, 'int64': 7, 'bool': 9, 'float16': 10}
 # How a field's bytes are encoded.
 _VARINT, _LENGTH_AND_BYTES, _FIXED_32 = 0, 2, 5
 

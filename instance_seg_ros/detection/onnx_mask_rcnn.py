@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from instance_seg_ros.detection.detections import ROW, Detections
 from instance_seg_ros.detection.nms import suppress
 from instance_seg_ros.detection.onnx_convert import OnnxParts
-from instance_seg_ros.detection.onnx_sessions import Sessions
 from instance_seg_ros.detection.text_graph import SCORE_FLOOR
 from instance_seg_ros.errors import ModelError
-from instance_seg_ros.settings import CPU_PROVIDER
+from instance_seg_ros.onnx_sessions import Sessions
+from instance_seg_ros.settings import AUTO, CPU_PROVIDER, F32, OPENVINO_PROVIDER
 
 PARTS = OnnxParts.NAMES
 # With this many regions, the output of a layer stays in the cache until the next layer reads it.
@@ -46,6 +46,7 @@ class OnnxMaskRcnn:
         num_threads: of onnxruntime, 0 for all cores.
         providers: onnxruntime's execution providers, the preferred one first; see Sessions.
         low_memory: give the memory of an image back when it is done; slower.
+        precision: that of the files, or bf16, which OpenVINO's provider makes of f32.
 
     Attributes:
         num_classes: foreground classes.
@@ -64,9 +65,10 @@ class OnnxMaskRcnn:
         num_threads: int = 0,
         providers: Sequence[str] = (CPU_PROVIDER,),
         low_memory: bool = False,
+        precision: str = F32,
     ) -> None:
-        self._name, self._proposals = name, proposals
-        self._sessions = Sessions(files, name, num_threads, providers, low_memory)
+        self._name, self._proposals, self._precision = name, proposals, precision
+        self._sessions = Sessions(files, name, num_threads, providers, low_memory, precision)
         self._check_interface()
         metadata = self._sessions.metadata('boxes')
         self._nms_threshold = self._number(metadata, 'nms_threshold', 0.6)
@@ -82,7 +84,8 @@ class OnnxMaskRcnn:
     @property
     def engine(self) -> str:
         """Name of the engine, with the execution provider that it runs on."""
-        return f'onnxruntime ({self._sessions.provider})'
+        precision = '' if self._precision in (AUTO, F32) else f', {self._precision}'
+        return f'onnxruntime ({self._sessions.provider}{precision})'
 
     def detect(self, image_bgr: NDArray[np.uint8]) -> Detections:
         """Find boxes in an image.
@@ -161,7 +164,7 @@ class OnnxMaskRcnn:
         return np.asarray(masks, np.float32)
 
     def _portions(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
-        on_processor = self._sessions.provider == CPU_PROVIDER
+        on_processor = self._sessions.provider in (CPU_PROVIDER, OPENVINO_PROVIDER)
         count = _REGIONS_AT_ONCE if on_processor else max(len(rows), 1)
         return [rows[start : start + count] for start in range(0, max(len(rows), 1), count)]
 

@@ -31,7 +31,9 @@ def resize(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value
     options = _options(node.op, attributes)
     if len(node.inputs) == 3:
         factors = [float(t.constant(node, position).ravel()[0]) for position in (1, 2)]
-        scales = t.graph.constant(factors)
+        # All four axes: with the attribute axes, onnxruntime's layout of int8 graphs is wrong.
+        scales = t.graph.constant([1.0, 1.0, *factors])
+        del options['axes']
         return Value(t.graph.add('Resize', x.name, '', scales, **options), image=True)
     height, width = t.constant(node, 1).ravel().tolist()
     if x.size is not None and _is_worth_it(t, node, x.size, (height, width)):

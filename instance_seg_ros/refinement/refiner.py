@@ -19,7 +19,7 @@ from instance_seg_ros.errors import ModelError
 from instance_seg_ros.images import check_image
 from instance_seg_ros.refinement.interface import Refined
 from instance_seg_ros.refinement.pasting import paste
-from instance_seg_ros.refinement.refiner_file import MULTIPLE, one_line, open_refiner, read_traits
+from instance_seg_ros.refinement.refiner_file import MULTIPLE, REFINER, open_refiner, read_traits
 from instance_seg_ros.refinement.smoother import context_rois, smooth
 from instance_seg_ros.settings import CPU_PROVIDER
 
@@ -44,17 +44,17 @@ class MaskRefiner:
             probabilities; n, h and w free. See :class:`RefinerTraits` for its metadata.
         passes: largest number of passes if a call gives none; 0 for all that the model has.
         num_threads: of onnxruntime, 0 for all cores.
-        providers: onnxruntime's execution providers, the preferred one first.
+        providers: onnxruntime's execution providers, the preferred one first. One that is not
+            there, or fails, is logged once, and the next one takes over.
         name: what it is called in results and logs; the path by default.
 
     Attributes:
         name: as given.
         traits: what the file says of itself.
-        providers: the execution providers in use.
 
     Raises:
-        ModelError: onnxruntime is not installed, a provider is not in it, or the file is missing
-            or is not such a model.
+        ModelError: onnxruntime is not installed, no provider works, or the file is missing or is
+            not such a model.
 
     Examples:
         >>> refiner = MaskRefiner('models/mask_refiner.onnx', num_threads=2)
@@ -73,11 +73,15 @@ class MaskRefiner:
         self._passes = passes
         self.name = name or str(path)
         self._name = f'refiner {path}'
-        self._session = open_refiner(Path(path).expanduser(), self._name, num_threads, providers)
-        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
-        self.traits = read_traits(self._session, self._name)
+        self._sessions = open_refiner(Path(path).expanduser(), self._name, num_threads, providers)
+        self.traits = read_traits(self._sessions, self._name)
         # Expected milliseconds of a pass, by its side; updated with every measured pass.
         self._milliseconds = {side: self._probe(side) for side in self.traits.passes}
+
+    @property
+    def provider(self) -> str:
+        """The execution provider in use."""
+        return self._sessions.provider
 
     def __call__(
         self, image_bgr: NDArray[np.uint8], boxes: NDArray[np.float32], coarse: NDArray[np.float32]
@@ -217,7 +221,8 @@ class MaskRefiner:
         """Run the network on a BGR image and mask; return a mask of that size."""
         rgb = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)[None], np.float32)
         rgb /= np.float32(255)
-        (alpha,) = self._session.run(['alpha'], {'image': rgb, 'coarse': coarse[None, None]})
+        feed = {'image': rgb, 'coarse': np.ascontiguousarray(coarse[None, None])}
+        (alpha,) = self._sessions.run(REFINER, feed, ['alpha'])
         return alpha[0, 0]
 
     def _centred(self, alpha: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -234,11 +239,10 @@ class MaskRefiner:
         coarse = np.full((side, side), 0.5, np.float32)
         feed = {'image': np.full((1, 3, side, side), 0.5, np.float32), 'coarse': coarse[None, None]}
         try:
-            (alpha,) = self._session.run(['alpha'], feed)
-        except Exception as error:  # onnxruntime's own classes have no base of their own
+            (alpha,) = self._sessions.run(REFINER, feed, ['alpha'])
+        except ModelError as error:
             raise ModelError(
-                f'{self._name}: fails at {side}x{side} pixels: {one_line(error)}. '
-                'Expected free n, h and w'
+                f'{error}. It fails at {side}x{side} pixels. Expected free n, h and w'
             ) from None
         fits = alpha.shape == (1, 1, side, side) and alpha.dtype == np.float32
         if not fits or not _are_probabilities(alpha):

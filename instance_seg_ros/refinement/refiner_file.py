@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
-
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.onnx_sessions import Sessions
 from instance_seg_ros.refinement.smoother import CONTEXT
 
 if TYPE_CHECKING:
     import onnxruntime
 
+REFINER = 'refiner'  # name of the network among its sessions
 PASSES = (128, 256)  # pixels a side: the second pass refines the result of the first
 MULTIPLE = 16  # of the sides of what the network takes
 
@@ -39,16 +39,17 @@ class RefinerTraits:
     version: str = ''
 
 
-def open_refiner(
-    path: Path, name: str, num_threads: int, providers: Sequence[str]
-) -> onnxruntime.InferenceSession:
+def open_refiner(path: Path, name: str, num_threads: int, providers: Sequence[str]) -> Sessions:
     """Load a refiner's ONNX file and check its inputs and outputs.
 
     Args:
         path: of the file.
         name: what messages call it.
         num_threads: 0 for all cores.
-        providers: onnxruntime's execution providers, the preferred one first.
+        providers: onnxruntime's execution providers, the preferred one first; see Sessions.
+
+    Returns:
+        Sessions of one network, ``REFINER``.
 
     Raises:
         ModelError: the file or onnxruntime cannot be used.
@@ -59,39 +60,15 @@ def open_refiner(
     except OSError as error:
         raise ModelError(f'{name}: {error.strerror}. Expected an ONNX file') from None
     try:
-        import onnxruntime  # only those who use a learned refiner need it
+        import onnxruntime  # noqa: F401  # only those who use a learned refiner need it
     except ImportError as error:
         raise ModelError(
             f'{name}: needs onnxruntime, which cannot be imported ({error}). '
             'pip install onnxruntime, or choose refiner smooth'
         ) from None
-    _check_providers(providers, onnxruntime.get_available_providers())
-    options = onnxruntime.SessionOptions()
-    # With 0, onnxruntime binds its threads to cores, and warns in containers with fewer cores.
-    options.intra_op_num_threads = num_threads or cv2.getNumberOfCPUs()
-    options.log_severity_level = 4  # only what is fatal: errors raise exceptions
-    # Threads that spin until the next pass would take the cores from OpenCV.
-    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    try:
-        session = onnxruntime.InferenceSession(payload, options, providers=list(providers))
-    except Exception as error:  # onnxruntime's own classes have no base of their own
-        raise ModelError(
-            f'{name}: onnxruntime cannot load it: {one_line(error)}. Expected an ONNX '
-            'file; is it a web page or a git-LFS pointer?'
-        ) from None
-    _check_interface(session, name)
-    return session
-
-
-def _check_providers(wanted: Sequence[str], available: Sequence[str]) -> None:
-    if isinstance(wanted, str) or not wanted:
-        raise ValueError(f'execution providers: {wanted!r}: expected a list of names')
-    for provider in wanted:
-        if provider not in available:
-            raise ModelError(
-                f'execution provider {provider!r}: this onnxruntime has only '
-                f'{", ".join(available)}; onnxruntime-gpu has CUDAExecutionProvider'
-            )
+    sessions = Sessions({REFINER: payload}, name, num_threads, providers)
+    _check_interface(sessions.opened(REFINER), name)
+    return sessions
 
 
 def _check_interface(session: onnxruntime.InferenceSession, name: str) -> None:
@@ -113,9 +90,9 @@ def _check_interface(session: onnxruntime.InferenceSession, name: str) -> None:
             )
 
 
-def read_traits(session: onnxruntime.InferenceSession, name: str) -> RefinerTraits:
+def read_traits(sessions: Sessions, name: str) -> RefinerTraits:
     """Return what the file's metadata says; raises ModelError where it makes no sense."""
-    given = session.get_modelmeta().custom_metadata_map
+    given = sessions.metadata(REFINER)
     readers: dict[str, Any] = {
         'context': _context,
         'passes': _passes,
@@ -161,8 +138,3 @@ def _passes(text: str) -> tuple[int, ...]:
     if not valid:
         raise ValueError(f'sides in pixels, such as 128,256, each a multiple of {MULTIPLE}')
     return tuple(int(side) for side in sides)
-
-
-def one_line(error: Exception) -> str:
-    """Return a message on one line, cut where it is long."""
-    return ' '.join(str(error).split())[:300]

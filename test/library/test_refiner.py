@@ -447,12 +447,24 @@ class TestFiles:
 
     def test_a_provider_that_this_onnxruntime_lacks(self, tmp_path: Path) -> None:
         path = tiny.unchanged(tmp_path / 'refiner.onnx')
-        with pytest.raises(ModelError, match="'NoExecutionProvider'.*only .*CPUExecutionProvider"):
+        with pytest.raises(ModelError, match='NoExecutionProvider: .*only .*CPUExecutionProvider'):
             MaskRefiner(path, providers=['NoExecutionProvider'])
         for wrong in ('CPUExecutionProvider', []):
             with pytest.raises(ValueError, match='expected a list of names'):
                 MaskRefiner(path, providers=wrong)
-        assert MaskRefiner(path).providers == ('CPUExecutionProvider',)
+        assert MaskRefiner(path).provider == 'CPUExecutionProvider'
+
+    def test_a_missing_provider_is_told_once_and_the_next_one_used(
+        self, tmp_path: Path, photo: np.ndarray, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = tiny.unchanged(tmp_path / 'refiner.onnx')
+        refiner = MaskRefiner(path, providers=['CUDAExecutionProvider', 'CPUExecutionProvider'])
+        box = np.array([[10, 10, 200, 200]], np.float32)
+        for _ in range(2):
+            refiner(photo, box, np.full((1, 15, 15), 0.5, np.float32))
+        (message,) = caplog.messages
+        assert 'CUDAExecutionProvider' in message and 'runs on CPUExecutionProvider now' in message
+        assert refiner.provider == 'CPUExecutionProvider'
 
 
 def test_threads_that_share_a_refiner_get_correct_results(

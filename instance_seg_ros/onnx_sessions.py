@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ModelError
-from instance_seg_ros.settings import CPU_PROVIDER
+from instance_seg_ros.settings import BF16, CPU_PROVIDER, F32, OPENVINO_PROVIDER
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -43,6 +43,7 @@ class Sessions:
         providers: onnxruntime's execution providers, the preferred one first. One that is not
             there, or fails, is logged once, and the next one takes over.
         low_memory: give freed memory back to the system; slower.
+        precision: bf16 is for OpenVINO's provider to compute in; all else is as the files have it.
 
     Raises:
         ModelError: onnxruntime is not installed, a file is no ONNX file, or no provider works.
@@ -57,11 +58,13 @@ class Sessions:
         num_threads: int = 0,
         providers: Sequence[str] = (CPU_PROVIDER,),
         low_memory: bool = False,
+        precision: str = F32,
     ) -> None:
         if isinstance(providers, str) or not providers:
             raise ValueError(f'execution providers: {providers!r}: expected a list of names')
         self._files, self._name = dict(files), name
         self._num_threads, self._low_memory = num_threads, low_memory
+        self._precision = precision
         self._lock = threading.Lock()
         self._left = list(providers)
         self._current = self._open_next('')
@@ -78,6 +81,10 @@ class Sessions:
     def outputs(self, network: str) -> dict[str, list[Any]]:
         """Return the shapes of a network's outputs by name."""
         return {o.name: o.shape for o in self._current[1][network].get_outputs()}
+
+    def opened(self, network: str) -> onnxruntime.InferenceSession:
+        """Return a network's session on the provider in use, to look at."""
+        return self._current[1][network]
 
     def metadata(self, network: str) -> dict[str, str]:
         """Return what a network's file says of itself."""
@@ -186,15 +193,26 @@ class Sessions:
             return self._onnxruntime().InferenceSession(
                 file if isinstance(file, bytes) else str(file),
                 options,
-                providers=[(name, _OPTIONS.get(name, {})) for name in providers],
+                providers=[(name, self._provider_options(name)) for name in providers],
                 enable_fallback=0,
             )
         except Exception as error:
+            what = f'the part {network}' if len(self._files) > 1 else 'it'
             where = '' if isinstance(file, bytes) else f' {file}'
             raise ModelError(
-                f'{self._name}: onnxruntime cannot load the part {network}{where}: '
-                f'{one_line(error)}'
+                f'{self._name}: onnxruntime cannot load {what}{where}: {one_line(error)}. Expected '
+                'an ONNX file; is it a web page or a git-LFS pointer?'
             ) from None
+
+    def _provider_options(self, provider: str) -> dict[str, str]:
+        if provider != OPENVINO_PROVIDER:
+            return _OPTIONS.get(provider, {})
+        # Without the hint it takes bf16 on processors that have it.
+        configuration = {
+            'INFERENCE_PRECISION_HINT': BF16 if self._precision == BF16 else F32,
+            'INFERENCE_NUM_THREADS': str(self._num_threads or cv2.getNumberOfCPUs()),
+        }
+        return {'device_type': 'CPU', 'load_config': json.dumps({'CPU': configuration})}
 
     def _options(self) -> onnxruntime.SessionOptions:
         options = self._onnxruntime().SessionOptions()
@@ -250,4 +268,4 @@ def one_line(error: Exception) -> str:
     return ' '.join(str(error).split())[:300]
 
 
-__all__ = ['Sessions']
+__all__ = ['Sessions', 'one_line']
