@@ -6,8 +6,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from training.detector.dataset import DatasetError, Photo, category_names, hold_out, load_photos
+if TYPE_CHECKING:  # it needs packages that are not where the GPU is
+    from training.detector.dataset import Photo
 
 HOLD_OUT = '8:5'
 
@@ -47,6 +49,8 @@ def add_hold_out(parser: argparse.ArgumentParser) -> None:
 
 def chosen_photos(options: argparse.Namespace, held: bool) -> list[Photo]:
     """Return the photos of --data with --classes, those that are held out or the others."""
+    from training.detector.dataset import category_names, load_photos
+
     categories = category_names(options.data[0][0])
     return part_of_data(
         options, held, lambda file, folder: load_photos(file, folder, options.classes, categories)
@@ -61,6 +65,8 @@ def part_of_data(
     Raises:
         DatasetError: there are none.
     """
+    from training.detector.dataset import DatasetError, hold_out
+
     photos = [photo for file, folder in options.data for photo in load(file, folder)]
     modulus, remainder = held_out_ids(options)
     if modulus == 0:

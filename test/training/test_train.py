@@ -15,6 +15,8 @@ import pytest
 from random_models import REPOSITORY
 from toy_data import ToyData
 
+from instance_seg_ros.models import read_manifest
+
 pytest.importorskip('torch', reason='the trainer needs PyTorch')
 
 
@@ -161,9 +163,12 @@ def test_export_from_a_checkpoint(toy_data: ToyData, tmp_path: Path) -> None:
             'box',
             '--hold-out',
             '0:0',
+            '--onnx',
         ]
     )
     assert result.returncode == 0, result.stderr
+    manifest = read_manifest(tmp_path / 'out' / 'mine.yaml')
+    assert not manifest.missing_files() and set(manifest.parts) == {'proposals', 'boxes', 'masks'}
     assert (tmp_path / 'out' / 'mine.pb').read_bytes() == weights(tmp_path / 'run')
 
 

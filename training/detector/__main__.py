@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from training.data_options import add_data, chosen_photos, number_pair
-from training.detector.dataset import category_names
 from training.graph.network import NetworkConfig
+from training.onnx_export import add_onnx_option, export_onnx
 from training.run.options import (
     Subparsers,
     add_command,
@@ -125,15 +125,20 @@ def _add_export(commands: Subparsers) -> None:
         help='lower the scores until at most so many are over 0.5 per photo without objects; '
         '0: they are as likely to be right as they say',
     )
+    add_onnx_option(export)
     add_data(export, required=False)
 
 
 def _train(options: argparse.Namespace) -> None:
+    import cv2
+
+    from training.detector.dataset import category_names
     from training.detector.train import DetectorTask, Settings
     from training.run.loop import Run
     from training.run.report import log_file
 
     where = run_options(options)
+    cv2.setNumThreads(1)
     photos = chosen_photos(options, held=False)
     network = NetworkConfig(
         width=options.width,
@@ -211,6 +216,7 @@ def _export(options: argparse.Namespace) -> None:
         options.max_upscale,
     )
     print(f'wrote {manifest}')
+    export_onnx(options, manifest)
 
 
 main = command_line('python -m training.detector', __doc__, _add_commands)

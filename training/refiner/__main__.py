@@ -97,11 +97,14 @@ def _add_export(commands: Subparsers) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    import cv2
+
     from training.refiner.train import RefinerTask, Settings, read_average
     from training.run.loop import Run
     from training.run.report import log_file
 
     where = run_options(options)
+    cv2.setNumThreads(1)
     settings = Settings(**common_settings(options), adversarial_from=options.adversarial_from)
     initial = None
     if options.init:
@@ -139,6 +142,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+
     from training.refiner.export import export_refiner
     from training.refiner.train import read_average
 

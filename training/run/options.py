@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from training.run.settings import RunOptions
 
 Subparsers = Any  # argparse's own type has no public name
@@ -97,7 +95,6 @@ def run_options(options: argparse.Namespace) -> RunOptions:
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    cv2.setNumThreads(1)
     device = options.device
     if device == 'auto':
         device = 'cuda' if torch.cuda.is_available() else 'cpu'

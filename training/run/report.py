@@ -77,9 +77,12 @@ def log_file(folder: Path) -> Iterator[None]:
     handler = logging.FileHandler(folder / LOG_FILE)
     handler.setFormatter(logging.Formatter('%(asctime)s %(message)s'))
     logger = logging.getLogger('training')
+    level = logger.level
+    logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     try:
         yield
     finally:
+        logger.setLevel(level)
         logger.removeHandler(handler)
         handler.close()
