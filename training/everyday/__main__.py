@@ -139,10 +139,11 @@ def _train(options: argparse.Namespace) -> None:
         )
         if options.compile:
             task.compile()
-        Run(task, where).run()
-    names = labels.with_name(pack.NAMES)
-    if names.is_file():
-        shutil.copyfile(names, options.output / pack.NAMES)
+        run = Run(task, where)
+        names = labels.with_name(pack.NAMES)
+        if names.is_file():
+            shutil.copyfile(names, options.output / pack.NAMES)
+        run.run()
     print(
         f'{options.output} is ready for python -m training.everyday export --run {options.output}'
     )

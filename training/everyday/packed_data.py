@@ -87,7 +87,17 @@ class PackedData:
         )
 
     def complete_labels(self, teacher: Teacher, batch: int) -> None:
-        """Add what the teacher sees to the photos to train on; the others stay as they are."""
+        """Add what the teacher sees to the photos to train on; the others stay as they are.
+
+        Raises:
+            ValueError: the teacher knows another number of classes.
+        """
+        known, classes = teacher.count_classes(self.photos.device), self.labels.known.shape[1]
+        if known != classes:
+            raise ValueError(
+                f'the teacher knows {known} classes and the pack has {classes}: expected the same '
+                'ones in the same order'
+            )
         index = self.train_index
         index = index[~self.labels.known[index].all(1)]
         if not len(index):

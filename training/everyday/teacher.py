@@ -80,6 +80,10 @@ class Teacher:
             boxes.append(torch.cat([centre - half, centre + half], -1))
         return Vision(features, scores, torch.cat(boxes, 1))
 
+    def count_classes(self, device: torch.device) -> int:
+        """Return how many classes it knows."""
+        return self(torch.zeros(1, 3, 64, 64, device=device)).scores[0].shape[1]
+
 
 def _stem_outputs(network: NcnnModule) -> list[str]:
     """Names of what the heads of each stride read: two depthwise convolutions of the head follow
