@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from training.data_options import add_data, chosen_photos, number_pair
-from training.graph.network import NetworkConfig
+from training.graph.config import NetworkConfig
 from training.onnx_export import add_onnx_option, export_onnx
 from training.run.options import (
     Subparsers,

@@ -15,7 +15,7 @@ from instance_seg_ros import Segmenter
 from training.detector.calibrate import background_offset, with_offset
 from training.detector.dataset import Photo
 from training.detector.export import export_model
-from training.graph.network import NetworkConfig
+from training.graph.config import NetworkConfig
 from training.graph.random_model import random_arrays
 from training.graph.torch_module import MaskRcnnModule
 from training.run.checkpoint import read_checkpoint

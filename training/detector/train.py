@@ -19,7 +19,7 @@ from training.detector.export import export_model
 from training.detector.loader import BatchMaker, BatchPlan, to_device
 from training.detector.losses import AuxiliaryHeads, Batch, LossSettings, compute_losses
 from training.detector.teacher import Teacher
-from training.graph.network import NetworkConfig
+from training.graph.config import NetworkConfig
 from training.graph.random_model import random_arrays
 from training.graph.torch_module import MaskRcnnModule, parameter_groups
 from training.run.loading import loaded

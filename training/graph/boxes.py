@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.graph.network import BOX_VARIANCES, NetworkConfig
+from training.graph.config import NetworkConfig
+from training.graph.seams import BOX_VARIANCES
 
 _VY, _VX, _VH, _VW = BOX_VARIANCES
 _MIN_SIDE = 1e-4
