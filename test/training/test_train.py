@@ -174,8 +174,9 @@ def test_export_from_a_checkpoint(toy_data: ToyData, tmp_path: Path) -> None:
 
 def test_samples_follow_the_objects(toy_data: ToyData) -> None:
     """Whatever is done to a photo, box and mask stay on the bright rectangle."""
-    from training.detector.augment import Augmentation, Sampler
+    from training.detector.augment import Sampler
     from training.detector.dataset import load_photos
+    from training.detector.photometric import Augmentation
 
     photos = load_photos(toy_data.annotations, toy_data.images, ['box'])
     plain = Augmentation(colour=0.0, gray=0.0, blur=0.0, erase=0.0, paste=0.0)

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from training.detector.augment import Sample, Sampler
-from training.detector.losses import Batch, Objects
+from training.detector.targets import Batch, Objects
 
 
 @dataclass(frozen=True)

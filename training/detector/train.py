@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.detector.augment import Augmentation, Sampler
+from training.detector.augment import Sampler
 from training.detector.checkpoint_model import calibration_photos, export_checkpoint
 from training.detector.dataset import Photo
 from training.detector.export import export_model
 from training.detector.loader import BatchMaker, BatchPlan, to_device
-from training.detector.losses import AuxiliaryHeads, Batch, LossSettings, compute_losses
+from training.detector.losses import AuxiliaryHeads, compute_losses
+from training.detector.photometric import Augmentation
+from training.detector.targets import Batch, LossSettings
 from training.detector.teacher import Teacher
 from training.graph.config import NetworkConfig
 from training.graph.random_model import random_arrays

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.everyday.boxes import areas, intersections, overlaps, survivors
+from training.everyday.boxes import overlaps, survivors
 from training.everyday.ncnn_reader import NcnnModule
 from training.everyday.views import ANY_CATEGORY, IGNORED, OBJECT, Labels, whole_view
+from training.graph.boxes import areas, intersections
 
 STRIDES = (8, 16, 32)
 CHANNELS = 64
