@@ -405,7 +405,7 @@ class Segmenter(SettingProperties):
             (416, 416, 3)
         """
         size = self._input_size(image_bgr.shape, self._configuration.settings)
-        return _resized(image_bgr, size)
+        return resize_image(image_bgr, size)
 
     def stream(
         self, images: Iterable[NDArray[np.uint8]], *, masks: bool = True

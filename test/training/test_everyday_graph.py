@@ -14,7 +14,7 @@ from training.everyday.boxes import decode, propose
 from training.everyday.export import export
 from training.everyday.graph import read_network
 from training.everyday.network import EverydayConfig, EverydayNetwork, anchor_boxes, crop
-from training.graph.network import DETECTIONS, MASKS
+from training.graph.seams import DETECTIONS, MASKS
 
 SHIPPED = REPOSITORY / 'models' / 'everyday_mask_rcnn.pb'
 CONFIG = EverydayConfig(num_classes=90)

@@ -19,8 +19,9 @@ from training.everyday.teacher import Teacher, completed_labels
 from training.everyday.views import IGNORED, OBJECT, Labels
 
 NETWORK = """7767517
-7 8
-Input                images  0 1 in
+8 9
+Input                images  0 1 images
+YoloV5Focus          focus   1 1 images in
 Convolution          first   1 1 in a 0=4 1=3 3=2 4=1 5=1 6=108
 Swish                swish   1 1 a b
 Split                split   1 2 b c d

@@ -2,6 +2,9 @@
 """The trainer of the detector of everyday things: from labels to files that the Segmenter loads."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -13,22 +16,27 @@ from toy_data import ToyData
 torch = pytest.importorskip('torch', reason='the trainer needs PyTorch')
 
 from instance_seg_ros import Segmenter
-from training.everyday import pack, train
-from training.everyday.export import export, load_network
+from instance_seg_ros.models import read_manifest
+from training.everyday.__main__ import main
+from training.everyday.export import load_network
+from training.everyday.pack import NAMES
+from training.everyday.packed_labels import LABELS, LabelTable
+from training.everyday.packed_photos import PHOTOS, photo_files, unpack_photos
 
 SHIPPED = REPOSITORY / 'models' / 'everyday_mask_rcnn.pb'
 
 
 def packed(data: ToyData, folder: Path, *more: str) -> Path:
-    pack.main(['--data', str(data.annotations), str(data.images), '--output', str(folder), *more])
+    arguments = ['pack', '--data', data.annotations, data.images, '--output', folder, *more]
+    assert main([str(argument) for argument in arguments]) == 0
     return folder
 
 
 def test_packing_keeps_photos_boxes_and_masks(toy_data: ToyData, tmp_path: Path) -> None:
     folder = packed(toy_data, tmp_path / 'packed')
-    table = pack.LabelTable.load(folder / pack.LABELS)
-    photos, sizes = pack.unpack_photos([folder / pack.PHOTOS])
-    assert json.loads((folder / pack.NAMES).read_text()) == {'7': 'box', '9': 'ball'}
+    table = LabelTable.load(folder / LABELS)
+    photos, sizes = unpack_photos([folder / PHOTOS])
+    assert json.loads((folder / NAMES).read_text()) == {'7': 'box', '9': 'ball'}
     assert sorted(table.image_ids) == list(range(8)) and table.complete.all()
     assert (sizes == 96).all()
     for i, image_id in enumerate(table.image_ids):
@@ -52,7 +60,7 @@ def test_a_second_file_adds_what_the_first_does_not_say(toy_data: ToyData, tmp_p
     second = tmp_path / 'more.json'
     second.write_text(json.dumps(more))
     folder = packed(toy_data, tmp_path / 'packed', '--data', str(second), str(toy_data.images))
-    table = pack.LabelTable.load(folder / pack.LABELS)
+    table = LabelTable.load(folder / LABELS)
     assert table.complete.all() and len(table.image_ids) == 8
     # The boxes are those of the first file, the balls those of the second.
     assert (table.category == 0).sum() == (table.category == 1).sum() == 8
@@ -60,18 +68,96 @@ def test_a_second_file_adds_what_the_first_does_not_say(toy_data: ToyData, tmp_p
     assert (table.box[table.category == 1][:, 2] < 0.2).all()
 
 
+def test_packs_are_split_and_merged(toy_data: ToyData, tmp_path: Path) -> None:
+    whole = packed(toy_data, tmp_path / 'whole')
+    few = packed(toy_data, tmp_path / 'few', '--classes', 'box', '--part-megabytes', '0.005')
+    parts = photo_files(few)
+    assert len(parts) > 2 and all(path.stat().st_size <= 5000 for path in parts)
+    merged = tmp_path / 'merged'
+    assert main(['merge', str(few), str(whole), '--output', str(merged)]) == 0
+    assert json.loads((merged / NAMES).read_text()) == {'7': 'box', '9': 'ball'}
+    table = LabelTable.load(merged / LABELS)
+    # The first pack says nothing of balls.
+    assert table.complete[:8].tolist() == [[True, False]] * 8 and table.complete[8:].all()
+    assert sorted(table.photo) == list(range(16)) and (table.category == 0).all()
+    photos, _ = unpack_photos(photo_files(merged))
+    for first, second in zip(*(unpack_photos(photo_files(f)) for f in (few, whole)), strict=True):
+        assert (first == second).all()
+    ids = [LabelTable.load(folder / LABELS).image_ids for folder in (few, whole)]
+    assert (table.image_ids == np.concatenate(ids)).all() and len(photos) == 16
+
+
+@pytest.mark.parametrize(
+    'ids, expected',
+    [((7, 9), {'7': 'box', '9': 'ball'}), ((9, 7), {'1': 'box', '2': 'ball'}),
+     ((0, 1), {'1': 'box', '2': 'ball'})],
+)  # fmt: skip
+def test_names_are_in_the_order_of_the_classes(
+    toy_data: ToyData, tmp_path: Path, ids: tuple[int, int], expected: dict[str, str]
+) -> None:
+    for category, number in zip(toy_data.content['categories'], ids, strict=True):
+        category['id'] = number
+    toy_data.content['annotations'] = []
+    toy_data.save()
+    folder = packed(toy_data, tmp_path / 'packed')
+    assert json.loads((folder / NAMES).read_text()) == expected
+
+
+def test_a_run_that_is_killed_resumes_exactly(toy_data: ToyData, tmp_path: Path) -> None:
+    folder = packed(toy_data, tmp_path / 'packed')
+    arguments = ['train', '--packed', str(folder), '--device', 'cpu', '--threads', '1']
+    arguments += ['--steps', '6', '--batch-size', '1', '--side', '64', '--init', str(SHIPPED)]
+    arguments += ['--checks', '0', '--checkpoint-minutes', '0', '--output']
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    assert main([*arguments, str(whole)]) == 0
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'training.everyday', *arguments, str(parts)],
+        cwd=REPOSITORY,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 300
+    while not (parts / 'checkpoint.pt').exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert not (parts / 'everyday.pt').exists()
+    assert main([*arguments, str(parts)]) == 0
+    assert 'resumed' in (parts / 'run.log').read_text()
+    known, resumed = (load_network(run / 'everyday.pt').state_dict() for run in (whole, parts))
+    assert all(torch.equal(known[name], resumed[name]) for name in known)
+
+
+def test_wrong_input_is_named(
+    toy_data: ToyData, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = packed(toy_data, tmp_path / 'packed')
+    run = ['train', '--output', str(tmp_path / 'run'), '--steps', '1']
+    for arguments, message in (
+        (run, 'expected --packed FOLDER, or both --labels and --photos'),
+        ([*run, '--packed', str(tmp_path)], 'lacks labels.npz or photos'),
+        ([*run, '--packed', str(folder), '--hold-out', '1:0'], 'all photos are held out'),
+        ([*run, '--packed', str(folder), '--side', '50'], '--side 50: expected a multiple of 32'),
+        (['merge', str(folder), '--output', str(folder)], 'is one of the packs'),
+        (['export', '--run', str(folder), '--output', 'x'], 'everyday.pt: cannot be read'),
+    ):
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize('init', [False, True])
 def test_what_was_trained_runs(toy_data: ToyData, tmp_path: Path, init: bool) -> None:
-    folder = packed(toy_data, tmp_path / 'packed')
-    arguments = ['--labels', str(folder / pack.LABELS), '--photos', str(folder / pack.PHOTOS)]
-    arguments += ['--out', str(tmp_path), '--steps', '2', '--batch', '2', '--side', '64']
-    arguments += ['--checks', '0'] + (['--init', str(SHIPPED)] if init else [])
-    train.main(arguments)
-    log = (tmp_path / 'everyday.log').read_text()
+    folder, run = packed(toy_data, tmp_path / 'packed'), tmp_path / 'run'
+    arguments = ['train', '--packed', str(folder), '--output', str(run), '--device', 'cpu']
+    arguments += ['--steps', '2', '--batch-size', '2', '--side', '64']
+    arguments += ['--checks', '1'] + (['--init', str(SHIPPED)] if init else [])
+    assert main(arguments) == 0
+    log = (run / 'run.log').read_text()
     assert '2 steps, 4 views' in log and '1 held out' in log
-    network = load_network(tmp_path / 'everyday.pt')
-    manifest = export(network, {1: 'box', 2: 'ball'}, tmp_path / 'model')
-    segmenter = Segmenter(model=manifest, confidence_threshold=0.01, refiner='none')
-    assert segmenter.class_names == {0: 'box', 1: 'ball'}
+    export = ['export', '--run', str(run), '--output', str(tmp_path / 'model')]
+    assert main([*export, '--onnx']) == 0
+    assert set(read_manifest(tmp_path / 'model.yaml').parts) == {'proposals', 'boxes', 'masks'}
+    segmenter = Segmenter(model=tmp_path / 'model.yaml', confidence_threshold=0.01, refiner='none')
+    assert segmenter.class_names == {6: 'box', 8: 'ball'}
     found = segmenter(cv2.imread(str(toy_data.images / '0.png')))
     assert set(found.class_names) <= {'box', 'ball'}

@@ -13,7 +13,8 @@ torch = pytest.importorskip('torch', reason='parity compares with PyTorch')
 from training.detector.export import export_model
 from training.graph import NetworkConfig, random_arrays, write_model
 from training.graph.detect import detect
-from training.graph.network import DETECTIONS, FEATURES, MASKS, PROPOSALS
+from training.graph.network import FEATURES
+from training.graph.seams import DETECTIONS, MASKS, PROPOSALS
 from training.graph.tensorflow_files import read_arrays
 from training.graph.torch_module import MaskRcnnModule
 

@@ -15,6 +15,8 @@ import pytest
 from random_models import REPOSITORY
 from toy_data import ToyData
 
+from instance_seg_ros.models import read_manifest
+
 pytest.importorskip('torch', reason='the trainer needs PyTorch')
 
 
@@ -161,16 +163,20 @@ def test_export_from_a_checkpoint(toy_data: ToyData, tmp_path: Path) -> None:
             'box',
             '--hold-out',
             '0:0',
+            '--onnx',
         ]
     )
     assert result.returncode == 0, result.stderr
+    manifest = read_manifest(tmp_path / 'out' / 'mine.yaml')
+    assert not manifest.missing_files() and set(manifest.parts) == {'proposals', 'boxes', 'masks'}
     assert (tmp_path / 'out' / 'mine.pb').read_bytes() == weights(tmp_path / 'run')
 
 
 def test_samples_follow_the_objects(toy_data: ToyData) -> None:
     """Whatever is done to a photo, box and mask stay on the bright rectangle."""
-    from training.detector.augment import Augmentation, Sampler
+    from training.detector.augment import Sampler
     from training.detector.dataset import load_photos
+    from training.detector.photometric import Augmentation
 
     photos = load_photos(toy_data.annotations, toy_data.images, ['box'])
     plain = Augmentation(colour=0.0, gray=0.0, blur=0.0, erase=0.0, paste=0.0)

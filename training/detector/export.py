@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from training.graph.network import FEATURE_STRIDE, NetworkConfig, Node, describe
+from training.graph.config import NetworkConfig
+from training.graph.network import FEATURE_STRIDE, describe
+from training.graph.nodes import Node
 from training.graph.tensorflow_files import write_atomically, write_nodes
 
 # Shares of the input's side and of the proposals; docs/performance.md has what they cost and gain.

@@ -5,17 +5,14 @@ sees what it would have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from training.detector.augment import Sample, Sampler
-from training.detector.losses import Batch, Objects
+from training.detector.targets import Batch, Objects
 
 
 @dataclass(frozen=True)
@@ -77,30 +74,6 @@ def collate(samples: list[Sample]) -> Batch:
         torch.from_numpy(np.stack([s.semantic for s in samples])),
         torch.from_numpy(np.stack([s.known.transpose(2, 0, 1) for s in samples])),
     )
-
-
-def batches(
-    maker: BatchMaker, plans: Callable[[], Iterator[BatchPlan]], workers: int
-) -> Iterator[tuple[int, Batch]]:
-    """Yield (step, batch) of each plan, made ahead in ``workers`` processes."""
-    options: dict[str, Any] = (
-        {'prefetch_factor': 3, 'worker_init_fn': _one_thread} if workers else {}
-    )
-    yield from DataLoader(
-        maker, batch_size=None, sampler=_Plans(plans), num_workers=workers, **options
-    )
-
-
-class _Plans:
-    def __init__(self, plans: Callable[[], Iterator[BatchPlan]]) -> None:
-        self.plans = plans
-
-    def __iter__(self) -> Iterator[BatchPlan]:
-        return self.plans()
-
-
-def _one_thread(_worker: int) -> None:
-    cv2.setNumThreads(1)
 
 
 def to_device(batch: Batch, device: torch.device) -> Batch:

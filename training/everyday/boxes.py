@@ -6,40 +6,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_VARIANCES = (0.1, 0.1, 0.2, 0.2)  # of y, x, height, width
+from training.graph.boxes import areas
+from training.graph.boxes import decode as decode_boxes
+from training.graph.boxes import overlaps as intersection_over_union
+
 _LARGEST_LOG = 4.0
 _TINY = 1e-6
 
 
 def decode(references: Tensor, encodings: Tensor) -> Tensor:
     """Boxes (..., 4) of encodings (ty, tx, th, tw), as cv2.dnn's DetectionOutput decodes them."""
-    size = references[..., 2:] - references[..., :2]
-    centre = (references[..., 2:] + references[..., :2]) / 2
-    shift = torch.stack([encodings[..., 1] * _VARIANCES[1], encodings[..., 0] * _VARIANCES[0]], -1)
-    growth = torch.stack([encodings[..., 3] * _VARIANCES[3], encodings[..., 2] * _VARIANCES[2]], -1)
-    centre = centre + shift * size
-    half = size * growth.clamp(max=_LARGEST_LOG).exp() / 2
-    return torch.cat([centre - half, centre + half], -1)
-
-
-def areas(boxes: Tensor) -> Tensor:
-    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
-
-
-def intersections(a: Tensor, b: Tensor) -> Tensor:
-    """Areas (..., N, M) that the boxes of ``a`` (..., N, 4) and ``b`` (..., M, 4) share."""
-    a, b = a[..., :, None, :], b[..., None, :, :]
-    width = (torch.minimum(a[..., 2], b[..., 2]) - torch.maximum(a[..., 0], b[..., 0])).clamp(min=0)
-    height = (torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])).clamp(
-        min=0
-    )
-    return width * height
+    return decode_boxes(references, encodings, _LARGEST_LOG)
 
 
 def overlaps(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union (..., N, M)."""
-    both = intersections(a, b)
-    return both / (areas(a)[..., :, None] + areas(b)[..., None, :] - both).clamp(min=_TINY)
+    return intersection_over_union(a, b, _TINY)
 
 
 def paired_overlaps(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,9 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """A trained checkpoint as the files that the Segmenter loads.
 
-    python -m training.everyday.export everyday.pt models/everyday_mask_rcnn --settings FILE
+    python -m training.everyday export --run RUN --output models/everyday_mask_rcnn --settings FILE
 
-The settings say which classes are reported and what is added to their logits; ``calibrate``
-writes them.
+The settings say which classes are reported and what is added to their logits.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import torch
 from training.detector.export import export_nodes
 from training.everyday.graph import describe
 from training.everyday.network import SIZE_MULTIPLE, EverydayConfig, EverydayNetwork
+from training.everyday.packed_data import read_names
 
 _NO_CLASS = '-'
 INPUT_MAX_SIDE = 544
@@ -27,9 +27,19 @@ PROPOSALS = 40
 
 
 def load_network(checkpoint: Path) -> EverydayNetwork:
-    """Return the averaged network of a checkpoint, in evaluation mode on the CPU."""
-    content = torch.load(checkpoint, map_location='cpu', weights_only=True)
-    network = EverydayNetwork(EverydayConfig.from_dict(content['config']))
+    """Return the averaged network that a run wrote, in evaluation mode on the CPU.
+
+    Raises:
+        ValueError: the file is missing, broken or another one.
+    """
+    try:
+        content = torch.load(checkpoint, map_location='cpu', weights_only=True)
+        network = EverydayNetwork(EverydayConfig.from_dict(content['config']))
+    except Exception as error:  # torch raises many types for a broken file
+        raise ValueError(
+            f'{checkpoint}: cannot be read as averaged weights ({error}). Give the file that '
+            'train wrote into --output: everyday.pt, or as --name says'
+        ) from error
     network.load_state_dict(
         {k: v.float() for k, v in content['state'].items() if v.is_floating_point()}, strict=False
     )
@@ -82,15 +92,30 @@ def export(
     return export_nodes(nodes, arrays, labels, stem, usual | dict(settings))
 
 
+def read_choices(path: Path) -> dict[str, Any]:
+    """Return what a file chooses of ``reported``, ``logit_changes`` and ``settings``.
+
+    Raises:
+        ValueError: it is no JSON of these.
+        OSError: it cannot be read.
+    """
+    chosen = json.loads(path.read_text())
+    known = 'reported', 'logit_changes', 'settings'
+    if not isinstance(chosen, dict) or not set(chosen) <= set(known):
+        raise ValueError(f'{path}: expected a JSON mapping with the keys {", ".join(known)}')
+    return chosen
+
+
 def main() -> None:
+    """Export a file of averaged weights by its path."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('stem', type=Path)
     parser.add_argument('--names', type=Path, required=True, help='names.json of the packed data')
     parser.add_argument('--settings', type=Path, help='JSON: reported, logit_changes, settings')
     options = parser.parse_args()
-    names = {int(i): name for i, name in json.loads(options.names.read_text()).items()}
-    chosen = json.loads(options.settings.read_text()) if options.settings else {}
+    chosen = read_choices(options.settings) if options.settings else {}
+    names = read_names(options.names)
     print(export(load_network(options.checkpoint), names, options.stem, **chosen))
 
 

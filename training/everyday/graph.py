@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 
 from training.everyday.network import (
-    CROP_SIZE,
     FEATURE_STRIDE,
     LEVELS,
     MASK_SIZE,
@@ -26,26 +25,28 @@ from training.everyday.network import (
     EverydayConfig,
     EverydayNetwork,
 )
-from training.graph.network import BOX_VARIANCES, DETECTIONS, MASKS, PROPOSALS, Node, Tensor, Weight
+from training.graph.nodes import Node, NodeList, Weight
+from training.graph.seams import (
+    DETECTIONS,
+    MASKS,
+    PROPOSALS,
+    crops,
+    detections,
+    prior_boxes,
+    proposals,
+)
 from training.graph.tensorflow_files import read_floats
 
 _NO_CLASS = -30.0  # logit of a number without a class
 
 
-class _Graph:
+class _Graph(NodeList):
     """Collects nodes and arrays; every method returns the name of the last node it added."""
 
     def __init__(self) -> None:
-        self.nodes: list[Node] = []
+        super().__init__()
         self.arrays: dict[str, NDArray[np.float32]] = {}
         self.layers: dict[str, Any] = {}
-
-    def add(self, name: str, op: str, *inputs: str, **rest: Any) -> str:
-        self.nodes.append(Node(name, op, inputs, **rest))
-        return name
-
-    def constant(self, name: str, dtype: str, *values: float) -> str:
-        return self.add(name, 'Const', attributes={'value': Tensor(dtype, values)})
 
     def weight(self, name: str, array: NDArray[np.float32], role: str) -> Weight:
         self.arrays[name] = np.ascontiguousarray(array, np.float32)
@@ -109,7 +110,7 @@ def describe(
     """
     g = _Graph()
     _describe(g, network, class_ids, logit_changes)
-    return g.nodes, g.arrays
+    return list(g.nodes.values()), g.arrays
 
 
 def _describe(
@@ -202,51 +203,13 @@ def _proposals(g: _Graph, network: EverydayNetwork, features: str) -> None:
     scores = g.add('Proposals/scores/reshape', 'Reshape', scores, shape)
     scores = g.add('Proposals/scores/softmax', 'Softmax', scores, attributes={'axis': -1})
     scores = g.add('Proposals/scores/flatten', 'Flatten', scores)
-    priors = g.add(
-        'proposals',
-        'PriorBox',
-        boxes,
-        'image_tensor',
-        attributes={
-            'clip': True,
-            'flip': False,
-            'offset': 0.0,
-            'step': float(FEATURE_STRIDE),
-            'width': Tensor('float32', tuple(w for w, _ in config.anchors)),
-            'height': Tensor('float32', tuple(h for _, h in config.anchors)),
-            'variance': Tensor('float32', BOX_VARIANCES),
-        },
-    )
+    priors = prior_boxes(g, boxes, config.anchors, FEATURE_STRIDE)
     boxes = g.add('Proposals/boxes/flatten', 'Flatten', boxes)
-    g.add(
-        PROPOSALS,
-        'DetectionOutput',
-        boxes,
-        scores,
-        priors,
-        attributes={
-            'background_label_id': 0,
-            'clip': True,
-            'code_type': 'CENTER_SIZE',
-            'keep_top_k': config.proposals,
-            'nms_threshold': config.rpn_nms_threshold,
-            'num_classes': 2,
-            'share_location': True,
-            'top_k': config.rpn_candidates,
-        },
-    )
+    proposals(g, boxes, scores, priors, config)
 
 
 def _regions(g: _Graph, network: EverydayNetwork, features: str, boxes: str, suffix: str) -> str:
-    name = f'CropAndResize{suffix}'
-    x = g.add(
-        name,
-        'CropAndResize',
-        features,
-        boxes,
-        constants={f'{name}/crop_size': (CROP_SIZE, CROP_SIZE)},
-        attributes={'extrapolation_value': 0.0, 'method': 'bilinear'},
-    )
+    x = crops(g, features, boxes, suffix)
     x = g.add(
         f'AvgPool2D{suffix}/AvgPool',
         'AvgPool',
@@ -298,33 +261,7 @@ def _box_stage(
     scores = g.add('Boxes/classes/slice', 'Slice', scores, begins, sizes)
     shape = g.constant('Boxes/classes/flat_shape', 'int32', 1, -1)
     scores = g.add('Boxes/classes/flat', 'Reshape', scores, shape)
-    begins = g.constant('detection_out/slice/begins', 'int32', 0, 0, 0, 3)
-    sizes = g.constant('detection_out/slice/sizes', 'int32', -1, -1, -1, 4)
-    priors = g.add('detection_out/slice', 'Slice', PROPOSALS, begins, sizes)
-    variance = g.constant('proposals/variance', 'float32', *BOX_VARIANCES)
-    boxes = g.add('variance_encoded', 'Mul', boxes, variance, attributes={'axis': 2})
-    shape = g.constant('detection_out/slice/reshape/shape', 'int32', 1, 1, -1)
-    priors = g.add('detection_out/slice/reshape', 'Reshape', priors, shape)
-    boxes = g.add('variance_encoded/flatten', 'Flatten', boxes)
-    g.add(
-        DETECTIONS,
-        'DetectionOutput',
-        boxes,
-        scores,
-        priors,
-        attributes={
-            'background_label_id': numbers + 1,
-            'clip': True,
-            'code_type': 'CENTER_SIZE',
-            'confidence_threshold': config.score_threshold,
-            'group_by_classes': False,
-            'keep_top_k': config.max_detections,
-            'nms_threshold': config.nms_threshold,
-            'num_classes': numbers,
-            'share_location': True,
-            'variance_encoded_in_target': True,
-        },
-    )
+    detections(g, boxes, scores, numbers, config, share_location=True)
 
 
 def _class_arrays(

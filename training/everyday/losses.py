@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.everyday.boxes import areas, decode, intersections, paired_overlaps, propose
+from training.everyday.boxes import decode, paired_overlaps, propose
 from training.everyday.network import MASK_SIZE, EverydayNetwork, anchor_boxes, crop
 from training.everyday.views import ANY_CATEGORY, IGNORED, OBJECT, Labels, mask_targets
+from training.graph.boxes import areas, intersections
 
 _FORBIDDEN = -1e4
 

@@ -2,7 +2,8 @@
 """Networks in ncnn's format (.param and .bin) as PyTorch modules: enough of it for YOLOX.
 
 ncnn runs on the CPU; a teacher that looks at every augmented view has to run where the training
-runs. Layers that YOLOX does not use are refused.
+runs. Layers that YOLOX does not use are refused. The first one, space to depth, is left to the
+caller: some files have it, others do not.
 """
 
 from __future__ import annotations
@@ -101,6 +102,8 @@ class NcnnModule(nn.Module):
                 return [functional.max_pool2d(x, kernel, layer.number(2, 1), padding)]
             case 'Interp':
                 return [functional.interpolate(x, scale_factor=layer.numbers[1], mode='nearest')]
+            case 'YoloV5Focus':  # done by whoever feeds the network
+                return [x]
             case 'Reshape':
                 return [x.reshape(x.shape[0], layer.number(1), -1)]
             case 'Permute':

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.everyday.boxes import areas, intersections, overlaps, survivors
+from training.everyday.boxes import overlaps, survivors
 from training.everyday.ncnn_reader import NcnnModule
 from training.everyday.views import ANY_CATEGORY, IGNORED, OBJECT, Labels, whole_view
+from training.graph.boxes import areas, intersections
 
 STRIDES = (8, 16, 32)
 CHANNELS = 64
@@ -79,6 +80,10 @@ class Teacher:
             half = part[..., 2:4].clamp(max=8).exp() * stride / 2
             boxes.append(torch.cat([centre - half, centre + half], -1))
         return Vision(features, scores, torch.cat(boxes, 1))
+
+    def count_classes(self, device: torch.device) -> int:
+        """Return how many classes it knows."""
+        return self(torch.zeros(1, 3, 64, 64, device=device)).scores[0].shape[1]
 
 
 def _stem_outputs(network: NcnnModule) -> list[str]:

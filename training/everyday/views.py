@@ -7,7 +7,6 @@ is rotated: boxes stay exact.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -266,8 +265,3 @@ def mask_targets(
     shape = len(rows), size, size
     grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1) * 2 - 1
     return functional.grid_sample(masks[rows].float(), grid, align_corners=False)[:, 0].clamp(0, 1)
-
-
-def steps_of(count: int, batch: int) -> int:
-    """Batches that see every photo once."""
-    return math.ceil(count / batch)

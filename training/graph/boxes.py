@@ -9,32 +9,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.graph.network import BOX_VARIANCES, NetworkConfig
+from training.graph.config import NetworkConfig
+from training.graph.seams import BOX_VARIANCES
 
 _VY, _VX, _VH, _VW = BOX_VARIANCES
 _MIN_SIDE = 1e-4
 
 
 def _centre_size(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return (
-        (boxes[:, 0] + boxes[:, 2]) / 2,
-        (boxes[:, 1] + boxes[:, 3]) / 2,
-        boxes[:, 2] - boxes[:, 0],
-        boxes[:, 3] - boxes[:, 1],
-    )
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    return (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
 
 
-def decode(references: Tensor, encodings: Tensor) -> Tensor:
-    """Boxes (N, 4) from reference boxes and encodings (ty, tx, th, tw), as both DetectionOutput
+def decode(references: Tensor, encodings: Tensor, largest_log: float = 20.0) -> Tensor:
+    """Boxes (..., 4) from reference boxes and encodings (ty, tx, th, tw), as both DetectionOutput
     layers do.
+
+    Args:
+        references: (..., 4).
+        encodings: (..., 4).
+        largest_log: of a box's growth: exp of an untrained encoding may overflow; cv2.dnn clips
+            the box to the image afterwards all the same.
+
     """
     x, y, w, h = _centre_size(references)
-    ty, tx, th, tw = encodings.unbind(1)
+    ty, tx, th, tw = encodings.unbind(-1)
     x, y = x + tx * _VX * w, y + ty * _VY * h
-    # exp of an untrained encoding may overflow; cv2.dnn clips the box to the image afterwards all
-    # the same.
-    w, h = w * (tw * _VW).clamp(max=20).exp() / 2, h * (th * _VH).clamp(max=20).exp() / 2
-    return torch.stack([x - w, y - h, x + w, y + h], 1)
+    w = w * (tw * _VW).clamp(max=largest_log).exp() / 2
+    h = h * (th * _VH).clamp(max=largest_log).exp() / 2
+    return torch.stack([x - w, y - h, x + w, y + h], -1)
 
 
 def encode(references: Tensor, boxes: Tensor) -> Tensor:
@@ -47,26 +50,29 @@ def encode(references: Tensor, boxes: Tensor) -> Tensor:
     )
 
 
-def _intersections(a: Tensor, b: Tensor) -> Tensor:
-    top_left = torch.max(a[:, None, :2], b[None, :, :2])
-    bottom_right = torch.min(a[:, None, 2:], b[None, :, 2:])
-    return (bottom_right - top_left).clamp(min=0).prod(-1)
-
-
 def areas(boxes: Tensor) -> Tensor:
-    """Areas (N,)."""
-    return (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
+    """Areas (...) of boxes (..., 4)."""
+    return (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
 
 
-def overlaps(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union (N, M)."""
-    both = _intersections(a, b)
-    return both / (areas(a)[:, None] + areas(b)[None] - both).clamp(min=1e-9)
+def intersections(a: Tensor, b: Tensor) -> Tensor:
+    """Areas (..., N, M) that the boxes of ``a`` (..., N, 4) and ``b`` (..., M, 4) share."""
+    a, b = a[..., :, None, :], b[..., None, :, :]
+    width = torch.minimum(a[..., 2], b[..., 2]) - torch.maximum(a[..., 0], b[..., 0])
+    height = torch.minimum(a[..., 3], b[..., 3]) - torch.maximum(a[..., 1], b[..., 1])
+    return width.clamp(min=0) * height.clamp(min=0)
+
+
+def overlaps(a: Tensor, b: Tensor, least_union: float = 1e-9) -> Tensor:
+    """Intersection over union (..., N, M); a smaller union counts as ``least_union``."""
+    both = intersections(a, b)
+    union = areas(a)[..., :, None] + areas(b)[..., None, :] - both
+    return both / union.clamp(min=least_union)
 
 
 def covered(a: Tensor, b: Tensor) -> Tensor:
     """Share (N, M) of each box in ``a`` that lies in each box of ``b``."""
-    return _intersections(a, b) / areas(a)[:, None].clamp(min=1e-9)
+    return intersections(a, b) / areas(a)[:, None].clamp(min=1e-9)
 
 
 def suppress(boxes: Tensor, threshold: float, limit: int) -> Tensor:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from training.graph.network import NetworkConfig, Weight, describe
+from training.graph.config import NetworkConfig
+from training.graph.network import describe
+from training.graph.nodes import Weight
 from training.graph.tensorflow_files import weights_of, write_model
 
 _CLASS_BIASES = 'SecondStageBoxPredictor/ClassPredictor/biases'

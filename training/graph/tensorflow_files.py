@@ -18,7 +18,9 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto import attr_value_pb2, graph_pb2, tensor_pb2, types_pb2
 
-from training.graph.network import NetworkConfig, Node, Tensor, Weight, describe
+from training.graph.config import NetworkConfig
+from training.graph.network import describe
+from training.graph.nodes import Node, Tensor, Weight
 
 _DTYPES = {'float32': types_pb2.DT_FLOAT, 'int32': types_pb2.DT_INT32, 'uint8': types_pb2.DT_UINT8}
 # Attributes whose list is a tensor shape; every other list is a list of integers.

@@ -13,16 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.graph.network import (
-    BATCH_NORM_EPSILON,
-    CROP_SIZE,
-    FEATURE_STRIDE,
-    FEATURES,
-    MASK_SIZE,
-    NetworkConfig,
-    Node,
-    describe,
-)
+from training.graph.config import NetworkConfig
+from training.graph.inception import BATCH_NORM_EPSILON
+from training.graph.network import FEATURE_STRIDE, FEATURES, MASK_SIZE, describe
+from training.graph.nodes import Node
+from training.graph.seams import CROP_SIZE
 from training.graph.tensorflow_files import weights_of
 
 _BOX_STAGE_END = 'SecondStageFeatureExtractor/InceptionV2/Mixed_5c/concat'

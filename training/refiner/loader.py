@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from instance_seg_ros.refinement.pasting import paste
 from instance_seg_ros.refinement.refiner import resized
@@ -112,15 +112,3 @@ def _recoloured(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[n
     if rng.random() < 0.1:
         rgb = np.repeat(rgb.mean(2, keepdims=True), 3, 2)
     return rgb.clip(0, 1).astype(np.float32)
-
-
-def batches(maker: BatchMaker, first: int, last: int, workers: int) -> Iterator[tuple[int, Batch]]:
-    """Yield (step, batch) from ``first`` up to ``last``, made ahead in ``workers`` processes."""
-    ahead = {'prefetch_factor': 4, 'worker_init_fn': _one_thread} if workers else {}
-    yield from DataLoader(
-        maker, batch_size=None, sampler=range(first, last), num_workers=workers, **ahead
-    )
-
-
-def _one_thread(_worker: int) -> None:
-    cv2.setNumThreads(1)

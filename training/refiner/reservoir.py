@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.refiner.simulate import CELLS, FAMILIES, simulate
+from training.run.interrupt import leave_interrupts_to_the_parent
 
 if TYPE_CHECKING:
     from training.refiner.crops import Crop
@@ -101,6 +102,7 @@ def _simulate(
     crops: Sequence[Crop], results: multiprocessing.Queue, seed: tuple[int, int], parent: int
 ) -> None:
     cv2.setNumThreads(1)
+    leave_interrupts_to_the_parent()
     rng = np.random.default_rng(seed)
     names = list(FAMILIES)
     while os.getppid() == parent:

@@ -1,0 +1,126 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""Photos in a few files, each encoded as WebP."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SIDE = 512  # pixels of the longer side, at most
+PHOTOS = 'photos.npz'
+_QUALITY = 58
+_PHOTO_FILE = re.compile(r'photos(_[0-9]{4})?\.npz')
+_PART_OVERHEAD = 2_000  # bytes of a file beside the photos
+
+
+def pack_photos(
+    paths: Sequence[Path], folder: Path, threads: int = 1, part_megabytes: float = 0.0
+) -> list[Path]:
+    """Store photos in a folder, in place of those that are there.
+
+    Args:
+        paths: of the photos.
+        folder: of the pack.
+        threads: that encode.
+        part_megabytes: size that a file may have; 0: there is one file, of any size.
+
+    Returns:
+        The files, in the order of the photos.
+
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        return write_photos(pool.map(_encode, paths), folder, part_megabytes)
+
+
+def write_photos(photos: Iterable[bytes], folder: Path, part_megabytes: float) -> list[Path]:
+    """Write encoded photos as files of their bytes and where each ends; see :func:`pack_photos`."""
+    for path in photo_files(folder):
+        path.unlink()
+    if not part_megabytes:
+        return [_write_part(list(photos), folder / PHOTOS)]
+    files: list[Path] = []
+    part: list[bytes] = []
+    size, most = 0, part_megabytes * 1e6 - _PART_OVERHEAD
+    for photo in photos:
+        if part and size + len(photo) + 8 > most:
+            files.append(_write_part(part, folder / _part_name(len(files))))
+            part, size = [], 0
+        part.append(photo)
+        size += len(photo) + 8
+    return [*files, _write_part(part, folder / _part_name(len(files)))]
+
+
+def photo_files(folder: Path) -> list[Path]:
+    """Return the files of photos of a pack, in the order of its labels."""
+    return sorted(path for path in folder.glob('photos*.npz') if _PHOTO_FILE.fullmatch(path.name))
+
+
+def _part_name(number: int) -> str:
+    return f'photos_{number + 1:04d}.npz'
+
+
+def _write_part(photos: Sequence[bytes], path: Path) -> Path:
+    ends = np.cumsum([len(photo) for photo in photos])
+    np.savez(path, ends=ends, data=np.frombuffer(b''.join(photos), np.uint8))
+    return path
+
+
+def _encode(path: Path) -> bytes:
+    with Image.open(path) as file:
+        image = file.convert('RGB')
+    factor = SIDE / max(image.size)
+    if factor < 1:
+        size = round(image.width * factor), round(image.height * factor)
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, 'WEBP', quality=_QUALITY, method=3)
+    return buffer.getvalue()
+
+
+def unpack_photos(
+    files: Sequence[Path], most: int | None = None, threads: int = 16
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Decode packed photos, one file after the other.
+
+    Returns:
+        uint8 (N, SIDE, SIDE, 3) RGB, each photo at the top left, grey elsewhere; int64 (N, 2)
+        height and width of each.
+
+    """
+    spans = [span for path in files for span in read_part(path)]
+    spans = spans[:most]
+    photos = np.full((len(spans), SIDE, SIDE, 3), 114, np.uint8)
+    sizes = np.zeros((len(spans), 2), np.int64)
+
+    def decode(i: int) -> None:
+        with Image.open(io.BytesIO(spans[i])) as file:
+            image = np.asarray(file.convert('RGB'))
+        sizes[i] = image.shape[:2]
+        photos[i, : image.shape[0], : image.shape[1]] = image
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(decode, range(len(spans))))
+    return photos, sizes
+
+
+def read_part(path: Path) -> list[bytes]:
+    """Return the encoded photos of a file.
+
+    Raises:
+        ValueError: it is no file of packed photos.
+        OSError: it cannot be read.
+    """
+    try:
+        with np.load(path) as file:
+            ends, data = file['ends'], file['data']
+    except (KeyError, ValueError, BadZipFile):
+        raise ValueError(f'{path}: is no file of packed photos') from None
+    return [data[s:e].tobytes() for s, e in zip([0, *ends[:-1]], ends, strict=True)]
