@@ -16,7 +16,7 @@ from instance_seg_ros.cli.image_run import run_images
 from instance_seg_ros.cli.models import run_models
 from instance_seg_ros.cli.options import LIBRARY_SETTINGS
 from instance_seg_ros.cli.outputs import Outputs
-from instance_seg_ros.cli.results import STDOUT
+from instance_seg_ros.cli.results import STDOUT, check_results, results_wanted
 from instance_seg_ros.cli.video_run import run_camera, run_video
 from instance_seg_ros.cli.window import Window, has_display
 from instance_seg_ros.errors import ImageError, ModelError
@@ -96,15 +96,14 @@ def _check_options(options: argparse.Namespace) -> None:
         raise CommandError(f'--alpha is {options.alpha}: expected a number from 0 to 1')
     if options.output.exists() and not options.output.is_dir():
         raise CommandError(f'--output {options.output}: is a file; expected the name of a folder')
-    if options.json is not None and options.json.is_dir():
-        raise CommandError(f'--json {options.json}: is a folder; expected the name of a file')
+    check_results(options)
     if options.json is None and getattr(options, 'coarse', False):
         raise CommandError('--coarse adds to the COCO results: give --json FILE, too')
-    if options.json is not None:
-        try:
-            import pycocotools.mask  # noqa: F401  # it packs the masks
-        except ImportError:
-            raise CommandError('--json needs pycocotools: pip install pycocotools') from None
+    if getattr(options, 'label_maps', False) and not results_wanted(options):
+        raise CommandError(
+            '--label-maps numbers the instances of each photo: give --csv, --json or --parquet '
+            'FILE, too, in which the column "instance" says what each number is'
+        )
 
 
 def _make_segmenter(options: argparse.Namespace) -> Segmenter:

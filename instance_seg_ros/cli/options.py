@@ -13,6 +13,7 @@ from typing import Any
 
 from instance_seg_ros import __version__
 from instance_seg_ros.cli.model_options import add_models_command
+from instance_seg_ros.cli.result_options import add_image_options, add_result_options
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
 from instance_seg_ros.settings import ModelSettings, Settings
@@ -21,12 +22,6 @@ LIBRARY_SETTINGS = settings_of(ModelSettings, Settings)
 _METAVARS = {float: 'X', int: 'N', str: 'TEXT', tuple: 'NAME,NAME'}
 _EPILOG = """exit codes: 0 done; 1 some images could not be read and were skipped; 2 bad input;
 130 ended by Ctrl-C: what was written until then is complete, and the same command goes on"""
-_JSON_HELP = (
-    "write COCO results (a list, as pycocotools' loadRes reads it) to FILE, - for stdout. The "
-    'image_id is the number that a file is named by, where all are, else its position '
-    "from 1; in a video the frame's number from 0. The category_id is the class id + 1, "
-    "which is COCO's"
-)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -39,14 +34,15 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     demo = _command(commands, 'demo', 'the sample photos that come with the package')
-    demo.set_defaults(coarse=False)
+    demo.set_defaults(coarse=False, label_maps=False, cutouts=False, recursive=False)
     image = _command(commands, 'image', 'image files, all that match a pattern, or a folder')
-    image.add_argument('source', nargs='+', metavar='PATH|GLOB|FOLDER')
     image.add_argument(
-        '--coarse',
-        action='store_true',
-        help="with --json: also the mask head's own probabilities, as coarse_mask",
+        'source',
+        nargs='+',
+        metavar='PATH|GLOB|FOLDER',
+        help="files, folders, and patterns in quotes such as 'photos/**/*.jpg'",
     )
+    add_image_options(image)
     video = _command(commands, 'video', 'a video file')
     video.add_argument('source', metavar='PATH')
     camera = _command(commands, 'camera', 'a camera; Ctrl-C, or q in the window, ends it')
@@ -162,7 +158,7 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='replace files that exist; without this they end the command before it begins',
     )
-    group.add_argument('--json', type=Path, metavar='FILE', help=_JSON_HELP)
+    add_result_options(group)
     group.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
     group.add_argument(
         '--show',
