@@ -49,10 +49,10 @@ class ImageOutputs:
                 self._outputs.own([target])
         if self._options.label_maps:
             target = label_map_target(self._options.output, image)
-            self._outputs.plan(target, f'the label map of {image.path}')
+            self._outputs.plan(target, image.path)
         if self._options.cutouts:
             target = cutouts_target(self._options.output, image)
-            self._outputs.plan_folder(target, f'the cut-outs of {image.path}', CUTOUT_NAME)
+            self._outputs.plan_folder(target, image.path, CUTOUT_NAME)
 
     def write(self, image: ImageFile, pixels: NDArray[np.uint8], instances: Instances) -> None:
         """Write them.

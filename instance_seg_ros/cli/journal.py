@@ -55,6 +55,8 @@ class Journal:
             others: what was written before that; an empty result has none of them.
 
         """
+        if not self._lines:
+            return False
         entry = self._entry(source)
         return (
             'rows' in entry
@@ -71,6 +73,8 @@ class Journal:
 
     def owns(self, file: Path) -> bool:
         """Whether this run wrote a file that is no image, or a folder, and it is as it was."""
+        if not self._lines:
+            return False
         about = self._entry(file)['to']
         return about is not None and about == _about(file)
 

@@ -49,6 +49,7 @@ class Outputs:
         self.add_sources(sources)
         # By place. Texts, which take a fifth of the memory that paths take.
         self._planned: dict[str, str] = {}
+        self._resolved: dict[Path, Path] = {}  # folders, while all is planned
         self._own: set[str] = set()
         self._folders: dict[str, re.Pattern[str]] = {}
         self._written: set[FileId | None] = set()
@@ -70,10 +71,7 @@ class Outputs:
             OutputError: it lies outside, is a source, another's target, or a file that exists.
 
         """
-        place = place_of(target)
-        if inside and not place.is_relative_to(self.folder.resolve()):
-            raise OutputError(f'{target}: would be outside of {self.folder}, through a link')
-        self._reserve(target, place, name)
+        place = self._place(target, name, inside=inside)
         if place.is_dir():
             raise OutputError(f'{target}: is a folder; {name} would be written there')
         if not os.path.lexists(place) or str(place) in self._own:
@@ -100,10 +98,7 @@ class Outputs:
             OutputError: as :meth:`plan`.
 
         """
-        place = place_of(target)
-        if not place.is_relative_to(self.folder.resolve()):
-            raise OutputError(f'{target}: would be outside of {self.folder}, through a link')
-        self._reserve(target, place, name)
+        place = self._place(target, name, inside=True)
         self._folders[str(place)] = names
         if not os.path.lexists(place):
             return
@@ -113,17 +108,27 @@ class Outputs:
                 f'{target}: exists. Give another place, or --overwrite to replace what is there'
             )
 
-    def _reserve(self, target: Path, place: Path, name: str) -> None:
+    def _place(self, target: Path, name: str, *, inside: bool) -> Path:
+        """Return the place of a target, which is reserved."""
+        place = self._resolve(target.parent) / target.name
+        if inside and not place.is_relative_to(self._resolve(self.folder)):
+            raise OutputError(f'{target}: would be outside of {self.folder}, through a link')
         if str(place) in self._planned:
             raise OutputError(
                 f'{name} and {self._planned[str(place)]} would both be written to {target}; take '
                 'them apart by two runs with another --output each'
             )
         self._planned[str(place)] = name
+        return place
+
+    def _resolve(self, folder: Path) -> Path:
+        if folder not in self._resolved:
+            self._resolved[folder] = folder.resolve()
+        return self._resolved[folder]
 
     def _check_folder(self, target: Path, place: Path, name: str) -> None:
         if place.is_symlink() or not place.is_dir():
-            raise OutputError(f'{target}: is a file; a folder of {name} would be written there')
+            raise OutputError(f'{target}: is no folder; one for {name} would be written there')
         for each in place.iterdir():
             named = self._folders[str(place)].fullmatch(each.name)
             if not named or each.is_dir() or self._is_source(each):
@@ -150,6 +155,7 @@ class Outputs:
         for name, path in results.items():
             self.plan(path, name, inside=False)
             places.append(path.parent)
+        self._resolved.clear()
         folders = {os.path.dirname(place) for place in self._planned}
         for folder in folders:
             self._check_is_no_result(folder)
@@ -161,8 +167,8 @@ class Outputs:
         for each in (folder, *map(str, Path(folder).parents)):
             if each in self._folders:
                 raise OutputError(
-                    f'{each}: files of this run would be written in this folder, in which the '
-                    f'results of {self._planned[each]} go; give another --output'
+                    f'{each}: files of this run would be written in this folder, which is '
+                    f'for the results of {self._planned[each]}; give another --output'
                 )
 
     def prepare(self, folders: Iterable[Path]) -> None:

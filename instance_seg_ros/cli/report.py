@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 from instance_seg_ros.instances import Instances
 
+_WIDEST = 60  # column of file names; longer ones reach beyond it
+
 
 class ImageTable:
     """Lines of a table with a row for each instance; they come one image at a time.
@@ -18,7 +20,8 @@ class ImageTable:
     """
 
     def __init__(self, files: Iterable[str], classes: Iterable[str]) -> None:
-        self._file = max(len(name) for name in ('image', *files))
+        longest = max(map(len, files), default=0)
+        self._file = min(max(longest, len('image')), _WIDEST)
         self._class = max(len(name) for name in ('class', *classes))
 
         self._started = False

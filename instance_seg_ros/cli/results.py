@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from instance_seg_ros.cli.console import CommandError
+from instance_seg_ros.cli.console import CommandError, stdout_is_closed
 from instance_seg_ros.cli.journal import Journal
 from instance_seg_ros.cli.outputs import Outputs, written
 from instance_seg_ros.cli.rows import Row
@@ -123,6 +123,8 @@ def check_results(options: argparse.Namespace) -> None:
             raise CommandError(f'{name} -: only --json can go to standard output')
         if path.is_dir():
             raise CommandError(f'{name} {path}: is a folder; expected the name of a file')
+    if options.json == STDOUT and stdout_is_closed():
+        raise CommandError('--json -: standard output is closed')
     if results_wanted(options):
         name = next(name for name in _OPTIONS if getattr(options, name[2:]) is not None)
         if importlib.util.find_spec('pycocotools') is None:  # it packs the masks
@@ -186,8 +188,6 @@ class ResultFiles:
             with written(path):
                 self._writers.append((path, self._writer(name, places[path], stack)))
         if self._options.json == STDOUT:
-            if sys.stdout is None:
-                raise CommandError('--json -: standard output is closed')
             self._writers.append((Path('standard output'), JsonWriter(sys.stdout)))
         return places
 
