@@ -97,6 +97,7 @@ setup(
         # Apache-2.0. 0.11.7 is what rosbags-image asks for; a 0.12 may change the converter of
         # ROS 1 types, which bags/writer.py uses.
         'bags': ['rosbags>=0.11.7,<0.12', 'rosbags-image>=0.10.4,<0.11'],
+        'completion': ['shtab>=1.13,<2'],  # MPL-2.0; alive, and its scripts do not start Python
         'parquet': ['pyarrow>=14,<28'],  # Apache-2.0; instance-seg --parquet; 14 has Python 3.12
     },
     entry_points={'console_scripts': [f'instance-seg = {NAME}.cli:main']},

@@ -11,10 +11,12 @@ from typing import Any
 import cv2
 
 from instance_seg_ros.cli.bag_run import run_bag
+from instance_seg_ros.cli.completion import print_completion
+from instance_seg_ros.cli.config_file import described
 from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.cli.image_run import run_images
 from instance_seg_ros.cli.models import run_models
-from instance_seg_ros.cli.options import LIBRARY_SETTINGS
+from instance_seg_ros.cli.options import LIBRARY_SETTINGS, make_parser
 from instance_seg_ros.cli.outputs import Outputs
 from instance_seg_ros.cli.results import STDOUT, check_results, results_wanted
 from instance_seg_ros.cli.video_run import run_camera, run_video
@@ -41,8 +43,12 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.command == 'models':
             return run_models(options)
+        if options.command == 'completion':
+            print_completion(options.shell, make_parser())
+            return DONE
         if options.command == 'bag':
             console = Console(quiet=options.quiet)
+            _say_what_is_left_out(options, console)
             return run_bag(options, console, lambda: _make_segmenter(options))
         _check_options(options)
         return _run(options)
@@ -58,7 +64,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     console = Console(quiet=options.quiet, stdout_is_taken=options.json == STDOUT)
+    _say_what_is_left_out(options, console)
     read = [Path(getattr(options, name)).expanduser() for name in _MODEL_FILES]
+    if options.config is not None:
+        read.append(options.config.expanduser())
     outputs = Outputs(options.output, read, overwrite=options.overwrite)
 
     def load() -> tuple[Segmenter, Window | None]:
@@ -72,6 +81,11 @@ def _run(options: argparse.Namespace) -> int:
     command = {'video': run_video, 'camera': run_camera}[options.command]
     command(options, console, outputs, load)
     return DONE
+
+
+def _say_what_is_left_out(options: argparse.Namespace, console: Console) -> None:
+    if options.config_left_out:
+        console.say(described(options.config, options.config_left_out))
 
 
 def _photos() -> Path:

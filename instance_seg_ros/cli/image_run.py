@@ -42,7 +42,7 @@ _OF_NO_MATTER = (
     'num_threads',
     'low_memory',
     'config',
-    'config_notes',
+    'config_left_out',
 )
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import __version__
+from instance_seg_ros.cli.completion import add_completion_command, names_files
 from instance_seg_ros.cli.model_options import add_models_command
 from instance_seg_ros.cli.result_options import add_image_options, add_result_options
+from instance_seg_ros.cli.settings_parser import SettingsParser
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
 from instance_seg_ros.settings import ModelSettings, Settings
@@ -26,7 +28,7 @@ _EPILOG = """exit codes: 0 done; 1 some images could not be read and were skippe
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = SettingsParser(
         prog='instance-seg',
         epilog=_EPILOG,
         description="Find the instances in images, videos, a camera's picture or bags; draw them.",
@@ -36,15 +38,16 @@ def make_parser() -> argparse.ArgumentParser:
     demo = _command(commands, 'demo', 'the sample photos that come with the package')
     demo.set_defaults(coarse=False, label_maps=False, cutouts=False, recursive=False)
     image = _command(commands, 'image', 'image files, all that match a pattern, or a folder')
-    image.add_argument(
+    source = image.add_argument(
         'source',
         nargs='+',
         metavar='PATH|GLOB|FOLDER',
         help="files, folders, and patterns in quotes such as 'photos/**/*.jpg'",
     )
+    names_files(source)
     add_image_options(image)
     video = _command(commands, 'video', 'a video file')
-    video.add_argument('source', metavar='PATH')
+    names_files(video.add_argument('source', metavar='PATH'))
     camera = _command(commands, 'camera', 'a camera; Ctrl-C, or q in the window, ends it')
     camera.add_argument(
         'source',
@@ -55,19 +58,22 @@ def make_parser() -> argparse.ArgumentParser:
     )
     for command in (video, camera):
         command.add_argument('--max-frames', type=_count, metavar='N', help='end after N frames')
+        command.other_parameters = {'tracking': 'track'}
         command.add_argument(
             '--track',
-            action='store_true',
+            action=argparse.BooleanOptionalAction,
+            default=False,
             help='give each object an id and a colour that last from frame to frame; in the JSON '
             'the id is track_id',
         )
     _add_bag_command(commands)
     add_models_command(commands)
+    add_completion_command(commands)
     return parser
 
 
-def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
+def _command(commands: Any, name: str, text: str) -> SettingsParser:
+    parser: SettingsParser = commands.add_parser(
         name, help=text, description=f'Segment {text}.', epilog=_EPILOG
     )
     _add_output_options(parser)
@@ -78,14 +84,15 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
 
 def _add_bag_command(commands: Any) -> None:
     text = "the images of a ROS bag; writes a rosbag2 bag with the node's topics, without ROS"
-    bag: argparse.ArgumentParser = commands.add_parser(
+    bag: SettingsParser = commands.add_parser(
         'bag', help=text, description=f'Segment {text}.', epilog=_EPILOG
     )
-    bag.add_argument(
+    source = bag.add_argument(
         'source',
         metavar='IN',
         help='rosbag2 folder, .mcap, .db3 or .bag file, folder of .bag files',
     )
+    names_files(source)
     bag.add_argument('out', type=Path, metavar='OUT', help='folder of the bag that is written')
     part = bag.add_argument_group('images')
     part.add_argument(
@@ -106,6 +113,7 @@ def _add_bag_command(commands: Any) -> None:
     )
     _add_bag_output_options(bag)
     _add_settings(bag, leave_out=())
+    bag.other_parameters = {name: name for name in ('mask_encoding', 'jpeg_quality')}
 
 
 def _add_bag_output_options(bag: argparse.ArgumentParser) -> None:
@@ -146,13 +154,14 @@ def _add_bag_output_options(bag: argparse.ArgumentParser) -> None:
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('output')
-    group.add_argument(
+    output = group.add_argument(
         '--output',
         type=Path,
         default=Path('instance_seg_output'),
         metavar='FOLDER',
         help='where the annotated files go, under their own names (%(default)s)',
     )
+    names_files(output)
     group.add_argument(
         '--overwrite',
         action='store_true',
@@ -174,8 +183,9 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_settings(parser: argparse.ArgumentParser, leave_out: Collection[str]) -> None:
+def _add_settings(parser: SettingsParser, leave_out: Collection[str]) -> None:
     settings = [each for each in LIBRARY_SETTINGS if each.name not in leave_out]
+    parser.add_config_option(settings)
     for group, members in groupby(settings, key=lambda each: each.group):
         options = parser.add_argument_group(group.value.lower())
         for setting in members:

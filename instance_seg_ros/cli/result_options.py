@@ -7,6 +7,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from instance_seg_ros.cli.completion import names_files
+
 _JSON_HELP = (
     "write COCO results (a list, as pycocotools' loadRes reads it) to FILE, - for stdout. The "
     'image_id is the number that a file is named by, where all are, else its position '
@@ -17,20 +19,14 @@ _JSON_HELP = (
 
 def add_result_options(group: Any) -> None:
     """Add the files of results, with a row for each instance."""
-    group.add_argument('--json', type=Path, metavar='FILE', help=_JSON_HELP)
-    group.add_argument(
-        '--csv',
-        type=Path,
-        metavar='FILE',
-        help='write a line for each instance: image, size, class, score, box, area',
-    )
-    group.add_argument(
-        '--parquet',
-        type=Path,
-        metavar='FILE',
-        help="the same columns and the masks as COCO's run lengths, in one Parquet file; needs "
-        'pyarrow',
-    )
+    texts = {
+        '--json': _JSON_HELP,
+        '--csv': 'write a line for each instance: image, size, class, score, box, area',
+        '--parquet': "the same columns and the masks as COCO's run lengths, in one Parquet file; "
+        'needs pyarrow',
+    }
+    for name, text in texts.items():
+        names_files(group.add_argument(name, type=Path, metavar='FILE', help=text))
 
 
 def add_image_options(image: argparse.ArgumentParser) -> None:
