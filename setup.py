@@ -100,6 +100,8 @@ setup(
         # Average precision, also of boundaries (Apache-2.0); a 2.0 may change its interface.
         # Jinja2 (BSD) fills in the report.
         'evaluate': ['faster-coco-eval>=1.8,<2', 'jinja2>=3,<4'],
+        'completion': ['shtab>=1.13,<2'],  # MPL-2.0; alive, and its scripts do not start Python
+        'parquet': ['pyarrow>=14,<28'],  # Apache-2.0; instance-seg --parquet; 14 has Python 3.12
     },
     entry_points={'console_scripts': [f'instance-seg = {NAME}.cli:main']},
     zip_safe=False,

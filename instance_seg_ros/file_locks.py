@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 try:
@@ -30,3 +34,16 @@ def lock(file: BinaryIO | int) -> bool | None:
     except OSError:
         return None
     return True
+
+
+@contextlib.contextmanager
+def lock_of_folder(path: Path) -> Iterator[bool | None]:
+    """Lock a folder while the context lasts; yields what :func:`lock` returns."""
+    if fcntl is None:  # Windows opens no folders
+        yield None
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        yield lock(handle)
+    finally:
+        os.close(handle)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from instance_seg_ros.cli.commands import run
 from instance_seg_ros.cli.console import CommandError, never_fail_to_print
 from instance_seg_ros.cli.options import make_parser
+from instance_seg_ros.cli.results import STDOUT
 from instance_seg_ros.memory import reuse_freed_memory
 
 # Exit codes. The last two are those that shells report after Ctrl-C and a broken pipe.
@@ -32,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     options = parser.parse_args(arguments)
     reuse_freed_memory()
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    quiet = getattr(options, 'quiet', False)
+    logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, format='%(message)s')
     # SIGTERM ends like Ctrl-C, so that a video that is being written can be played.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -42,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as with "| head"
         _close_stdout()
+        if getattr(options, 'json', None) == STDOUT:  # unlike a table, it is not complete
+            print('instance-seg: error: standard output: its reader has gone', file=sys.stderr)
         return READER_GONE
 
 

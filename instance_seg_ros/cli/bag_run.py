@@ -35,6 +35,8 @@ _OF_NO_MATTER = (
     'name',
     'num_threads',
     'low_memory',
+    'config',
+    'config_left_out',
 )
 
 

@@ -11,14 +11,16 @@ from typing import Any
 import cv2
 
 from instance_seg_ros.cli.bag_run import run_bag
+from instance_seg_ros.cli.completion import print_completion
+from instance_seg_ros.cli.config_file import described
 from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.cli.evaluate import run_evaluate
 from instance_seg_ros.cli.image_run import run_images
 from instance_seg_ros.cli.labels_run import run_labels
 from instance_seg_ros.cli.models import run_models
-from instance_seg_ros.cli.options import LIBRARY_SETTINGS
+from instance_seg_ros.cli.options import LIBRARY_SETTINGS, make_parser
 from instance_seg_ros.cli.outputs import Outputs
-from instance_seg_ros.cli.results import STDOUT
+from instance_seg_ros.cli.results import STDOUT, check_results, results_wanted
 from instance_seg_ros.cli.video_run import run_camera, run_video
 from instance_seg_ros.cli.window import Window, has_display
 from instance_seg_ros.errors import ImageError, ModelError
@@ -43,8 +45,12 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.command == 'models':
             return run_models(options)
+        if options.command == 'completion':
+            print_completion(options.shell, make_parser())
+            return DONE
         if options.command == 'bag':
             console = Console(quiet=options.quiet)
+            _say_what_is_left_out(options, console)
             return run_bag(options, console, lambda: _make_segmenter(options))
         if options.command == 'evaluate':
             return _evaluate(options)
@@ -64,7 +70,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     console = Console(quiet=options.quiet, stdout_is_taken=options.json == STDOUT)
+    _say_what_is_left_out(options, console)
     read = [Path(getattr(options, name)).expanduser() for name in _MODEL_FILES]
+    if options.config is not None:
+        read.append(options.config.expanduser())
     outputs = Outputs(options.output, read, overwrite=options.overwrite)
 
     def load() -> tuple[Segmenter, Window | None]:
@@ -91,6 +100,11 @@ def _evaluate(options: argparse.Namespace) -> int:
     return run_evaluate(options, console, outputs, load)
 
 
+def _say_what_is_left_out(options: argparse.Namespace, console: Console) -> None:
+    if options.config_left_out:
+        console.say(described(options.config, options.config_left_out))
+
+
 def _photos() -> Path:
     try:
         return find_shared('demo/photos')
@@ -113,15 +127,14 @@ def _check_options(options: argparse.Namespace) -> None:
         raise CommandError(f'--alpha is {options.alpha}: expected a number from 0 to 1')
     if options.output.exists() and not options.output.is_dir():
         raise CommandError(f'--output {options.output}: is a file; expected the name of a folder')
-    if options.json is not None and options.json.is_dir():
-        raise CommandError(f'--json {options.json}: is a folder; expected the name of a file')
+    check_results(options)
     if options.json is None and getattr(options, 'coarse', False):
         raise CommandError('--coarse adds to the COCO results: give --json FILE, too')
-    if options.json is not None:
-        try:
-            import pycocotools.mask  # noqa: F401  # it packs the masks
-        except ImportError:
-            raise CommandError('--json needs pycocotools: pip install pycocotools') from None
+    if getattr(options, 'label_maps', False) and not results_wanted(options):
+        raise CommandError(
+            '--label-maps numbers the instances of each photo: give --csv, --json or --parquet '
+            'FILE, too, in which the column "instance" says what each number is'
+        )
 
 
 def _make_segmenter(options: argparse.Namespace) -> Segmenter:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sized
 from typing import Any
@@ -60,11 +61,20 @@ class Console:
 def never_fail_to_print() -> None:
     r"""Let what the encoding of the terminal lacks be printed as \xdf instead of raising.
 
-    File names can have any bytes.
+    File names can have any bytes. A stream that is closed becomes one that leads nowhere.
     """
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, 'w')
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, 'w')
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
+
+
+def stdout_is_closed() -> bool:
+    """Whether this process was started without a standard output; see never_fail_to_print."""
+    return getattr(sys.stdout, 'name', '') == os.devnull
 
 
 def plural(count: int, noun: str) -> str:

@@ -10,28 +10,40 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros import __version__
 from instance_seg_ros.cli.console import Console, plural
+from instance_seg_ros.cli.image_outputs import ImageOutputs, encoded
 from instance_seg_ros.cli.journal import Journal
-from instance_seg_ros.cli.outputs import Outputs, place_of, targets_in
-from instance_seg_ros.cli.report import CocoResults, ImageTable, image_ids
-from instance_seg_ros.cli.results import write_at_the_end
-from instance_seg_ros.cli.sources import describe, find_images
+from instance_seg_ros.cli.outputs import Outputs, place_of
+from instance_seg_ros.cli.report import ImageTable
+from instance_seg_ros.cli.results import ResultFiles, result_files, results_wanted
+from instance_seg_ros.cli.rows import Row, image_ids, rows_of
+from instance_seg_ros.cli.sources import ImageFile, find_images
+from instance_seg_ros.cli.targets import annotated_target
 from instance_seg_ros.cli.window import Window
 from instance_seg_ros.drawing import draw_instances
 from instance_seg_ros.errors import ImageError
-from instance_seg_ros.images import SUFFIXES, read_image
+from instance_seg_ros.images import read_image
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.segmenter import Segmenter
 
 DONE, SOME_SKIPPED = 0, 1
 
 # What does not decide about the results of a run.
-_OF_NO_MATTER = ('source', 'output', 'show', 'quiet', 'overwrite', 'num_threads', 'low_memory')
+_OF_NO_MATTER = (
+    'source',
+    'output',
+    'show',
+    'quiet',
+    'overwrite',
+    'num_threads',
+    'low_memory',
+    'config',
+    'config_left_out',
+)
 
 
 def run_images(
@@ -51,25 +63,26 @@ def run_images(
         The exit code.
 
     """
-    sources, left_out = find_images(options.source)
-    if left_out:
-        console.warn(describe(left_out))
-    names = [p.name if p.suffix.lower() in SUFFIXES else f'{p.name}.png' for p in sources]
-    targets = targets_in(options.output, sources, names)
-    outputs.add_sources(sources)
+    found = find_images(options.source, recursive=options.recursive, output=options.output)
+    for warning in found.warnings():
+        console.warn(warning)
+    images = found.files
+    outputs.add_sources(Path(image.path) for image in images)
     with contextlib.closing(Journal(options.output, _identity(options))) as journal:
-        done = {}
-        for source, target in zip(sources, targets, strict=True):
-            rows = journal.rows(source, target)
-            if rows is not None:
-                done[source] = rows
-                outputs.own([target])
-            outputs.plan(target, str(source))
-        if options.json is not None and journal.owns(options.json):
-            outputs.own([options.json])
-        outputs.begin(options.json, [target.parent for target in targets])
+        extras = ImageOutputs(options, outputs, journal)
+        done = set()
+        for position, image in enumerate(images):
+            target = annotated_target(options.output, image)
+            if journal.has(Path(image.path), target, extras.targets(image)):
+                done.add(position)
+                outputs.own([target, *extras.targets(image)])
+            outputs.plan(target, image.path)
+            extras.plan(image)
+        results = result_files(options)
+        outputs.own(path for path in results.values() if journal.owns(path))
+        outputs.begin(results)
         segmenter, window = load()
-        run = _ImageRun(options, sources, targets, console, outputs, journal, segmenter, window)
+        run = _ImageRun(options, images, console, outputs, journal, segmenter, window)
         return run.run(done)
 
 
@@ -86,8 +99,7 @@ class _ImageRun:
     def __init__(
         self,
         options: argparse.Namespace,
-        sources: list[Path],
-        targets: list[Path],
+        images: list[ImageFile],
         console: Console,
         outputs: Outputs,
         journal: Journal,
@@ -95,19 +107,17 @@ class _ImageRun:
         window: Window | None,
     ) -> None:
         self._options, self._console, self._outputs = options, console, outputs
-        self._sources, self._journal = sources, journal
-        self._targets = dict(zip(sources, targets, strict=True))
+        self._images, self._journal = images, journal
         self._segmenter, self._window = segmenter, window
-        self._names = {
-            source: str(target.relative_to(options.output).with_name(source.name))
-            for source, target in self._targets.items()
-        }
-        self._results = CocoResults(segmenter.class_names)
-        self._table = ImageTable(self._names.values(), segmenter.class_names.values())
+        self._extras = ImageOutputs(options, outputs, journal)
+        self._wanted = results_wanted(options)
+        self._results = ResultFiles(options)
+        names = (image.shown for image in images)
+        self._table = ImageTable(names, segmenter.class_names.values())
         self._done = self._skipped = self._found = 0
 
-    def run(self, done: dict[Path, list]) -> int:
-        """Segment all but those that are done.
+    def run(self, done: set[int]) -> int:
+        """Segment all but those that are done, named by their positions.
 
         Raises:
             ImageError: the only image cannot be segmented.
@@ -115,17 +125,19 @@ class _ImageRun:
         """
         if done:
             self._console.say(
-                f'{len(done)} of {plural(len(self._sources), "image")} were done before this '
+                f'{len(done)} of {plural(len(self._images), "image")} were done before this '
                 'command was ended; it goes on with the others'
             )
         ended = False
-        with write_at_the_end(self._results, self._options.json, self._outputs, self._journal):
+        with self._results.writing(self._outputs, self._journal):
             started = time.monotonic()
-            bar = self._console.bar(self._sources, 'image')
-            for source, image_id in zip(bar, image_ids(self._sources), strict=True):
-                if source in done:
-                    self._results.add_rows(done[source], image_id)
-                elif not self._segment(source, image_id):
+            bar = self._console.bar(self._images, 'image')
+            ids = image_ids(self._images)
+            for position, (image, image_id) in enumerate(zip(bar, ids, strict=True)):
+                if position in done:
+                    rows = self._journal.rows(Path(image.path))
+                    self._results.add([row | {'image_id': image_id} for row in rows])
+                elif not self._segment(image, image_id):
                     ended = True  # by the user, in the window
                     break
             bar.close()
@@ -134,36 +146,40 @@ class _ImageRun:
             self._journal.remove()
         return SOME_SKIPPED if self._skipped else DONE
 
-    def _segment(self, source: Path, image_id: int) -> bool:
+    def _segment(self, image: ImageFile, image_id: int) -> bool:
         """Segment, write and show an image; return False once the user wants to end."""
+        target = annotated_target(self._options.output, image)
         try:
-            image, instances = _segment_file(self._segmenter, source)
-            drawn = draw_instances(image, instances, self._options.alpha)
-            content = _encoded(source, self._targets[source].suffix, drawn)
+            pixels, instances = _segment_file(self._segmenter, image.path)
+            drawn = draw_instances(pixels, instances, self._options.alpha)
+            content = encoded(image.path, target.suffix, drawn)
         except ImageError as error:
-            if len(self._sources) == 1:
+            if len(self._images) == 1:
                 raise
             self._skipped += 1
             self._console.warn(f'skipped {error}')
             return True
-        self._console.say(self._table.lines(self._names[source], instances))
-        self._write(source, content, instances, image_id)
-        self._done += 1
-        self._found += len(instances)
-        last = source == self._sources[-1]
-        return self._window is None or self._window.show(drawn, wait=last)
-
-    def _write(self, source: Path, content: bytes, instances: Instances, image_id: int) -> None:
-        rows = []
-        if self._options.json is not None:
-            rows = self._results.add(
-                instances, image_id, self._names[source], coarse=self._options.coarse
-            )
-        target = self._targets[source]
+        self._console.say(self._table.lines(image.shown, instances))
+        rows = self._rows(image, instances, image_id)
+        self._extras.write(image, pixels, instances)
         with self._outputs.open(target) as beside:
             beside.write_bytes(content)
-            if len(self._sources) > 1:
-                self._journal.add(source, beside, rows)
+            if len(self._images) > 1:
+                others = self._extras.targets(image)
+                self._journal.add(Path(image.path), beside, rows, others)
+        self._done += 1
+        self._found += len(instances)
+        last = image is self._images[-1]
+        return self._window is None or self._window.show(drawn, wait=last)
+
+    def _rows(self, image: ImageFile, instances: Instances, image_id: int) -> list[Row]:
+        """Write the rows of an image, if anybody wants them, and return them."""
+        if not self._wanted:
+            return []
+        coarse = self._options.coarse
+        rows = rows_of(instances, image_id, file_name=image.shown, coarse=coarse)
+        self._results.add(rows)
+        return rows
 
     def _sum_up(self, seconds: float) -> None:
         self._console.say(
@@ -172,25 +188,14 @@ class _ImageRun:
         )
         if self._skipped:
             self._console.warn(
-                f'{self._skipped} of {plural(len(self._sources), "image")} '
+                f'{self._skipped} of {plural(len(self._images), "image")} '
                 'could not be read and were skipped'
             )
 
 
-def _segment_file(segmenter: Segmenter, path: Path) -> tuple[NDArray[np.uint8], Instances]:
+def _segment_file(segmenter: Segmenter, path: str) -> tuple[NDArray[np.uint8], Instances]:
     image = read_image(path)
     try:
         return image, segmenter(image)
     except ImageError as error:
         raise ImageError(f'{path}: {error}') from None
-
-
-def _encoded(source: Path, suffix: str, image: NDArray[np.uint8]) -> bytes:
-    try:
-        done, content = cv2.imencode(suffix, image)
-    except cv2.error:
-        done = False
-    if not done:
-        height, width = image.shape[:2]
-        raise ImageError(f'{source}: an image of {width}x{height} cannot be written as {suffix}')
-    return content.tobytes()

@@ -10,17 +10,19 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from instance_seg_ros.cli.outputs import OutputError, place_of, written
+from instance_seg_ros.cli.places import OutputError, place_of, written
+from instance_seg_ros.cli.rows import Row
 from instance_seg_ros.file_locks import lock
-
-Row = dict[str, Any]
 
 
 class Journal:
-    """The images that are done, with their rows of COCO results.
+    """The images that are done, with their rows of results.
+
+    In memory it has where the line of each image begins, and no rows.
 
     Args:
         folder: of the output.
@@ -35,7 +37,7 @@ class Journal:
         name = hashlib.sha256(run.encode('utf-8', 'surrogateescape')).hexdigest()[:16]
         self._path = folder / f'.instance-seg-{name}.jsonl'
         self._file: BinaryIO | None = None
-        self._done: dict[str, Row] = {}
+        self._lines: dict[bytes, int] = {}
         if self._path.is_file():
             self._open()
 
@@ -44,35 +46,53 @@ class Journal:
         if self._file is not None:
             self._file.close()
 
-    def rows(self, source: Path, target: Path) -> list[Row] | None:
-        """Return the rows of an image that is done, None where it is not."""
-        entry = self._done.get(str(place_of(source)))
-        if entry is None or 'rows' not in entry or entry['to'] is None:
-            return None
-        if entry['from'] != _about(source) or entry['to'] != _about(target):
-            return None
-        rows: list[Row] = entry['rows']
+    def has(self, source: Path, target: Path, others: Sequence[Path] = ()) -> bool:
+        """Whether an image is done, and neither it nor what was written has changed.
+
+        Args:
+            source: the image.
+            target: what was written last for it.
+            others: what was written before that; an empty result has none of them.
+
+        """
+        if not self._lines:
+            return False
+        entry = self._entry(source)
+        return (
+            'rows' in entry
+            and entry['to'] is not None
+            and entry['from'] == _about(source)
+            and entry['to'] == _about(target)
+            and entry.get('others', []) == [_about(other) for other in others]
+        )
+
+    def rows(self, source: Path) -> list[Row]:
+        """Return the rows of an image that is done."""
+        rows: list[Row] = self._entry(source)['rows']
         return rows
 
     def owns(self, file: Path) -> bool:
-        """Whether this run wrote a file that is no image, and it is as it was."""
-        entry = self._done.get(str(place_of(file)))
-        return entry is not None and entry['to'] is not None and entry['to'] == _about(file)
+        """Whether this run wrote a file that is no image, or a folder, and it is as it was."""
+        if not self._lines:
+            return False
+        about = self._entry(file)['to']
+        return about is not None and about == _about(file)
 
-    def add(self, source: Path, finished: Path, rows: list[Row]) -> None:
-        """Note an image just before its result is renamed.
+    def add(self, source: Path, finished: Path, rows: list[Row], others: Sequence[Path]) -> None:
+        """Note an image just before its last result is renamed.
 
         Args:
             source: the image.
             finished: where the result is until then.
-            rows: its COCO results.
+            rows: of results.
+            others: what was written for it before.
 
         """
         entry = {'of': str(place_of(source)), 'from': _about(source), 'to': _about(finished)}
-        self._append(entry | {'rows': rows})
+        self._append(entry | {'others': [_about(other) for other in others], 'rows': rows})
 
     def add_file(self, file: Path, finished: Path) -> None:
-        """Note another file just before it is renamed."""
+        """Note another file, or a folder, just before it is renamed."""
         self._append({'of': str(place_of(file)), 'to': _about(finished)})
 
     def remove(self) -> None:
@@ -85,19 +105,41 @@ class Journal:
             self._file = self._path.open('a+b')
         _lock(self._file, self._path)
         self._file.seek(0)
-        for line in self._file.read().split(b'\n'):
-            with contextlib.suppress(ValueError, RecursionError):  # half a line, of a killed run
-                entry = json.loads(line)
-                if isinstance(entry, dict) and isinstance(entry.get('of'), str):
-                    self._done[entry['of']] = {'from': None, 'to': None} | entry
-        self._file.write(b'\n')
+        begin = 0
+        for line in self._file:
+            entry = _parsed(line)
+            if entry is not None:
+                self._lines[_key(entry['of'])] = begin
+            begin += len(line)
+        self._file.write(b'\n')  # what follows half a line, of a killed run, begins on its own
         return self._file
+
+    def _entry(self, path: Path) -> Row:
+        entry = None
+        begin = self._lines.get(_key(str(place_of(path))))
+        if begin is not None and self._file is not None:
+            self._file.seek(begin)
+            entry = _parsed(self._file.readline())
+        return {'from': None, 'to': None} | (entry or {})
 
     def _append(self, entry: Row) -> None:
         file = self._file or self._open()
         with written(self._path):
             file.write(json.dumps(entry).encode() + b'\n')
             file.flush()
+
+
+def _key(place: str) -> bytes:
+    return hashlib.blake2b(os.fsencode(place), digest_size=12).digest()
+
+
+def _parsed(line: bytes) -> Row | None:
+    """Return an entry; None for half a line, of a killed run."""
+    with contextlib.suppress(ValueError, RecursionError):
+        entry = json.loads(line)
+        if isinstance(entry, dict) and isinstance(entry.get('of'), str):
+            return entry
+    return None
 
 
 def _lock(file: BinaryIO, path: Path) -> None:

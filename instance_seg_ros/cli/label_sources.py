@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros.cli.console import CommandError, Console
-from instance_seg_ros.cli.outputs import Outputs, targets_in
+from instance_seg_ros.cli.outputs import Outputs
 from instance_seg_ros.cli.sources import find_images
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.images import read_image
@@ -33,21 +33,18 @@ def from_results(
     if not options.images:
         raise CommandError(f'{path}: give its images, too: --images FOLDER')
     rows = _rows_by_file(path)
-    sources, _ = find_images(options.images)
-    outputs.add_sources(sources)
-    root = Path()
-    names = [
-        str(target.relative_to(root).as_posix())
-        for target in targets_in(root, sources, [source.name for source in sources])
-    ]
+    # The results of folders in folders carry the names of these.
+    files = find_images(options.images, recursive=any('/' in name for name in rows)).files
+    outputs.add_sources(Path(each.path) for each in files)
+    names = [Path(each.shown).as_posix() for each in files]
     if unknown := sorted(rows.keys() - set(names)):
         raise CommandError(
             f'{path}: has instances of {unknown[0]}, which is not among --images. Give there what '
             '"instance-seg image" was given'
         )
-    for source, name in console.bar(list(zip(sources, names, strict=True)), 'image'):
+    for source, name in console.bar(list(zip(files, names, strict=True)), 'image'):
         try:
-            size = read_image(source).shape[:2]
+            size = read_image(Path(source.path)).shape[:2]
         except ImageError as error:
             console.warn(f'skipped {error}')
             yield None

@@ -245,9 +245,9 @@ def _calibrate(options: argparse.Namespace) -> int:
             f'model {manifest.name!r} has ONNX parts of its own, which stay as they are'
         )
     weights, text_graph = manifest.tensorflow_files()
-    photos, _ = find_images(options.photos)
+    photos = find_images(options.photos).files
     segmenter = Segmenter(model=options.model, engine=ONNXRUNTIME, refiner='none')
-    images = (segmenter.network_image(read_image(photo)) for photo in photos)
+    images = (segmenter.network_image(read_image(Path(photo.path))) for photo in photos)
     path = ranges_file(weights)
     try:
         write_ranges(path, weights, text_graph, observe_ranges(weights, text_graph, images))

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import __version__
+from instance_seg_ros.cli.completion import add_completion_command, names_files
 from instance_seg_ros.cli.evaluate_options import OWN_OPTIONS, add_evaluate_options
 from instance_seg_ros.cli.label_options import add_labels_command
 from instance_seg_ros.cli.model_options import add_models_command
+from instance_seg_ros.cli.result_options import add_image_options, add_result_options
+from instance_seg_ros.cli.settings_parser import SettingsParser
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
 from instance_seg_ros.settings import ModelSettings, Settings
@@ -23,17 +26,11 @@ LIBRARY_SETTINGS = settings_of(ModelSettings, Settings)
 _METAVARS = {float: 'X', int: 'N', str: 'TEXT', tuple: 'NAME,NAME'}
 _EPILOG = """exit codes: 0 done; 1 some images could not be read and were skipped; 2 bad input;
 130 ended by Ctrl-C: what was written until then is complete, and the same command goes on"""
-_JSON_HELP = (
-    "write COCO results (a list, as pycocotools' loadRes reads it) to FILE, - for stdout. The "
-    'image_id is the number that a file is named by, where all are, else its position '
-    "from 1; in a video the frame's number from 0. The category_id is the class id + 1, "
-    "which is COCO's"
-)
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = SettingsParser(
         prog='instance-seg',
         epilog=_EPILOG,
         description="Find the instances in images, videos, a camera's picture or bags; draw them.",
@@ -41,16 +38,18 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     demo = _command(commands, 'demo', 'the sample photos that come with the package')
-    demo.set_defaults(coarse=False)
+    demo.set_defaults(coarse=False, label_maps=False, cutouts=False, recursive=False)
     image = _command(commands, 'image', 'image files, all that match a pattern, or a folder')
-    image.add_argument('source', nargs='+', metavar='PATH|GLOB|FOLDER')
-    image.add_argument(
-        '--coarse',
-        action='store_true',
-        help="with --json: also the mask head's own probabilities, as coarse_mask",
+    source = image.add_argument(
+        'source',
+        nargs='+',
+        metavar='PATH|GLOB|FOLDER',
+        help="files, folders, and patterns in quotes such as 'photos/**/*.jpg'",
     )
+    names_files(source)
+    add_image_options(image)
     video = _command(commands, 'video', 'a video file')
-    video.add_argument('source', metavar='PATH')
+    names_files(video.add_argument('source', metavar='PATH'))
     camera = _command(commands, 'camera', 'a camera; Ctrl-C, or q in the window, ends it')
     camera.add_argument(
         'source',
@@ -61,9 +60,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     for command in (video, camera):
         command.add_argument('--max-frames', type=_count, metavar='N', help='end after N frames')
+        command.other_parameters = {'tracking': 'track'}
         command.add_argument(
             '--track',
-            action='store_true',
+            action=argparse.BooleanOptionalAction,
+            default=False,
             help='give each object an id and a colour that last from frame to frame; in the JSON '
             'the id is track_id',
         )
@@ -71,11 +72,12 @@ def make_parser() -> argparse.ArgumentParser:
     _add_evaluate_command(commands)
     add_labels_command(commands)
     add_models_command(commands)
+    add_completion_command(commands)
     return parser
 
 
-def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
+def _command(commands: Any, name: str, text: str) -> SettingsParser:
+    parser: SettingsParser = commands.add_parser(
         name, help=text, description=f'Segment {text}.', epilog=_EPILOG
     )
     _add_output_options(parser)
@@ -86,7 +88,7 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
 
 def _add_evaluate_command(commands: Any) -> None:
     text = 'measure a model on photos of your own that are annotated: average precision, a report'
-    evaluate: argparse.ArgumentParser = commands.add_parser(
+    evaluate: SettingsParser = commands.add_parser(
         'evaluate', help=text, description=f'{text[0].upper()}{text[1:]}.', epilog=_EPILOG
     )
     add_evaluate_options(evaluate)
@@ -95,14 +97,15 @@ def _add_evaluate_command(commands: Any) -> None:
 
 def _add_bag_command(commands: Any) -> None:
     text = "the images of a ROS bag; writes a rosbag2 bag with the node's topics, without ROS"
-    bag: argparse.ArgumentParser = commands.add_parser(
+    bag: SettingsParser = commands.add_parser(
         'bag', help=text, description=f'Segment {text}.', epilog=_EPILOG
     )
-    bag.add_argument(
+    source = bag.add_argument(
         'source',
         metavar='IN',
         help='rosbag2 folder, .mcap, .db3 or .bag file, folder of .bag files',
     )
+    names_files(source)
     bag.add_argument('out', type=Path, metavar='OUT', help='folder of the bag that is written')
     part = bag.add_argument_group('images')
     part.add_argument(
@@ -123,6 +126,7 @@ def _add_bag_command(commands: Any) -> None:
     )
     _add_bag_output_options(bag)
     _add_settings(bag, leave_out=())
+    bag.other_parameters = {name: name for name in ('mask_encoding', 'jpeg_quality')}
 
 
 def _add_bag_output_options(bag: argparse.ArgumentParser) -> None:
@@ -163,19 +167,20 @@ def _add_bag_output_options(bag: argparse.ArgumentParser) -> None:
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('output')
-    group.add_argument(
+    output = group.add_argument(
         '--output',
         type=Path,
         default=Path('instance_seg_output'),
         metavar='FOLDER',
         help='where the annotated files go, under their own names (%(default)s)',
     )
+    names_files(output)
     group.add_argument(
         '--overwrite',
         action='store_true',
         help='replace files that exist; without this they end the command before it begins',
     )
-    group.add_argument('--json', type=Path, metavar='FILE', help=_JSON_HELP)
+    add_result_options(group)
     group.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
     group.add_argument(
         '--show',
@@ -191,8 +196,9 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_settings(parser: argparse.ArgumentParser, leave_out: Collection[str]) -> None:
+def _add_settings(parser: SettingsParser, leave_out: Collection[str]) -> None:
     settings = [each for each in LIBRARY_SETTINGS if each.name not in leave_out]
+    parser.add_config_option(settings)
     for group, members in groupby(settings, key=lambda each: each.group):
         options = parser.add_argument_group(group.value.lower())
         for setting in members:

@@ -8,34 +8,28 @@ begins with a prefix of its own; what a killed run left is removed by the next o
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
+import re
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from instance_seg_ros.cli.console import CommandError
-from instance_seg_ros.file_locks import lock
+from instance_seg_ros.cli.places import (
+    PREFIX,
+    FileId,
+    OutputError,
+    identity,
+    link_identity,
+    place_of,
+    remove_leftovers,
+    rename_to_nothing,
+    umask,
+    written,
+)
+from instance_seg_ros.file_locks import lock, lock_of_folder
 
-_PREFIX = '.instance-seg-'
-_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
-
-FileId = tuple[int, int]
-
-
-class OutputError(CommandError):
-    """A file cannot be written; the message names it."""
-
-
-@contextlib.contextmanager
-def written(path: Path) -> Iterator[None]:
-    """Let errors of the operating system name this file."""
-    try:
-        yield
-    except (BrokenPipeError, OutputError):
-        raise
-    except OSError as error:
-        raise OutputError(f'{path}: cannot be written ({error.strerror or error})') from None
+__all__ = ['OutputError', 'Outputs', 'place_of', 'written']
 
 
 class Outputs:
@@ -53,14 +47,17 @@ class Outputs:
         self._overwrite = overwrite
         self._sources: set[FileId | None] = set()
         self.add_sources(sources)
-        self._planned: dict[Path, str] = {}
-        self._own: set[Path] = set()
+        # By place. Texts, which take a fifth of the memory that paths take.
+        self._planned: dict[str, str] = {}
+        self._resolved: dict[Path, Path] = {}  # folders, while all is planned
+        self._own: set[str] = set()
+        self._folders: dict[str, re.Pattern[str]] = {}
         self._written: set[FileId | None] = set()
 
     def add_sources(self, sources: Iterable[Path]) -> None:
         """Add files that the run reads."""
         for path in sources:
-            self._sources |= {_identity(path), _link_identity(path)} - {None}
+            self._sources |= {identity(path), link_identity(path)} - {None}
 
     def plan(self, target: Path, name: str, *, inside: bool = True) -> None:
         """Reserve a place before the work begins.
@@ -74,18 +71,10 @@ class Outputs:
             OutputError: it lies outside, is a source, another's target, or a file that exists.
 
         """
-        place = place_of(target)
-        if inside and not place.is_relative_to(self.folder.resolve()):
-            raise OutputError(f'{target}: would be outside of {self.folder}, through a link')
-        if place in self._planned:
-            raise OutputError(
-                f'{name} and {self._planned[place]} would both be written to {target}; take them '
-                'apart by two runs with another --output each'
-            )
-        self._planned[place] = name
+        place = self._place(target, name, inside=inside)
         if place.is_dir():
             raise OutputError(f'{target}: is a folder; {name} would be written there')
-        if not os.path.lexists(place) or place in self._own:
+        if not os.path.lexists(place) or str(place) in self._own:
             return
         if self._is_source(place):
             raise OutputError(
@@ -97,28 +86,90 @@ class Outputs:
                 f'{target}: exists. Give another place, or --overwrite to replace what is there'
             )
 
-    def own(self, targets: Iterable[Path]) -> None:
-        """Take files that exist for those of this run, begun earlier: they may be replaced."""
-        self._own |= {place_of(target) for target in targets}
-
-    def begin(self, results: Path | None, folders: Iterable[Path]) -> None:
-        """Plan the file of results, see that all can be written, remove what killed runs left.
+    def plan_folder(self, target: Path, name: str, names: re.Pattern[str]) -> None:
+        """Reserve a place for a folder of files; see :meth:`open_folder`.
 
         Args:
-            results: a file that may lie elsewhere, "-" for standard output, None for none.
-            folders: of the planned targets.
+            target: the folder.
+            name: of what is written there, for messages.
+            names: that files in it have; a folder with any others is never replaced.
+
+        Raises:
+            OutputError: as :meth:`plan`.
+
+        """
+        place = self._place(target, name, inside=True)
+        self._folders[str(place)] = names
+        if not os.path.lexists(place):
+            return
+        self._check_folder(target, place, name)
+        if not self._overwrite and str(place) not in self._own:
+            raise OutputError(
+                f'{target}: exists. Give another place, or --overwrite to replace what is there'
+            )
+
+    def _place(self, target: Path, name: str, *, inside: bool) -> Path:
+        """Return the place of a target, which is reserved."""
+        place = self._resolve(target.parent) / target.name
+        if inside and not place.is_relative_to(self._resolve(self.folder)):
+            raise OutputError(f'{target}: would be outside of {self.folder}, through a link')
+        if str(place) in self._planned:
+            raise OutputError(
+                f'{name} and {self._planned[str(place)]} would both be written to {target}; take '
+                'them apart by two runs with another --output each'
+            )
+        self._planned[str(place)] = name
+        return place
+
+    def _resolve(self, folder: Path) -> Path:
+        if folder not in self._resolved:
+            self._resolved[folder] = folder.resolve()
+        return self._resolved[folder]
+
+    def _check_folder(self, target: Path, place: Path, name: str) -> None:
+        if place.is_symlink() or not place.is_dir():
+            raise OutputError(f'{target}: is no folder; one for {name} would be written there')
+        for each in place.iterdir():
+            named = self._folders[str(place)].fullmatch(each.name)
+            if not named or each.is_dir() or self._is_source(each):
+                raise OutputError(
+                    f'{target}: has {each.name}, which is not from this command. Only what it '
+                    'wrote is replaced; give another --output'
+                )
+
+    def own(self, targets: Iterable[Path]) -> None:
+        """Take files that exist for those of this run, begun earlier: they may be replaced."""
+        self._own |= {str(place_of(target)) for target in targets}
+
+    def begin(self, results: Mapping[str, Path]) -> None:
+        """Plan the files of results, see that all can be written, remove what killed runs left.
+
+        Args:
+            results: files that may lie elsewhere, by what they are called in messages.
 
         Raises:
             OutputError: the folder of outputs, or that of the results, cannot be written to.
 
         """
         places = [self.folder]
-        if results is not None and str(results) != '-':
-            self.plan(results, '--json', inside=False)
-            places.append(results.parent)
+        for name, path in results.items():
+            self.plan(path, name, inside=False)
+            places.append(path.parent)
+        self._resolved.clear()
+        folders = {os.path.dirname(place) for place in self._planned}
+        for folder in folders:
+            self._check_is_no_result(folder)
         self.prepare(places)
-        for folder in dict.fromkeys(folders):
-            _remove_leftovers(folder)
+        for folder in folders:
+            remove_leftovers(Path(folder))
+
+    def _check_is_no_result(self, folder: str) -> None:
+        for each in (folder, *map(str, Path(folder).parents)):
+            if each in self._folders:
+                raise OutputError(
+                    f'{each}: files of this run would be written in this folder, which is '
+                    f'for the results of {self._planned[each]}; give another --output'
+                )
 
     def prepare(self, folders: Iterable[Path]) -> None:
         """Make the folders, see that they can be written to, remove what killed runs left.
@@ -130,8 +181,8 @@ class Outputs:
         for folder in dict.fromkeys(folders):
             with written(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-                _remove_leftovers(folder)
-                with tempfile.TemporaryFile(dir=folder, prefix=_PREFIX):
+                remove_leftovers(folder)
+                with tempfile.TemporaryFile(dir=folder, prefix=PREFIX):
                     pass
 
     @contextlib.contextmanager
@@ -149,18 +200,58 @@ class Outputs:
         with written(target):
             place.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(
-                dir=place.parent, prefix=_PREFIX, suffix=f'.part{place.suffix}'
+                dir=place.parent, prefix=PREFIX, suffix=f'.part{place.suffix}'
             )
         beside = Path(name)
         try:
             lock(handle)  # tells other processes that the owner of the file is alive
             with written(target):
                 yield beside
-                os.chmod(beside, 0o666 & ~_umask())
+                os.chmod(beside, 0o666 & ~umask())
                 self._rename(beside, place)
         finally:
             os.close(handle)
             beside.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def open_folder(self, target: Path) -> Iterator[Path]:
+        """Lend an empty folder beside a planned one; it is renamed at the end.
+
+        With an exception, and when the process is killed, the target is left as it was, or is
+        missing where it was to be replaced.
+
+        Raises:
+            OutputError: as :meth:`open`.
+
+        """
+        place = place_of(target)
+        with written(target):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            beside = Path(tempfile.mkdtemp(dir=place.parent, prefix=PREFIX, suffix='.part'))
+        try:
+            with lock_of_folder(beside), written(target):
+                yield beside
+                os.chmod(beside, 0o777 & ~umask())
+                self.remove_folder(target)
+                beside.rename(place)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+    def remove_folder(self, target: Path) -> None:
+        """Remove a planned folder that an earlier run wrote, if it is there.
+
+        Raises:
+            OutputError: it cannot be removed, or may not be replaced.
+
+        """
+        place = place_of(target)
+        if not os.path.lexists(place):
+            return
+        if not self._overwrite and str(place) not in self._own:
+            raise OutputError(f'{target}: has come to exist meanwhile; nothing is overwritten')
+        self._check_folder(target, place, self._planned[str(place)])
+        with written(target):
+            shutil.rmtree(place)
 
     def write(self, target: Path, content: bytes) -> None:
         """Write a whole file; raises OutputError as :meth:`open` does."""
@@ -170,81 +261,16 @@ class Outputs:
     def _rename(self, beside: Path, target: Path) -> None:
         # Checked again: the file may have been created meanwhile, or its name may differ in upper
         # case only, on a file system that ignores case.
-        identity = _link_identity(target)
-        if identity is not None:
-            if self._is_source(target) or identity in self._written:
+        there = link_identity(target)
+        if there is not None:
+            if self._is_source(target) or there in self._written:
                 raise OutputError(f'{target}: is another file of this run; nothing is overwritten')
-            if not self._overwrite and target not in self._own:
+            if not self._overwrite and str(target) not in self._own:
                 raise OutputError(f'{target}: has come to exist meanwhile; nothing is overwritten')
             os.replace(beside, target)
         else:
-            _rename_to_nothing(beside, target)
-        self._written.add(_link_identity(target))
+            rename_to_nothing(beside, target)
+        self._written.add(link_identity(target))
 
     def _is_source(self, path: Path) -> bool:
-        return _identity(path) in self._sources or _link_identity(path) in self._sources
-
-
-def place_of(path: Path) -> Path:
-    """Return the absolute path with its folder's links and ``..`` resolved, its name kept."""
-    return path.parent.resolve() / path.name
-
-
-def targets_in(folder: Path, sources: Sequence[Path], names: Sequence[str]) -> list[Path]:
-    """Return the places of results in a folder: by name, below the sources' common folder.
-
-    Args:
-        folder: of the results.
-        sources: the files.
-        names: of their results.
-
-    """
-    parents = [path.parent.resolve() for path in sources]
-    common = os.path.commonpath(parents)
-    return [
-        folder / parent.relative_to(common) / name
-        for parent, name in zip(parents, names, strict=True)
-    ]
-
-
-def _rename_to_nothing(beside: Path, target: Path) -> None:
-    try:
-        os.link(beside, target)  # unlike a renaming, never over another file
-    except FileExistsError:
-        raise OutputError(
-            f'{target}: has come to exist meanwhile; nothing is overwritten'
-        ) from None
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        os.replace(beside, target)  # a file system without hard links
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove unfinished files of processes that have ended: nobody holds their locks."""
-    for path in folder.glob(f'{_PREFIX}*.part*'):
-        with contextlib.suppress(OSError), path.open('rb') as file:
-            if lock(file):
-                path.unlink()
-
-
-def _identity(path: Path) -> FileId | None:
-    try:
-        about = path.stat()
-    except OSError:
-        return None
-    return about.st_dev, about.st_ino
-
-
-def _link_identity(path: Path) -> FileId | None:
-    try:
-        about = path.lstat()
-    except OSError:
-        return None
-    return about.st_dev, about.st_ino
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+        return identity(path) in self._sources or link_identity(path) in self._sources

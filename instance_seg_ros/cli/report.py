@@ -1,15 +1,14 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""What was found, as tables for people and as COCO results for programs."""
+"""What was found, as tables for people."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable
 
 from instance_seg_ros.instances import Instances
+
+_WIDEST = 60  # column of file names; longer ones reach beyond it
 
 
 class ImageTable:
@@ -21,7 +20,8 @@ class ImageTable:
     """
 
     def __init__(self, files: Iterable[str], classes: Iterable[str]) -> None:
-        self._file = max(len(name) for name in ('image', *files))
+        longest = max(map(len, files), default=0)
+        self._file = min(max(longest, len('image')), _WIDEST)
         self._class = max(len(name) for name in ('class', *classes))
 
         self._started = False
@@ -85,60 +85,3 @@ class Tally:
                 f'{self._most[name]:12}  {self._scores[name] / count:10.2f}'
             )
         return '\n'.join(lines)
-
-
-class CocoResults:
-    """Collects COCO results: a list of dictionaries, as pycocotools' loadRes reads it.
-
-    Args:
-        class_names: class id to name. COCO numbers its categories from 1, models from 0.
-    """
-
-    def __init__(self, class_names: Mapping[int, str]) -> None:
-        self._categories = {class_id: class_id + 1 for class_id in class_names}
-        self._rows: list[dict[str, Any]] = []
-
-    def add(
-        self,
-        instances: Instances,
-        image_id: int,
-        file_name: str | None = None,
-        *,
-        coarse: bool = False,
-    ) -> list[dict[str, Any]]:
-        """Add the instances of one image, and return their rows.
-
-        Args:
-            instances: to add.
-            image_id: COCO id of the image.
-            file_name: added to each row, beyond what COCO wants.
-            coarse: also add the mask head's probabilities as ``coarse_mask``, M rows of M numbers.
-        """
-        rows = instances.to_coco(image_id, self._categories)
-        for i, row in enumerate(rows):
-            row['category_name'] = instances.class_names[i]
-            if file_name is not None:
-                row['file_name'] = file_name
-            if coarse and instances.coarse is not None:
-                row['coarse_mask'] = [
-                    [round(value, 4) for value in line] for line in instances.coarse[i].tolist()
-                ]
-        self._rows += rows
-        return rows
-
-    def add_rows(self, rows: Iterable[dict[str, Any]], image_id: int) -> None:
-        """Add rows of an earlier run, under this COCO id of their image."""
-        self._rows += [row | {'image_id': image_id} for row in rows]
-
-    def text(self) -> str:
-        """Return the file's content: JSON, in ASCII."""
-        return json.dumps(self._rows)
-
-
-def image_ids(paths: Sequence[Path]) -> list[int]:
-    """Return the number that each file is named by, as COCO's are; else its position from 1."""
-    if all(path.stem.isdecimal() for path in paths):
-        numbers = [int(path.stem) for path in paths]
-        if len(set(numbers)) == len(numbers):
-            return numbers
-    return list(range(1, len(paths) + 1))

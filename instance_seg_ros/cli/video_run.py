@@ -13,8 +13,9 @@ from pathlib import Path
 
 from instance_seg_ros.cli.console import CommandError, Console, plural
 from instance_seg_ros.cli.outputs import OutputError, Outputs
-from instance_seg_ros.cli.report import CocoResults, Tally
-from instance_seg_ros.cli.results import write_at_the_end
+from instance_seg_ros.cli.report import Tally
+from instance_seg_ros.cli.results import ResultFiles, result_files, results_wanted
+from instance_seg_ros.cli.rows import rows_of
 from instance_seg_ros.cli.video import VideoSink, VideoSource, check_size
 from instance_seg_ros.cli.window import Window
 from instance_seg_ros.drawing import draw_instances
@@ -66,27 +67,26 @@ class _VideoRun:
         self._source, self._target, self._live = source, target, live
         self._tracker = InstanceTracker() if options.track else None
         self._tally = Tally()
+        self._wanted = results_wanted(options)
+        self._results = ResultFiles(options, image=Path(str(options.source)).name)
 
     def run(self, load: Load) -> None:
         """Segment it to its end, or until the user ends it: then what there is is whole."""
         self._outputs.plan(self._target, str(self._options.source))
-        self._outputs.begin(self._options.json, [])
+        self._outputs.begin(result_files(self._options))
         check_size(self._target, self._options.output, self._source.rate, self._source.size)
         segmenter, window = load()
-        results = CocoResults(segmenter.class_names)
-        with write_at_the_end(results, self._options.json, self._outputs):
-            self._write_video(segmenter, window, results)
+        with self._results.writing(self._outputs):
+            self._write_video(segmenter, window)
 
-    def _write_video(
-        self, segmenter: Segmenter, window: Window | None, results: CocoResults
-    ) -> None:
+    def _write_video(self, segmenter: Segmenter, window: Window | None) -> None:
         interrupted: KeyboardInterrupt | None = None
         started = time.monotonic()
         replaces = self._target.exists()
         with self._outputs.open(self._target) as beside:
             sink = VideoSink(beside, self._source.rate, self._source.size)
             try:
-                complete = self._write_frames(segmenter, window, results, sink)
+                complete = self._write_frames(segmenter, window, sink)
             except KeyboardInterrupt as error:
                 interrupted, complete = error, True
             kept, given = sink.finish(self._source.seconds())
@@ -106,9 +106,7 @@ class _VideoRun:
         if interrupted is not None:
             raise interrupted
 
-    def _write_frames(
-        self, segmenter: Segmenter, window: Window | None, results: CocoResults, sink: VideoSink
-    ) -> bool:
+    def _write_frames(self, segmenter: Segmenter, window: Window | None, sink: VideoSink) -> bool:
         """Return whether all that was wanted is written; else the disk is full."""
         limits = [self._options.max_frames, self._source.frame_count]
         total = min((limit for limit in limits if limit is not None), default=None)
@@ -123,8 +121,8 @@ class _VideoRun:
                 drawn = draw_instances(frame, instances, self._options.alpha)
                 sink.write(drawn, stamp)
                 self._tally.add(instances)
-                if self._options.json is not None:
-                    results.add(instances, number)
+                if self._wanted:
+                    self._results.add(rows_of(instances, number, seconds=stamp))
                 if not sink.has_room():
                     return False
                 if window is not None and not window.show(drawn):

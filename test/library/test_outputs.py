@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from instance_seg_ros.cli.outputs import OutputError, Outputs, place_of, targets_in
+from instance_seg_ros.cli.outputs import OutputError, Outputs, place_of
+from instance_seg_ros.cli.sources import find_images
+from instance_seg_ros.cli.targets import annotated_target
 
 
 @pytest.fixture
@@ -108,11 +110,12 @@ def test_no_choice_of_paths_costs_a_file(
         sources = list(dict.fromkeys(sources))
         before = {path: path.read_text() for path in Path(name).rglob('*') if path.is_file()}
         run = Outputs(root / output, sources, overwrite=overwrite)
-        names = [path.name if path.suffix else f'{path.name}.png' for path in sources]
+        targets = []
         try:
-            targets = targets_in(root / output, sources, names) if sources else []
-            for source, target in zip(sources, targets, strict=True):
-                run.plan(target, str(source))
+            images = find_images([str(path) for path in sources]).files if sources else []
+            targets = [annotated_target(root / output, image) for image in images]
+            for image, target in zip(images, targets, strict=True):
+                run.plan(target, image.path)
             for target in targets:
                 run.write(target, b'result')
         except OutputError:
