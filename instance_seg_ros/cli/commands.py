@@ -18,6 +18,7 @@ from instance_seg_ros.cli.options import LIBRARY_SETTINGS
 from instance_seg_ros.cli.outputs import Outputs
 from instance_seg_ros.cli.results import STDOUT
 from instance_seg_ros.cli.video_run import run_camera, run_video
+from instance_seg_ros.cli.view import run_view
 from instance_seg_ros.cli.window import Window, has_display
 from instance_seg_ros.errors import ImageError, ModelError
 from instance_seg_ros.installed import find_shared
@@ -44,6 +45,9 @@ def run(options: argparse.Namespace) -> int:
         if options.command == 'bag':
             console = Console(quiet=options.quiet)
             return run_bag(options, console, lambda: _make_segmenter(options))
+        if options.command == 'view':
+            console = Console(quiet=options.quiet)
+            return run_view(options, console, lambda: _make_segmenter(options))
         _check_options(options)
         return _run(options)
     except BrokenPipeError:

@@ -13,6 +13,7 @@ from typing import Any
 
 from instance_seg_ros import __version__
 from instance_seg_ros.cli.model_options import add_models_command
+from instance_seg_ros.cli.view_options import add_view_command
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
 from instance_seg_ros.settings import ModelSettings, Settings
@@ -66,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
             'the id is track_id',
         )
     _add_bag_command(commands)
+    add_view_command(commands, _add_settings)
     add_models_command(commands)
     return parser
 
