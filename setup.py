@@ -76,7 +76,7 @@ setup(
         'Typing :: Typed',
     ],
     packages=find_packages(include=[NAME, f'{NAME}.*']),
-    package_data={NAME: ['py.typed', 'evaluation/report.html']},
+    package_data={NAME: ['py.typed', 'evaluation/report.html', 'viewing/page.html']},
     data_files=[(f'share/{NAME}/{folder}', shared_files(folder)) for folder in SHARED],
     python_requires='>=3.10',
     install_requires=[

@@ -91,6 +91,16 @@ def draw_instances(
     return canvas
 
 
+def instance_colour(instances: Instances, i: int) -> Colour:
+    """Return the colour, BGR, that draw_instances gives instance ``i``: for a legend.
+
+    Examples:
+        >>> instance_colour(instances, 0) == PALETTE[0]
+        True
+    """
+    return PALETTE[_colour_index(instances, i) % len(PALETTE)]
+
+
 @dataclass(frozen=True)
 class _Drawing:
     """One instance as it is drawn, in pixels of the image.
@@ -164,8 +174,12 @@ def _of_instance(
     contours = [] if instances.masks is None else _contours(instances.masks[i], x, y)
     track_id = None if instances.track_ids is None else int(instances.track_ids[i])
     figures = _figures(float(instances.scores[i]), track_id, distance)
-    colour = i if track_id is None else track_id - 1
+    colour = _colour_index(instances, i)
     return _drawing(instances.boxes[i], contours, instances.class_names[i], figures, colour, size)
+
+
+def _colour_index(instances: Instances, i: int) -> int:
+    return i if instances.track_ids is None else int(instances.track_ids[i]) - 1
 
 
 def _of_mapping(

@@ -22,6 +22,7 @@ from instance_seg_ros.cli.options import LIBRARY_SETTINGS, make_parser
 from instance_seg_ros.cli.outputs import Outputs
 from instance_seg_ros.cli.results import STDOUT, check_results, results_wanted
 from instance_seg_ros.cli.video_run import run_camera, run_video
+from instance_seg_ros.cli.view import run_view
 from instance_seg_ros.cli.window import Window, has_display
 from instance_seg_ros.errors import ImageError, ModelError
 from instance_seg_ros.installed import find_shared
@@ -56,6 +57,10 @@ def run(options: argparse.Namespace) -> int:
             return _evaluate(options)
         if options.command == 'labels':
             return run_labels(options, Console(quiet=options.quiet))
+        if options.command == 'view':
+            console = Console(quiet=options.quiet)
+            _say_what_is_left_out(options, console)
+            return run_view(options, console, lambda: _make_segmenter(options))
         _check_options(options)
         return _run(options)
     except BrokenPipeError:
@@ -91,6 +96,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     console = Console(quiet=options.quiet, stdout_is_taken=options.json == STDOUT)
+    _say_what_is_left_out(options, console)
     outputs = Outputs(Path(), [options.annotations], overwrite=options.overwrite)
 
     def load(preset: str) -> Segmenter:

@@ -18,6 +18,7 @@ from instance_seg_ros.cli.label_options import add_labels_command
 from instance_seg_ros.cli.model_options import add_models_command
 from instance_seg_ros.cli.result_options import add_image_options, add_result_options
 from instance_seg_ros.cli.settings_parser import SettingsParser
+from instance_seg_ros.cli.view_options import add_view_command
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
 from instance_seg_ros.settings import ModelSettings, Settings
@@ -71,6 +72,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_bag_command(commands)
     _add_evaluate_command(commands)
     add_labels_command(commands)
+    add_view_command(commands, _add_settings)
     add_models_command(commands)
     add_completion_command(commands)
     return parser
