@@ -107,6 +107,12 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument('--refiner', default='none', help='none: the plain masks')
     test.add_argument('--speed-preset', default='exact', help='exact, balanced or fast')
     test.add_argument('--json', type=Path, help='write the figures there, too')
+    test.add_argument(
+        '--errors',
+        action='store_true',
+        help='also count how objects are missed, and what false detections are of; takes as long '
+        'again',
+    )
     export = commands.add_parser(
         'export',
         help="write the model of a run's checkpoint; with --data, its scores are adjusted on the "
@@ -258,6 +264,7 @@ def _train(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from instance_seg_ros import Segmenter
+    from training.detector import errors
     from training.detector.evaluate import as_table, evaluate
 
     segmenter = Segmenter(
@@ -267,8 +274,11 @@ def _evaluate(options: argparse.Namespace) -> None:
         confidence_threshold=0.05,
         input_max_side=options.input_max_side,
     )
-    scores = evaluate(segmenter, _photos(options, held=True), options.classes)
+    photos = _photos(options, held=True)
+    scores = evaluate(segmenter, photos, options.classes)
     print(as_table(scores))
+    if options.errors:
+        print(errors.as_table(*errors.count_errors(segmenter, photos, options.classes)))
     if options.json:
         options.json.write_text(
             json.dumps({k: asdict(v) for k, v in scores.items()}, indent=1) + '\n'
