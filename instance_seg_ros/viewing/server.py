@@ -65,7 +65,8 @@ class ViewServer:
     def url(self) -> str:
         """What to open in a browser."""
         host = self._host
-        if host in ('0.0.0.0', '::', ''):  # noqa: S104: the page is opened by a name of this machine
+        # All interfaces, as the user asked for: the page is opened by the machine's name.
+        if host in ('0.0.0.0', '::', ''):  # noqa: S104
             host = socket.gethostname()
         return f'http://[{host}]:{self.port}/' if ':' in host else f'http://{host}:{self.port}/'
 

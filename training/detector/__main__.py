@@ -80,6 +80,12 @@ def add_evaluate(commands: Subparsers) -> None:
     add('--refiner', default='none', help='none: the plain masks')
     add('--speed-preset', default='exact', help='exact, balanced or fast')
     add('--json', type=Path, help='write the figures there, too')
+    add(
+        '--errors',
+        action='store_true',
+        help='also count how objects are missed, and what false detections are of; takes as long '
+        'again',
+    )
 
 
 def _add_export(commands: Subparsers) -> None:
@@ -172,6 +178,7 @@ def _train(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from instance_seg_ros import Segmenter
+    from training.detector import errors
     from training.detector.evaluate import as_table, evaluate
 
     segmenter = Segmenter(
@@ -181,8 +188,11 @@ def _evaluate(options: argparse.Namespace) -> None:
         confidence_threshold=0.05,
         input_max_side=options.input_max_side,
     )
-    scores = evaluate(segmenter, chosen_photos(options, held=True), options.classes)
+    photos = chosen_photos(options, held=True)
+    scores = evaluate(segmenter, photos, options.classes)
     print(as_table(scores))
+    if options.errors:
+        print(errors.as_table(*errors.count_errors(segmenter, photos, options.classes)))
     if options.json:
         options.json.write_text(
             json.dumps({k: asdict(v) for k, v in scores.items()}, indent=1) + '\n'
