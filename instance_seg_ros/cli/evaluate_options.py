@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+EXIT_CODES = """exit codes: 0 done; 1 some photos could not be used, the others were; 2 bad input;
+130 ended by Ctrl-C: nothing is written"""
 # Average precision needs the unsure detections, too.
 LOWEST_SCORE = 0.05
 # Settings that have other options here.

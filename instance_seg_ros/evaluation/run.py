@@ -94,7 +94,8 @@ def run_over(
         try:
             pending = segmenter.detect(photo.photo.read())
         except (ImageError, DatasetError) as error:
-            notes.left_out('images that cannot be used', error)
+            reason = str(error).removeprefix(f'{photo.photo.path}: ')
+            notes.left_out('images that cannot be used', f'{photo.photo.name} {reason}')
             continue
         results = segmenter.finish_each(pending, configurations)
         for run, instances in zip(runs, results, strict=True):
