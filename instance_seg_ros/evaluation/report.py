@@ -14,7 +14,7 @@ from instance_seg_ros.evaluation.measure import Evaluation
 from instance_seg_ros.evaluation.metrics import RunFigures
 from instance_seg_ros.evaluation.mistakes import Mistake, mistakes_of
 from instance_seg_ros.evaluation.pictures import picture_of
-from instance_seg_ros.evaluation.tables import COLUMNS, cell, class_rows
+from instance_seg_ros.evaluation.tables import COLUMNS, cell, class_rows, run_lines
 from instance_seg_ros.evaluation.truth import BOX, KINDS, MASK
 
 _TEMPLATE = 'report.html'
@@ -51,7 +51,7 @@ def render_report(evaluation: Evaluation, pictures: int = 16) -> str:
         classes=shown.kinds[BOX].classes,
         version=__version__,
         columns=COLUMNS,
-        results=results,
+        lines=run_lines(results),
         best=_best_figures(results),
         cell=cell,
         width=charts.WIDTH,
