@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import __version__
-from instance_seg_ros.cli.evaluate_options import EXIT_CODES, OWN_OPTIONS, add_evaluate_options
+from instance_seg_ros.cli.evaluate_options import OWN_OPTIONS, add_evaluate_options
 from instance_seg_ros.cli.model_options import add_models_command
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
@@ -85,7 +85,7 @@ def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
 def _add_evaluate_command(commands: Any) -> None:
     text = 'measure a model on photos of your own that are annotated: average precision, a report'
     evaluate: argparse.ArgumentParser = commands.add_parser(
-        'evaluate', help=text, description=f'{text[0].upper()}{text[1:]}.', epilog=EXIT_CODES
+        'evaluate', help=text, description=f'{text[0].upper()}{text[1:]}.', epilog=_EPILOG
     )
     add_evaluate_options(evaluate)
     _add_settings(evaluate, leave_out=OWN_OPTIONS)
