@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +80,12 @@ def _best_figures(results: Sequence[RunFigures]) -> dict[str, dict[str, float | 
     best: dict[str, dict[str, float | None]] = {}
     for kind in KINDS:
         totals = [result.kinds[kind].totals for result in results if kind in result.kinds]
-        best[kind] = {
-            name: max((t[name] for t in totals if t[name] is not None), default=None)  # type: ignore[type-var]
-            for name in COLUMNS
-        }
+        best[kind] = {name: _largest(each[name] for each in totals) for name in COLUMNS}
     return best
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _sections(evaluation: Evaluation, shown: RunFigures, most: int) -> list[dict[str, Any]]:
