@@ -22,6 +22,9 @@ from pycocotools.cocoeval import COCOeval
 from instance_seg_ros import Segmenter
 from instance_seg_ros.cli import main
 
+# Each test loads a network.
+pytestmark = pytest.mark.slow
+
 PHOTOS = {'astronaut': 'left/one <b>&.png', 'coffee': 'two.png'}
 LOWEST, MOST = 0.3, 20
 DEMO = Path(__file__).parents[2] / 'demo' / 'photos'
@@ -221,6 +224,16 @@ def test_a_photo_that_cannot_be_read_is_named(
     assert figures['runs'][0]['photos'] == 1 and figures['runs'][0]['box']['AP'] == 1
     named = 'left out 1 images that cannot be used: export\\two.png is damaged'
     assert named in capsys.readouterr().err
+
+
+def test_objects_in_unreadable_photos_alone(
+    annotated: Annotated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    annotations = annotated.content['annotations']
+    annotations[:] = [a for a in annotations if a['image_id'] == 2]
+    (annotated.images / 'two.png').write_bytes(b'no image')
+    annotated.evaluate(code=2)
+    assert 'no object to count is in a photo that can be used' in capsys.readouterr().err
 
 
 def test_the_report_is_one_file_that_shows_the_mistakes(annotated: Annotated) -> None:
