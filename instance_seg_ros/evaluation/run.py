@@ -92,7 +92,7 @@ def run_over(
     runs = [Run(preset, each.refiner.name, segmenter.engine) for each in configurations]
     for index, photo in enumerate(photos):
         try:
-            pending = segmenter.detect(photo.photo.read())
+            pending = segmenter.detect(photo.photo.read(notes))
         except (ImageError, DatasetError) as error:
             reason = str(error).removeprefix(f'{photo.photo.path}: ')
             notes.left_out('images that cannot be used', f'{photo.photo.name} {reason}')
