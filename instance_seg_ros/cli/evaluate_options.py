@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+_EXIT_CODES = """exit codes: 0 done; 1 some photos could not be used, the others were; 2 bad input;
+130 ended by Ctrl-C: nothing is written"""
 # Average precision needs the unsure detections, too.
 LOWEST_SCORE = 0.05
 # Settings that have other options here.
@@ -14,6 +16,7 @@ OWN_OPTIONS = ('speed_preset', 'refiner', 'confidence_threshold', 'classes', 'pa
 
 def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     """Add them to the parser of the command."""
+    parser.epilog = _EXIT_CODES
     _add_data(parser)
     group = parser.add_argument_group('what is measured')
     group.add_argument(

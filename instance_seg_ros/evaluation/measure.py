@@ -9,10 +9,10 @@ from typing import Any
 
 from instance_seg_ros.evaluation.classes import ClassMatch, match_classes
 from instance_seg_ros.evaluation.metrics import RunFigures, figures_of
-from instance_seg_ros.evaluation.notes import Notes
+from instance_seg_ros.evaluation.notes import DatasetError, Notes
 from instance_seg_ros.evaluation.reader import CocoDataset
 from instance_seg_ros.evaluation.run import Run, run_over
-from instance_seg_ros.evaluation.truth import TruePhoto, truth_of, with_option
+from instance_seg_ros.evaluation.truth import BOX, TruePhoto, truth_of, with_option
 from instance_seg_ros.segmenter import Segmenter
 
 # A Segmenter with a preset.
@@ -87,8 +87,8 @@ def measure(
         bar: shows the progress.
 
     Raises:
-        DatasetError: no category is a class of the model, no object is left to count, or no photo
-            can be read.
+        DatasetError: no category is a class of the model, or no object is left to count in the
+            photos that can be read.
         ValueError, ModelError: a setting is unknown, or the model cannot be loaded.
 
     """
@@ -102,4 +102,8 @@ def measure(
         notes = Notes() if runs else dataset.notes  # they are the same for each preset
         runs += run_over(segmenter, preset, choice.refiners, bar(photos, preset), notes)
     results = figures_of(photos, runs, choice.operating_score)
+    if BOX not in results[0].kinds:
+        raise DatasetError(
+            'no object to count is in a photo that can be used: ' + '; '.join(dataset.notes.lines())
+        )
     return Evaluation(segmenter.model_name, dataset, match, photos, results, choice.operating_score)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-_EXAMPLES = 3
+_EXAMPLES, _LONGEST = 3, 120
 
 
 class DatasetError(ValueError):
@@ -54,7 +54,7 @@ class Notes:
     def _add(self, text: str, left_out: bool, example: object, count: int) -> None:
         note = self._notes.setdefault(text, Note(text, left_out))
         note.count += count
-        name = str(example)[:80]
+        name = str(example)[:_LONGEST]
         if name and name not in note.examples and len(note.examples) < _EXAMPLES:
             note.examples.append(name)
 

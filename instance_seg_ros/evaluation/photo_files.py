@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.evaluation.notes import DatasetError
+from instance_seg_ros.evaluation.notes import DatasetError, Notes
 from instance_seg_ros.evaluation.shapes import Size
 from instance_seg_ros.images import read_image
 from instance_seg_ros.text_files import is_file
@@ -91,7 +91,7 @@ def _shared(wanted: list[str], path: Path) -> int:
     return count
 
 
-def read_photo(path: Path, size: Size) -> NDArray[np.uint8]:
+def read_photo(path: Path, size: Size, notes: Notes | None = None) -> NDArray[np.uint8]:
     """Read a photo as it was annotated.
 
     Annotation tools show a photo turned as its EXIF data say, as :func:`read_image` does; some
@@ -100,6 +100,7 @@ def read_photo(path: Path, size: Size) -> NDArray[np.uint8]:
     Args:
         path: of the photo.
         size: (height, width) of the annotations.
+        notes: where photos are counted that are not turned, as their annotations are not.
 
     Returns:
         uint8 (H, W, 3), BGR.
@@ -115,6 +116,12 @@ def read_photo(path: Path, size: Size) -> NDArray[np.uint8]:
     if image.shape[1::-1] == size:
         stored = read_image(path, as_stored=True)
         if stored.shape[:2] == size:
+            if notes is not None:
+                notes.used(
+                    'photos that their EXIF data turn, but not their annotations: segmented as '
+                    'annotated',
+                    path.name,
+                )
             return stored
     raise DatasetError(
         f'{path}: is {image.shape[1]}x{image.shape[0]} pixels, its annotations are for '

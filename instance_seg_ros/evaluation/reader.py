@@ -75,9 +75,9 @@ class CocoPhoto:
     objects: list[CocoObject] = field(default_factory=list)
     incomplete: frozenset[str] = frozenset()
 
-    def read(self) -> NDArray[np.uint8]:
-        """Return the image, uint8 (H, W, 3) BGR; raises as :func:`read_photo` does."""
-        return read_photo(self.path, self.size)
+    def read(self, notes: Notes | None = None) -> NDArray[np.uint8]:
+        """Return the image, uint8 (H, W, 3) BGR; arguments and errors as of :func:`read_photo`."""
+        return read_photo(self.path, self.size, notes)
 
 
 @dataclass(frozen=True)

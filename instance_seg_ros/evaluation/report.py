@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from instance_seg_ros.evaluation.measure import Evaluation
 from instance_seg_ros.evaluation.metrics import RunFigures
 from instance_seg_ros.evaluation.mistakes import Mistake, mistakes_of
 from instance_seg_ros.evaluation.pictures import picture_of
-from instance_seg_ros.evaluation.tables import COLUMNS, cell, class_rows
+from instance_seg_ros.evaluation.tables import COLUMNS, cell, class_rows, run_lines
 from instance_seg_ros.evaluation.truth import BOX, KINDS, MASK
 
 _TEMPLATE = 'report.html'
@@ -51,7 +51,7 @@ def render_report(evaluation: Evaluation, pictures: int = 16) -> str:
         classes=shown.kinds[BOX].classes,
         version=__version__,
         columns=COLUMNS,
-        results=results,
+        lines=run_lines(results),
         best=_best_figures(results),
         cell=cell,
         width=charts.WIDTH,
@@ -80,11 +80,12 @@ def _best_figures(results: Sequence[RunFigures]) -> dict[str, dict[str, float | 
     best: dict[str, dict[str, float | None]] = {}
     for kind in KINDS:
         totals = [result.kinds[kind].totals for result in results if kind in result.kinds]
-        best[kind] = {
-            name: max((t[name] for t in totals if t[name] is not None), default=None)  # type: ignore[type-var]
-            for name in COLUMNS
-        }
+        best[kind] = {name: _largest(each[name] for each in totals) for name in COLUMNS}
     return best
+
+
+def _largest(values: Iterable[float | None]) -> float | None:
+    return max((value for value in values if value is not None), default=None)
 
 
 def _sections(evaluation: Evaluation, shown: RunFigures, most: int) -> list[dict[str, Any]]:

@@ -92,9 +92,10 @@ def run_over(
     runs = [Run(preset, each.refiner.name, segmenter.engine) for each in configurations]
     for index, photo in enumerate(photos):
         try:
-            pending = segmenter.detect(photo.photo.read())
+            pending = segmenter.detect(photo.photo.read(notes))
         except (ImageError, DatasetError) as error:
-            notes.left_out('images that cannot be used', error)
+            reason = str(error).removeprefix(f'{photo.photo.path}: ')
+            notes.left_out('images that cannot be used', f'{photo.photo.name} {reason}')
             continue
         results = segmenter.finish_each(pending, configurations)
         for run, instances in zip(runs, results, strict=True):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from instance_seg_ros.evaluation.measure import Evaluation
@@ -26,6 +27,37 @@ def cell(value: float | None) -> str:
     return '-' if value is None else f'{value:.3f}'
 
 
+@dataclass(frozen=True)
+class RunLine:
+    """A line of the table of runs.
+
+    Attributes:
+        result: of the run.
+        kind: of its figures; the boxes of a preset, which all its runs share, have one line.
+        totals: of that kind.
+        milliseconds: of a photo, without the refiner for boxes.
+    """
+
+    result: RunFigures
+    kind: str
+    totals: dict[str, float | None]
+    milliseconds: float
+
+
+def run_lines(results: Sequence[RunFigures]) -> list[RunLine]:
+    """Return the lines of the table of runs."""
+    lines = []
+    presets = set()
+    for result in results:
+        times = result.run.milliseconds()
+        for kind, figures in result.kinds.items():
+            if kind != BOX or result.run.preset not in presets:
+                time = times['detect'] if kind == BOX else times['photo']
+                lines.append(RunLine(result, kind, figures.totals, time))
+        presets.add(result.run.preset)
+    return lines
+
+
 def run_table(results: Sequence[RunFigures], operating_score: float) -> str:
     """Return a row for each run and kind.
 
@@ -37,16 +69,16 @@ def run_table(results: Sequence[RunFigures], operating_score: float) -> str:
     heads = ['preset', 'refiner', 'kind', *COLUMNS.values()]
     heads += [f'precision@{operating_score:g}', f'recall@{operating_score:g}', 'ms/photo']
     rows = []
-    for result in results:
-        for kind, figures in result.kinds.items():
-            row = [result.run.preset, result.run.refiner, kind]
-            row += [cell(figures.totals[name]) for name in COLUMNS]
-            if kind == BOX:
-                time = result.run.milliseconds().get('photo')
-                row += [cell(result.precision), cell(result.recall), f'{time:.0f}' if time else '-']
-            else:
-                row += ['', '', '']
-            rows.append(row)
+    for line in run_lines(results):
+        refiner = '' if line.kind == BOX else line.result.run.refiner
+        row = [line.result.run.preset, refiner, line.kind]
+        row += [cell(line.totals[name]) for name in COLUMNS]
+        row += (
+            [cell(line.result.precision), cell(line.result.recall)]
+            if line.kind == BOX
+            else ['', '']
+        )
+        rows.append([*row, f'{line.milliseconds:.0f}'])
     return _aligned(heads, rows, text_columns=3)
 
 

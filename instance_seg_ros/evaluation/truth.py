@@ -77,6 +77,8 @@ def with_option(crowd_hint: str) -> str:
 def _true_photo(photo: CocoPhoto, match: ClassMatch, notes: Notes) -> TruePhoto:
     objects = []
     without_mask = set()
+    if not photo.objects and not photo.incomplete:
+        notes.used('photos without objects: what is found in them counts as wrong', photo.name)
     for each in photo.objects:
         class_id = match.class_ids.get(each.category)
         if class_id is None:

@@ -299,7 +299,9 @@ class TestEntries:
         segment = b'\xff\xe1' + (len(exif) + 2).to_bytes(2, 'big') + exif
         (data.images / '0.png').write_bytes(jpeg[:2] + segment + jpeg[2:])
         data.content['images'][0] |= {'width': size[0], 'height': size[1]}
-        assert read(data).photos[0].read().shape[:2] == shape
+        dataset = read(data)
+        assert dataset.photos[0].read(dataset.notes).shape[:2] == shape
+        assert ('segmented as annotated: 0.png' in notes(dataset)) == (size == (128, 96))
 
     @settings(
         max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -22,6 +22,9 @@ from pycocotools.cocoeval import COCOeval
 from instance_seg_ros import Segmenter
 from instance_seg_ros.cli import main
 
+# Each test loads a network.
+pytestmark = pytest.mark.slow
+
 PHOTOS = {'astronaut': 'left/one <b>&.png', 'coffee': 'two.png'}
 LOWEST, MOST = 0.3, 20
 DEMO = Path(__file__).parents[2] / 'demo' / 'photos'
@@ -176,6 +179,23 @@ def test_objects_without_masks_count_by_their_boxes(annotated: Annotated) -> Non
     assert objects == {'box': len(annotated.results), 'mask': in_two}
 
 
+def test_boxes_alone(annotated: Annotated) -> None:
+    for annotation in annotated.content['annotations']:
+        annotation['segmentation'] = []
+    report = annotated.file.with_name('report.html')
+    (run,) = annotated.evaluate('--report', report)['runs']
+    assert run['box']['AP'] == 1 and 'mask' not in run and 'boundary' not in run
+    assert 'Curves of the boxes' in report.read_text()
+
+
+def test_photos_without_objects_are_counted(annotated: Annotated) -> None:
+    annotations = annotated.content['annotations']
+    annotations[:] = [a for a in annotations if a['image_id'] == 1]
+    figures = annotated.evaluate()
+    assert figures['runs'][0]['precision'] < 1
+    assert '1 photos without objects: what is found in them counts as wrong' in str(figures)
+
+
 def test_crowds_alone_are_explained(
     annotated: Annotated, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,7 +222,18 @@ def test_a_photo_that_cannot_be_read_is_named(
     (annotated.images / 'two.png').write_bytes(b'\x89PNG\r\n')
     figures = annotated.evaluate(code=1)
     assert figures['runs'][0]['photos'] == 1 and figures['runs'][0]['box']['AP'] == 1
-    assert 'left out 1 images that cannot be used' in capsys.readouterr().err
+    named = 'left out 1 images that cannot be used: export\\two.png is damaged'
+    assert named in capsys.readouterr().err
+
+
+def test_objects_in_unreadable_photos_alone(
+    annotated: Annotated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    annotations = annotated.content['annotations']
+    annotations[:] = [a for a in annotations if a['image_id'] == 2]
+    (annotated.images / 'two.png').write_bytes(b'no image')
+    annotated.evaluate(code=2)
+    assert 'no object to count is in a photo that can be used' in capsys.readouterr().err
 
 
 def test_the_report_is_one_file_that_shows_the_mistakes(annotated: Annotated) -> None:

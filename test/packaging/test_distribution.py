@@ -127,6 +127,7 @@ def test_the_demo_annotates_the_sample_photos_from_any_folder(
 
 def test_type_checkers_are_invited_to_read_the_types(installed: Path) -> None:
     assert (installed / 'instance_seg_ros' / 'py.typed').is_file()  # PEP 561
+    assert (installed / 'instance_seg_ros' / 'evaluation' / 'report.html').is_file()
 
 
 def test_the_page_on_a_package_index_links_to_addresses_alone(metadata: Message) -> None:

@@ -105,6 +105,8 @@ def load_photos(
     photos = [_photo(photo, dataset, list(classes), names) for photo in dataset.photos]
     for note in dataset.notes.lines():
         LOG.warning('%s: %s', dataset.path, note)
+    empty = sum(photo.complete and not photo.annotations for photo in photos)
+    LOG.info('%s: %d of %d photos are background', dataset.path, empty, len(photos))
     if hint := dataset.crowd_hint():
         LOG.warning('%s: %s. Set iscrowd to 0 where it is an object', dataset.path, hint)
     return photos
