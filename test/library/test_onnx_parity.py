@@ -93,7 +93,9 @@ def test_full_size_model(full_size_model: Path, photo: np.ndarray) -> None:
         assert compare(engines, cv2.resize(photo, (width, height))) > 0, (height, width)
 
 
-PUBLISHED = REPOSITORY.parent / 'shared' / 'reference' / 'mask_rcnn_inception_v2_coco_2018_01_28.pbtxt'
+PUBLISHED = (
+    REPOSITORY.parent / 'shared' / 'reference' / 'mask_rcnn_inception_v2_coco_2018_01_28.pbtxt'
+)
 
 
 @pytest.mark.skipif(not PUBLISHED.exists(), reason=f'needs the published {PUBLISHED.name}')
