@@ -93,6 +93,19 @@ def test_full_size_model(full_size_model: Path, photo: np.ndarray) -> None:
         assert compare(engines, cv2.resize(photo, (width, height))) > 0, (height, width)
 
 
+PUBLISHED = (
+    REPOSITORY.parent / 'shared' / 'reference' / 'mask_rcnn_inception_v2_coco_2018_01_28.pbtxt'
+)
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason=f'needs the published {PUBLISHED.name}')
+def test_the_published_text_graph(full_size_model: Path, photo: np.ndarray) -> None:
+    """With random weights under the names and in the shapes of the published ones."""
+    engines = load(full_size_model.with_name('model.pb'), PUBLISHED)
+    for height, width in ((233, 311), (416, 320)):
+        assert compare(engines, cv2.resize(photo, (width, height))) > 0, (height, width)
+
+
 def test_fewer_proposals(small_model: Path, photo: np.ndarray) -> None:
     weights, text_graph = small_model.with_name('model.pb'), small_model.with_name('model.pbtxt')
     parts = convert(weights, text_graph).by_name()
