@@ -17,6 +17,7 @@ torch = pytest.importorskip('torch', reason='the trainer needs PyTorch')
 
 from instance_seg_ros import Segmenter
 from instance_seg_ros.models import read_manifest
+from training.everyday import train
 from training.everyday.__main__ import main
 from training.everyday.export import load_network
 from training.everyday.pack import NAMES
@@ -148,10 +149,13 @@ def test_wrong_input_is_named(
 @pytest.mark.parametrize('init', [False, True])
 def test_what_was_trained_runs(toy_data: ToyData, tmp_path: Path, init: bool) -> None:
     folder, run = packed(toy_data, tmp_path / 'packed'), tmp_path / 'run'
-    arguments = ['train', '--packed', str(folder), '--output', str(run), '--device', 'cpu']
-    arguments += ['--steps', '2', '--batch-size', '2', '--side', '64']
-    arguments += ['--checks', '1'] + (['--init', str(SHIPPED)] if init else [])
-    assert main(arguments) == 0
+    common = ['--steps', '2', '--side', '64', '--checks', '1', '--device', 'cpu']
+    if init:
+        more = ['train', '--packed', str(folder), '--output', str(run), '--batch-size', '2']
+        assert main([*more, *common, '--init', str(SHIPPED)]) == 0
+    else:  # the older form of the command
+        more = ['--labels', str(folder / LABELS), '--photos', str(folder / PHOTOS)]
+        assert train.main([*more, *common, '--out', str(run), '--batch', '2']) == 0
     log = (run / 'run.log').read_text()
     assert '2 steps, 4 views' in log and '1 held out' in log
     export = ['export', '--run', str(run), '--output', str(tmp_path / 'model')]
