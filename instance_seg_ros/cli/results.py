@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from instance_seg_ros.cli.console import CommandError, stdout_is_closed
-from instance_seg_ros.cli.journal import Journal
 from instance_seg_ros.cli.outputs import Outputs, written
 from instance_seg_ros.cli.rows import Row
 
@@ -36,6 +35,13 @@ class RowWriter(Protocol):
 
     def close(self) -> None:
         """Write what makes the file complete."""
+
+
+class _Notes(Protocol):
+    """A journal."""
+
+    def add_file(self, file: Path, finished: Path) -> None:
+        """Note a file just before it is renamed."""
 
 
 class JsonWriter:
@@ -160,7 +166,7 @@ class ResultFiles:
                 writer.add(rows)
 
     @contextlib.contextmanager
-    def writing(self, outputs: Outputs, journal: Journal | None = None) -> Iterator[None]:
+    def writing(self, outputs: Outputs, journal: _Notes | None = None) -> Iterator[None]:
         """Write the files, also when the user interrupts; after an error there are none.
 
         Args:
