@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros import __version__
 from instance_seg_ros.cli.console import Console, plural
 from instance_seg_ros.cli.image_outputs import ImageOutputs, encoded
-from instance_seg_ros.cli.journal import Journal
+from instance_seg_ros.cli.journal import Journal, run_identity
 from instance_seg_ros.cli.outputs import Outputs, place_of
 from instance_seg_ros.cli.report import ImageTable
 from instance_seg_ros.cli.results import ResultFiles, result_files, results_wanted
@@ -31,19 +29,6 @@ from instance_seg_ros.instances import Instances
 from instance_seg_ros.segmenter import Segmenter
 
 DONE, SOME_SKIPPED = 0, 1
-
-# What does not decide about the results of a run.
-_OF_NO_MATTER = (
-    'source',
-    'output',
-    'show',
-    'quiet',
-    'overwrite',
-    'num_threads',
-    'low_memory',
-    'config',
-    'config_left_out',
-)
 
 
 def run_images(
@@ -68,7 +53,8 @@ def run_images(
         console.warn(warning)
     images = found.files
     outputs.add_sources(Path(image.path) for image in images)
-    with contextlib.closing(Journal(options.output, _identity(options))) as journal:
+    places = [place_of(Path(source).expanduser()) for source in options.source]
+    with contextlib.closing(Journal(options.output, run_identity(options, places))) as journal:
         extras = ImageOutputs(options, outputs, journal)
         done = set()
         for position, image in enumerate(images):
@@ -84,13 +70,6 @@ def run_images(
         segmenter, window = load()
         run = _ImageRun(options, images, console, outputs, journal, segmenter, window)
         return run.run(done)
-
-
-def _identity(options: argparse.Namespace) -> str:
-    """Return all that decides about the results, as text."""
-    chosen = {key: str(value) for key, value in vars(options).items() if key not in _OF_NO_MATTER}
-    places = [str(place_of(Path(source).expanduser())) for source in options.source]
-    return json.dumps([__version__, chosen, places], sort_keys=True)
 
 
 class _ImageRun:

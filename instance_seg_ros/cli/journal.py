@@ -6,6 +6,7 @@ A hidden file in the output folder, with a line for each image; it is removed wh
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import json
@@ -14,9 +15,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from instance_seg_ros import __version__
 from instance_seg_ros.cli.places import OutputError, place_of, written
 from instance_seg_ros.cli.rows import Row
 from instance_seg_ros.file_locks import lock
+
+# What does not decide about the results of a run.
+_OF_NO_MATTER = (
+    'source',
+    'output',
+    'show',
+    'quiet',
+    'overwrite',
+    'num_threads',
+    'low_memory',
+    'config',
+    'config_left_out',
+)
 
 
 class Journal:
@@ -44,7 +59,8 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # a full disk: add has told of it
+                self._file.close()
 
     def has(self, source: Path, target: Path, others: Sequence[Path] = ()) -> bool:
         """Whether an image is done, and neither it nor what was written has changed.
@@ -61,9 +77,9 @@ class Journal:
         return (
             'rows' in entry
             and entry['to'] is not None
-            and entry['from'] == _about(source)
-            and entry['to'] == _about(target)
-            and entry.get('others', []) == [_about(other) for other in others]
+            and entry['from'] == about_file(source)
+            and entry['to'] == about_file(target)
+            and entry.get('others', []) == [about_file(other) for other in others]
         )
 
     def rows(self, source: Path) -> list[Row]:
@@ -76,7 +92,7 @@ class Journal:
         if not self._lines:
             return False
         about = self._entry(file)['to']
-        return about is not None and about == _about(file)
+        return about is not None and about == about_file(file)
 
     def add(self, source: Path, finished: Path, rows: list[Row], others: Sequence[Path]) -> None:
         """Note an image just before its last result is renamed.
@@ -88,12 +104,29 @@ class Journal:
             others: what was written for it before.
 
         """
-        entry = {'of': str(place_of(source)), 'from': _about(source), 'to': _about(finished)}
-        self._append(entry | {'others': [_about(other) for other in others], 'rows': rows})
+        entry = {
+            'of': str(place_of(source)),
+            'from': about_file(source),
+            'to': about_file(finished),
+        }
+        self._append(entry | {'others': [about_file(other) for other in others], 'rows': rows})
 
     def add_file(self, file: Path, finished: Path) -> None:
         """Note another file, or a folder, just before it is renamed."""
-        self._append({'of': str(place_of(file)), 'to': _about(finished)})
+        self._append({'of': str(place_of(file)), 'to': about_file(finished)})
+
+    def add_record(self, name: str, record: Row) -> None:
+        """Note anything else, under a name that is no absolute path."""
+        self._append({'of': name, 'record': record})
+
+    def has_record(self, name: str) -> bool:
+        """Whether there is such a record."""
+        return _key(name) in self._lines
+
+    def record(self, name: str) -> Row:
+        """Return a record; raises KeyError where there is none."""
+        record: Row = self._line(name)['record']
+        return record
 
     def remove(self) -> None:
         """All is done: the next run begins from the start."""
@@ -115,18 +148,41 @@ class Journal:
         return self._file
 
     def _entry(self, path: Path) -> Row:
-        entry = None
-        begin = self._lines.get(_key(str(place_of(path))))
-        if begin is not None and self._file is not None:
-            self._file.seek(begin)
-            entry = _parsed(self._file.readline())
-        return {'from': None, 'to': None} | (entry or {})
+        return {'from': None, 'to': None} | self._line(str(place_of(path)))
+
+    def _line(self, name: str) -> Row:
+        begin = self._lines.get(_key(name))
+        if begin is None or self._file is None:
+            return {}
+        self._file.seek(begin)
+        return _parsed(self._file.readline()) or {}
 
     def _append(self, entry: Row) -> None:
         file = self._file or self._open()
         with written(self._path):
             file.write(json.dumps(entry).encode() + b'\n')
             file.flush()
+
+
+def run_identity(options: argparse.Namespace, read: Sequence[object]) -> str:
+    """Return all that decides about the results of a run, as text.
+
+    Args:
+        options: of the command line.
+        read: places of what it reads, and whatever else tells one from another.
+
+    """
+    chosen = {key: str(value) for key, value in vars(options).items() if key not in _OF_NO_MATTER}
+    return json.dumps([__version__, chosen, [str(each) for each in read]], sort_keys=True)
+
+
+def about_file(path: Path) -> list[int] | None:
+    """Return size and time of change of a file, None where there is none."""
+    try:
+        about = os.stat(path)
+    except OSError:
+        return None
+    return [about.st_size, about.st_mtime_ns]
 
 
 def _key(place: str) -> bytes:
@@ -148,11 +204,3 @@ def _lock(file: BinaryIO, path: Path) -> None:
             f'{path.parent}: the same command is at work there; wait for its end, or give another '
             '--output'
         )
-
-
-def _about(path: Path) -> list[int] | None:
-    try:
-        about = os.stat(path)
-    except OSError:
-        return None
-    return [about.st_size, about.st_mtime_ns]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import importlib.util
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from instance_seg_ros.cli.console import CommandError, stdout_is_closed
-from instance_seg_ros.cli.journal import Journal
 from instance_seg_ros.cli.outputs import Outputs, written
 from instance_seg_ros.cli.rows import Row
 
@@ -37,6 +35,13 @@ class RowWriter(Protocol):
 
     def close(self) -> None:
         """Write what makes the file complete."""
+
+
+class _Notes(Protocol):
+    """A journal."""
+
+    def add_file(self, file: Path, finished: Path) -> None:
+        """Note a file just before it is renamed."""
 
 
 class JsonWriter:
@@ -126,14 +131,19 @@ def check_results(options: argparse.Namespace) -> None:
     if options.json == STDOUT and stdout_is_closed():
         raise CommandError('--json -: standard output is closed')
     if results_wanted(options):
-        name = next(name for name in _OPTIONS if getattr(options, name[2:]) is not None)
-        if importlib.util.find_spec('pycocotools') is None:  # it packs the masks
-            raise CommandError(f'{name} needs pycocotools: pip install pycocotools')
-    if options.parquet is not None and importlib.util.find_spec('pyarrow') is None:
-        raise CommandError(
-            '--parquet needs pyarrow: pip install "pyarrow>=14", which the extra '
-            'instance_seg_ros[parquet] has'
-        )
+        try:
+            import pycocotools.mask  # noqa: F401  # it packs the masks
+        except ImportError:
+            name = next(name for name in _OPTIONS if getattr(options, name[2:]) is not None)
+            raise CommandError(f'{name} needs pycocotools: pip install pycocotools') from None
+    if options.parquet is not None:
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError:
+            raise CommandError(
+                '--parquet needs pyarrow: pip install "pyarrow>=14", which the extra '
+                'instance_seg_ros[parquet] has'
+            ) from None
 
 
 class ResultFiles:
@@ -156,7 +166,7 @@ class ResultFiles:
                 writer.add(rows)
 
     @contextlib.contextmanager
-    def writing(self, outputs: Outputs, journal: Journal | None = None) -> Iterator[None]:
+    def writing(self, outputs: Outputs, journal: _Notes | None = None) -> Iterator[None]:
         """Write the files, also when the user interrupts; after an error there are none.
 
         Args:

@@ -263,20 +263,45 @@ def test_an_interrupted_run_has_its_results_and_goes_on(tmp_path: Path) -> None:
 
 
 # ---- videos
-def test_a_killed_video_leaves_nothing_under_its_name(tmp_path: Path) -> None:
-    clip(tmp_path / 'clip.avi', 400)
+@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGINT])
+def test_an_ended_video_goes_on_to_the_same_files(tmp_path: Path, number: signal.Signals) -> None:
+    clip(tmp_path / 'clip.avi', 30)
+    command = ('video', 'clip.avi', '--track', '--confidence-threshold', '0.1', '--csv')
+    process = start(tmp_path, *command, 'r.csv', '--output', 'out')
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not any(
+        path.stat().st_size > 4_000 for path in (tmp_path / 'out').glob('.*.jsonl')
+    ):
+        time.sleep(0.02)
+    process.send_signal(number)
+    process.communicate()
+    output = tmp_path / 'out' / 'clip.mp4'
+    if number == signal.SIGKILL:
+        assert not output.exists() and not (tmp_path / 'r.csv').exists()
+    else:  # both are whole, and no file that is in the way of the next run
+        assert 0 < frame_count(output) < 30 and (tmp_path / 'r.csv').exists()
+    done = run(tmp_path, *command, 'r.csv', '--output', 'out')
+    assert done.returncode == 0, done.stderr
+    assert re.search('[1-9][0-9]* frames? were done before', done.stdout)
+    assert run(tmp_path, *command, 's.csv', '--output', 'whole').returncode == 0
+    assert (tmp_path / 'r.csv').read_bytes() == (tmp_path / 's.csv').read_bytes()
+    assert output.read_bytes() == (tmp_path / 'whole' / 'clip.mp4').read_bytes()
+    assert files(tmp_path / 'out') == ['clip.mp4']
+
+
+def test_a_killed_video_leaves_nothing_to_a_run_with_other_settings(tmp_path: Path) -> None:
+    clip(tmp_path / 'clip.avi', 30)
     process = start(tmp_path, 'video', 'clip.avi', '--output', 'out')
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not any(
-        path.stat().st_size for path in (tmp_path / 'out').glob('.*.mp4')
+        path.stat().st_size for path in (tmp_path / 'out').glob('.*.jsonl')
     ):
-        time.sleep(0.05)
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert not (tmp_path / 'out' / 'clip.mp4').exists()
     done = run(tmp_path, 'video', 'clip.avi', '--output', 'out', '--max-frames', '3')
     assert done.returncode == 0, done.stderr
-    assert files(tmp_path / 'out') == ['clip.mp4']
+    assert 'were done before' not in done.stdout
     assert frame_count(tmp_path / 'out' / 'clip.mp4') == 3
 
 
