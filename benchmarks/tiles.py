@@ -47,7 +47,9 @@ def main() -> None:
         '--input-max-side', type=int, default=0, help='what the network sees; 0: as the model says'
     )
     options = parser.parse_args()
-    photos = hold_out(load_photos(*options.data, options.classes), 8, 5)[1][: options.photos]
+    annotations, folder = options.data
+    held = hold_out(load_photos(annotations, folder, options.classes), 8, 5)[1]
+    photos = held[: options.photos]
     print(f'{len(photos)} photos, {sum(len(photo.annotations) for photo in photos)} objects')
     print(f'| tiles | kind | {" | ".join(SIZES)} | precision | recall | ms |')
     for tiles in ('1x1', '2x2'):
