@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Pixels and frames. The four coordinates of a box share one variance, so each is a single number.
-POSITION_VARIANCE, VELOCITY_VARIANCE = 10.0, 1.0  # of a new object
-PROCESS_NOISE, MEASUREMENT_NOISE = 0.1, 4.0
+# Relative to the variance of what a detector measures: only that matters, so it holds for boxes and
+# images of any size. The four coordinates of a box share one variance, so each is a single number.
+# A new object is believed to have the speed that its second frame shows.
+POSITION_VARIANCE, VELOCITY_VARIANCE = 10.0, 10.0  # of a new object
+PROCESS_NOISE, MEASUREMENT_NOISE = 0.1, 1.0
 
 
 class BoxFilters:

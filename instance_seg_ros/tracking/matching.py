@@ -33,15 +33,15 @@ def diou_distances(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     return 1 - intersection / np.maximum(union, tiny) + apart
 
 
-def match_nearest(distances: NDArray[Any], limit: float) -> list[tuple[int, int]]:
+def match_nearest(distances: NDArray[Any], limits: NDArray[Any]) -> list[tuple[int, int]]:
     """Return pairs of row and column, the nearest pair first, each row and column once.
 
     Args:
         distances: (N, M).
-        limit: pairs that are not below it are no pairs.
+        limits: (M,) of the columns: pairs that are not below are no pairs.
 
     """
-    rows, columns = np.nonzero(distances < limit)
+    rows, columns = np.nonzero(distances < limits)
     order = np.argsort(distances[rows, columns], kind='stable')
     pairs: list[tuple[int, int]] = []
     taken_rows: set[int] = set()

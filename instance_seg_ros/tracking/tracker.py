@@ -2,8 +2,8 @@
 """Identities of instances across the frames of one camera.
 
 The method is norfair's: a Kalman filter for each object, and the nearest pairs are matched first.
-docs/tracking.md compares libraries and says why none of them is used, and why masks are not
-compared.
+How far an object may have gone depends on the time since it was seen. docs/tracking.md compares
+libraries and says why none of them is used, and why masks are not compared.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from instance_seg_ros.instances import Instances
 from instance_seg_ros.tracking.filters import BoxFilters
 from instance_seg_ros.tracking.matching import diou_distances, match_nearest
 
-# 1 - DIoU: beyond it two boxes are never one object. 1.3 lets an object go on by about its own
-# width between two frames of a 2 Hz camera.
-MAX_DISTANCE = 1.3
+# 1 - DIoU: beyond it two boxes are never one object. It grows with the seconds since the object was
+# seen: at first the boxes must overlap; after half a second, which is the next frame of a 2 Hz
+# camera, a square object may have gone on by its own width.
+NEAREST_LIMIT, LIMIT_PER_SECOND, FARTHEST_LIMIT = 0.85, 0.7, 1.2
 MAX_MISSED_FRAMES = 50  # further predictions of an object that is not seen say nothing
 
 
@@ -82,12 +83,14 @@ class InstanceTracker:
         if self._last_time is not None and time < self._last_time:
             self._forget_all()
         missed = self._count_missed_frames(time)
-        # What was seen in few frames, as false alarms are, is not waited for.
-        self._keep((time - self._seen <= self.max_age) & (self._patience >= missed))
+        # What was not yet seen in two frames in a row, as false alarms are, is hardly waited for.
+        waited_for = self._confirmed | (self._patience >= missed)
+        self._keep((time - self._seen <= self.max_age) & waited_for)
         self._patience -= missed + 1
         self._filters.predict(missed + 1)
-        objects = self._match(instances)
+        objects = self._match(instances, time)
         self._patience[objects] += 2
+        self._confirmed |= self._patience > 1
         self._seen[objects] = time
         return self._ids[objects]
 
@@ -96,17 +99,19 @@ class InstanceTracker:
         self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
         self._class_ids: NDArray[np.int32] = np.zeros(0, np.int32)
         self._seen: NDArray[np.float64] = np.zeros(0)  # time of the last frame with each object
-        # Frames that each can be missed in.
+        # Frames that each can be missed in until it is confirmed.
         self._patience: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._confirmed: NDArray[np.bool_] = np.zeros(0, bool)
         self._last_time: float | None = None
         self._interval = 0.0  # seconds between two frames, a running mean
 
-    def _match(self, instances: Instances) -> NDArray[np.int64]:
+    def _match(self, instances: Instances, time: float) -> NDArray[np.int64]:
         """Return the row of each instance's object, which is new where none fits."""
         distances = diou_distances(instances.boxes, self._filters.boxes)
         distances[instances.class_ids[:, None] != self._class_ids] = np.inf
+        limits = np.minimum(NEAREST_LIMIT + LIMIT_PER_SECOND * (time - self._seen), FARTHEST_LIMIT)
         objects = np.full(len(instances), -1, np.int64)
-        for row, column in match_nearest(distances, MAX_DISTANCE):
+        for row, column in match_nearest(distances, limits):
             objects[row] = column
         known = objects >= 0
         self._filters.update(objects[known], instances.boxes[known])
@@ -120,6 +125,7 @@ class InstanceTracker:
         self._class_ids = np.append(self._class_ids, instances.class_ids)
         self._seen = np.append(self._seen, np.zeros(count))
         self._patience = np.append(self._patience, np.full(count, -1))
+        self._confirmed = np.append(self._confirmed, np.zeros(count, bool))
         self._next_id += count
         return np.arange(first, first + count)
 
@@ -129,6 +135,7 @@ class InstanceTracker:
         self._filters.keep(rows)
         self._ids, self._class_ids = self._ids[rows], self._class_ids[rows]
         self._seen, self._patience = self._seen[rows], self._patience[rows]
+        self._confirmed = self._confirmed[rows]
 
     def _count_missed_frames(self, time: float) -> int:
         last, self._last_time = self._last_time, time

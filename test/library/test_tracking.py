@@ -132,3 +132,21 @@ def test_a_false_alarm_is_not_waited_for() -> None:
     for index in range(1, 6):
         ids(tracker, index / 10)
     assert ids(tracker, 0.6, walker(0)) == [2]
+
+
+def test_somebody_who_was_seen_only_twice_is_waited_for() -> None:
+    tracker = InstanceTracker()
+    for index in range(2):
+        assert ids(tracker, index / 10, walker(0)) == [1]
+    for index in range(2, 15):
+        ids(tracker, index / 10)
+    assert ids(tracker, 1.5, walker(0)) == [1]
+
+
+def test_at_a_high_rate_who_comes_beside_somebody_who_is_hidden_is_another_one() -> None:
+    tracker = InstanceTracker()
+    for index in range(30):
+        ids(tracker, index / 30, (100, 100, 160, 250))
+    ids(tracker, 1.0)
+    assert ids(tracker, 31 / 30, (165, 100, 225, 250)) == [2]
+    assert ids(tracker, 32 / 30, (165, 100, 225, 250), (100, 100, 160, 250)) == [2, 1]

@@ -117,6 +117,45 @@ SHOWN = {
 }
 
 
+# What rviz_default_plugins 14.3 and vision_msgs_rviz_plugins 4.1 read of a display; by its sources.
+OF_ANY_DISPLAY = {'Class', 'Name', 'Enabled', 'Value', 'Topic'}
+OF_TOPICS = {
+    'Value',
+    'Depth',
+    'History Policy',
+    'Reliability Policy',
+    'Durability Policy',
+    'Filter size',
+}
+PROPERTIES = {
+    'rviz_default_plugins/Image': {'Normalize Range', 'Min Value', 'Max Value', 'Median window'},
+    'rviz_default_plugins/PointCloud2': {
+        'Selectable',
+        'Style',
+        'Size (m)',
+        'Size (Pixels)',
+        'Alpha',
+        'Decay Time',
+        'Position Transformer',
+        'Color Transformer',
+    },
+    'vision_msgs_rviz_plugins/Detection3DArray': {
+        'Only Edge',
+        'Line Width',
+        'Alpha',
+        'Show Score',
+        'ConfigPath',
+    },
+}
+
+
+def test_rviz_knows_every_property_of_the_view() -> None:
+    view = yaml.safe_load((SHARE / 'config' / 'seg.rviz').read_text())
+    for display in view['Visualization Manager']['Displays']:
+        assert set(display['Topic']) <= OF_TOPICS
+        assert set(display) - OF_ANY_DISPLAY <= PROPERTIES[display['Class']]
+
+
 def test_rviz_shows_topics_that_the_node_has(start_node) -> None:
     view = yaml.safe_load((SHARE / 'config' / 'seg.rviz').read_text())
     displays = view['Visualization Manager']['Displays']
