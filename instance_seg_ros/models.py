@@ -35,14 +35,12 @@ _FILES = (*_TENSORFLOW, *_PARTS, 'labels')
 _NUMBERS = ('input_max_side', 'proposals')
 _LARGEST_UPSCALE = 4.0
 _LONGEST_PATH = 1000  # characters; longer ones would fill messages
-_SMALLEST_LOOK = 0.25
 _LARGEST = {'input_max_side': 16384, 'proposals': 10_000, 'size_multiple': 512}
 _FOR_PEOPLE = ('description', 'licence', 'card')
 _OPTIONAL = (
     *_NUMBERS,
     'engine',
     'max_upscale',
-    'second_look',
     'size_multiple',
     'presets',
     'sha256',
@@ -82,7 +80,6 @@ class ModelManifest:
         max_upscale: smaller images are scaled up towards that side, by this factor at most.
         size_multiple: both sides are scaled to the nearest multiple of this number of pixels.
         proposals: regions that the first stage hands on, None for the text graph's own number.
-        second_look: scale at which every image is looked at a second time, 0 for once only.
         presets: by name, what to run it with where speed counts more.
         engine: that is faster for this model, '' where it does not say.
         proposal_part, box_part, mask_part: ONNX parts, None where they are to be converted.
@@ -97,7 +94,6 @@ class ModelManifest:
     max_upscale: float = 1.0
     size_multiple: int = 1
     proposals: int | None = None
-    second_look: float = 0.0
     presets: dict[str, SpeedPreset] = field(default_factory=lambda: dict(DEFAULT_PRESETS))
     engine: str = ''
     proposal_part: Path | None = None
@@ -126,9 +122,7 @@ class ModelManifest:
         return [path for path in self.files.values() if not is_file(path)]
 
     def at_speed(self, preset: str) -> ModelManifest:
-        """Return the manifest with the sizes of a preset and without a second look.
-
-        ``exact`` changes nothing.
+        """Return the manifest with the sizes of a preset; ``exact`` changes nothing.
 
         Raises:
             ValueError: no such preset.
@@ -145,7 +139,6 @@ class ModelManifest:
             self,
             input_max_side=min(chosen.input_max_side, self.input_max_side),
             proposals=min(chosen.proposals, self.proposals or chosen.proposals),
-            second_look=0.0,
         )
 
     def check_digests(self) -> None:
@@ -312,8 +305,6 @@ def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
     options: dict[str, Any] = _numbers(path, content, (*_NUMBERS, 'size_multiple'))
     if 'max_upscale' in content:
         options['max_upscale'] = _upscale(path, content['max_upscale'])
-    if 'second_look' in content:
-        options['second_look'] = _second_look(path, content['second_look'])
     if 'presets' in content:
         options['presets'] = _presets(path, content['presets'])
     if 'engine' in content:
@@ -367,15 +358,6 @@ def _upscale(path: Path, value: Any) -> float:
         raise ModelError(
             f'manifest {path}: max_upscale is {shown(value)}, expected a factor from 1 (no '
             f'scaling up) to {_LARGEST_UPSCALE:g}'
-        )
-    return float(value)
-
-
-def _second_look(path: Path, value: Any) -> float:
-    if type(value) not in (int, float) or not _SMALLEST_LOOK <= value < 1:
-        raise ModelError(
-            f'manifest {path}: second_look is {shown(value)}, expected a scale from '
-            f'{_SMALLEST_LOOK:g} to less than 1; without it images are looked at once'
         )
     return float(value)
 

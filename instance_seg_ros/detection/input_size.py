@@ -15,7 +15,7 @@ STRIDE = 16  # pixels of the input that are one of the first stage's features
 
 
 def choose_input_size(
-    shape: tuple[int, ...], max_side: float, max_upscale: float, multiple: int
+    shape: tuple[int, ...], max_side: int, max_upscale: float, multiple: int
 ) -> tuple[int, int]:
     """Return width and height of the network's input for an image.
 

@@ -12,7 +12,6 @@ from instance_seg_ros.detection.mask_rcnn import MaskRcnn
 from instance_seg_ros.detection.net_loader import opencv_problem
 from instance_seg_ros.detection.onnx_cache import onnx_parts
 from instance_seg_ros.detection.onnx_mask_rcnn import OnnxMaskRcnn
-from instance_seg_ros.detection.second_look import SecondLook
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.models import ModelManifest
 from instance_seg_ros.settings import (
@@ -43,13 +42,6 @@ def load_detector(manifest: ModelManifest, settings: ModelSettings) -> Detector:
         ModelError: the engine cannot be used, or a file is missing, broken or of another model.
 
     """
-    detector = _in_engine(manifest, settings)
-    if not manifest.second_look:
-        return detector
-    return SecondLook(detector, manifest.second_look, manifest.size_multiple)
-
-
-def _in_engine(manifest: ModelManifest, settings: ModelSettings) -> Detector:
     if choose_engine(manifest, settings) == OPENCV:
         return _load_opencv(manifest, settings)
     try:

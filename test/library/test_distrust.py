@@ -180,7 +180,7 @@ VALUES = st.recursive(
 )
 KEYS = st.sampled_from(
     'name weights text_graph labels sha1 sha256 input_max_side proposals max_upscale size_multiple '
-    'second_look presets licence card description x'.split()
+    'presets licence card description x'.split()
 )
 
 

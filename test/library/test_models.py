@@ -199,8 +199,6 @@ class TestManifests:
             ({'max_upscale': 0.5}, r'max_upscale is 0\.5, expected a factor from 1'),
             ({'max_upscale': 'much'}, "max_upscale is 'much', expected a factor"),
             ({'max_upscale': True}, 'max_upscale is True'),
-            ({'second_look': 1.5}, r'second_look is 1\.5, expected a scale from 0\.25'),
-            ({'second_look': 'small'}, "second_look is 'small', expected a scale"),
             ({'presets': ['fast']}, r"presets is \['fast'\], expected a mapping of names"),
             ({'presets': {'fast': {'proposals': 5}}}, 'presets is .*input_max_side and proposals'),
             (
