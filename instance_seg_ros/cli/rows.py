@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What was found in an image as rows: COCO results with a few more keys.
 
-Each file of results takes from a row what it has a place for.
+Each file of results takes what it has a place for.
 """
 
 from __future__ import annotations
