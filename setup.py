@@ -96,7 +96,10 @@ setup(
     extras_require={
         # Apache-2.0. 0.11.7 is what rosbags-image asks for; a 0.12 may change the converter of
         # ROS 1 types, which bags/writer.py uses.
-        'bags': ['rosbags>=0.11.7,<0.12', 'rosbags-image>=0.10.4,<0.11']
+        'bags': ['rosbags>=0.11.7,<0.12', 'rosbags-image>=0.10.4,<0.11'],
+        # Apache-2.0. Ray Data, and with it pyarrow and fsspec, which instance-seg batch uses
+        # without Ray, too. 2.51 has the actor pools that batch/on_ray.py asks for.
+        'batch': ['ray[data]>=2.51,<3', 'pyarrow>=14,<28', 'fsspec>=2023.1'],
     },
     entry_points={'console_scripts': [f'instance-seg = {NAME}.cli:main']},
     zip_safe=False,

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 
 from instance_seg_ros.cli.bag_run import run_bag
+from instance_seg_ros.cli.batch import run_batch
 from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.cli.image_run import run_images
 from instance_seg_ros.cli.models import run_models
@@ -45,6 +46,8 @@ def run(options: argparse.Namespace) -> int:
         if options.command == 'bag':
             console = Console(quiet=options.quiet)
             return run_bag(options, console, lambda: _make_segmenter(options))
+        if options.command == 'batch':
+            return run_batch(options, _settings_of(options), Console(quiet=options.quiet))
         if options.command == 'view':
             console = Console(quiet=options.quiet)
             return run_view(options, console, lambda: _make_segmenter(options))
@@ -112,12 +115,15 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 def _make_segmenter(options: argparse.Namespace) -> Segmenter:
-    given = vars(options)
-    settings = {each.name: given[each.name] for each in LIBRARY_SETTINGS if each.name in given}
     try:
-        return Segmenter(**settings)
+        return Segmenter(**_settings_of(options))
     except (RuntimeError, ValueError) as error:  # ModelError is a RuntimeError
         raise CommandError(str(error)) from None
+
+
+def _settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    given = vars(options)
+    return {each.name: given[each.name] for each in LIBRARY_SETTINGS if each.name in given}
 
 
 def _make_window(options: argparse.Namespace) -> Window | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import __version__
+from instance_seg_ros.cli.batch_options import add_batch_command
 from instance_seg_ros.cli.model_options import add_models_command
 from instance_seg_ros.cli.view_options import add_view_command
 from instance_seg_ros.output_names import NODE_NAME
@@ -67,6 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
             'the id is track_id',
         )
     _add_bag_command(commands)
+    add_batch_command(commands, _add_settings)
     add_view_command(commands, _add_settings)
     add_models_command(commands)
     return parser
