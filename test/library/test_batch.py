@@ -282,3 +282,31 @@ def test_ray_changes_no_bit(
     options = ('--scheduler', 'ray', '--workers', '2', '--retries', '0')
     assert batch(photos, '--output', tmp_path, *options) == 1
     assert results(tmp_path) == expected
+
+
+def test_the_images_of_a_bag_are_taken_each_once(
+    photo: np.ndarray, batch: Callable[..., int], tmp_path: Path
+) -> None:
+    pytest.importorskip('rosbags.rosbag2', reason='it reads and writes bags')
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_JAZZY)
+    kind = 'sensor_msgs/msg/CompressedImage'
+    stamp = store.types['builtin_interfaces/msg/Time'](1, 2)
+    header = store.types['std_msgs/msg/Header'](stamp, 'camera')
+    widths = (240, 248, 256)
+    with Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection('/camera/compressed', kind, typestore=store)
+        # Two images were recorded in the same nanosecond.
+        for width, timestamp in zip(widths, (10, 20, 20), strict=True):
+            data = cv2.imencode('.png', cv2.resize(photo, (width, 200)))[1].reshape(-1)
+            message = store.types[kind](header, 'png', data)
+            writer.write(connection, timestamp, store.serialize_cdr(message, kind))
+
+    options = ('--output', tmp_path / 'out', '--workers', '1')
+    assert batch(tmp_path / 'bag', *options) == 0
+    images = lines(tmp_path / 'out', 'images')
+    assert [line['width'] for line in images] == list(widths)
+    assert images[1]['file_name'] == f'{tmp_path}/bag/camera/compressed@00000000000000000020.0'
+    assert all(line['instances'] for line in images)
