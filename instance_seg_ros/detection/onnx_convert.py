@@ -58,8 +58,16 @@ class OnnxParts:
         return {name: getattr(self, name) for name in self.NAMES}
 
 
-# What nodes and constants that do not belong together make the translation raise.
-_NONSENSE = (ValueError, LookupError, ArithmeticError, StopIteration)
+# What nodes, attributes and constants that do not belong together make the translation raise.
+_NONSENSE = (
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    StopIteration,
+    AttributeError,
+    TypeError,
+    RecursionError,
+)
 
 
 def convert(weights: Path, text_graph: Path, for_processor: bool = True) -> OnnxParts:
@@ -92,7 +100,10 @@ def convert(weights: Path, text_graph: Path, for_processor: bool = True) -> Onnx
             _mask_part(graph, parts['masks'], constants, region_size),
         )
     except TranslationError as error:
-        raise ModelError(f'text graph {text_graph}: cannot be converted to ONNX: {error}') from None
+        reason = ' '.join(str(error).split())[:500]
+        raise ModelError(
+            f'text graph {text_graph}: cannot be converted to ONNX: {reason}'
+        ) from None
     except _NONSENSE as error:
         reason = ' '.join(str(error).split())[:200] or type(error).__name__
         raise ModelError(
