@@ -28,6 +28,7 @@ from instance_seg_ros.detection.text_graph import (
     split,
 )
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.text_files import one_line
 
 # To be raised whenever the same files give other parts.
 VERSION = 3
@@ -100,12 +101,12 @@ def convert(weights: Path, text_graph: Path, for_processor: bool = True) -> Onnx
             _mask_part(graph, parts['masks'], constants, region_size),
         )
     except TranslationError as error:
-        reason = ' '.join(str(error).split())[:500]
+        reason = one_line(error)
         raise ModelError(
             f'text graph {text_graph}: cannot be converted to ONNX: {reason}'
         ) from None
     except _NONSENSE as error:
-        reason = ' '.join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise ModelError(
             f'weights {weights} and text graph {text_graph}: cannot be converted to ONNX '
             f'({reason}). Are they of the same model, and in this order?'

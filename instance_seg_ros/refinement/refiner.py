@@ -19,9 +19,10 @@ from instance_seg_ros.errors import ModelError
 from instance_seg_ros.images import check_image
 from instance_seg_ros.refinement.interface import Refined
 from instance_seg_ros.refinement.pasting import paste
-from instance_seg_ros.refinement.refiner_file import MULTIPLE, one_line, open_refiner, read_traits
+from instance_seg_ros.refinement.refiner_file import MULTIPLE, open_refiner, read_traits
 from instance_seg_ros.refinement.smoother import context_rois, smooth
 from instance_seg_ros.settings import CPU_PROVIDER
+from instance_seg_ros.text_files import one_line
 
 # A finer pass adds nothing for boxes whose longer side is below this share of the pass before: 96
 # pixels after a pass at 128 (docs/models.md).

@@ -12,6 +12,7 @@ import cv2
 
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.refinement.smoother import CONTEXT
+from instance_seg_ros.text_files import one_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -161,8 +162,3 @@ def _passes(text: str) -> tuple[int, ...]:
     if not valid:
         raise ValueError(f'sides in pixels, such as 128,256, each a multiple of {MULTIPLE}')
     return tuple(int(side) for side in sides)
-
-
-def one_line(error: Exception) -> str:
-    """Return a message on one line, cut where it is long."""
-    return ' '.join(str(error).split())[:300]
