@@ -83,7 +83,7 @@ bench: prepare
 AUDITED := instance_seg_ros launch scripts demo examples
 audit: prepare
 	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
-	@.venv-audit/bin/pip install --quiet -r tools/requirements-audit.txt
+	@.venv-audit/bin/pip install --quiet -r tools/audit-requirements.txt
 	@.venv-audit/bin/bandit --quiet --configfile pyproject.toml --recursive $(AUDITED)
 	@grep -v '^ros-' tools/requirements-$(ROS).txt > .venv-audit/audited.txt
 	@.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r .venv-audit/audited.txt

@@ -16,6 +16,7 @@ MOST_GROWTH = 0.01  # of memory, after the warm-up
 MOST_AGE = 2.0  # inference times
 MOST_SERVICE_MS = 50.0
 SHARE = 99.0  # per cent of samples and answers that must keep to a bound
+SMOOTH = 5  # samples that plotted rates are taken over
 PART = 0.2  # of the samples after the warm-up, at their beginning and end, that are compared
 
 
@@ -201,7 +202,9 @@ def plot(watch: Any, warm_up: float, path: Path) -> None:
     for name in ('sent', 'received', 'processed'):
         counts = np.array([getattr(sample, name) for sample in samples], float)
         times = np.array([sample.time for sample in samples])
-        rates.plot(minutes[1:], np.diff(counts) / np.diff(times), lw=0.8, label=name)
+        # Over some seconds: the cameras report once a second, too.
+        taken = counts[SMOOTH:] - counts[:-SMOOTH]
+        rates.plot(minutes[SMOOTH:], taken / (times[SMOOTH:] - times[:-SMOOTH]), lw=0.8, label=name)
     rates.set_ylabel('images a second')
     rates.set_ylim(bottom=0)
     rates.legend(loc='upper right', fontsize='small')

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.settings import BF16, CPU_PROVIDER, F32, OPENVINO_PROVIDER
+from instance_seg_ros.text_files import one_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -263,9 +264,4 @@ def _array(value: Any) -> NDArray[Any]:
     return value if isinstance(value, np.ndarray) else value.numpy()
 
 
-def one_line(error: Exception) -> str:
-    """Return a message on one line, cut where it is long."""
-    return ' '.join(str(error).split())[:300]
-
-
-__all__ = ['Sessions', 'one_line']
+__all__ = ['Sessions']

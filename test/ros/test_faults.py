@@ -441,3 +441,18 @@ def test_without_memory_in_mid_frame(
     assert_right_again(camera, photo, expected)
     (line,) = problems(camera.process, before)
     assert 'ERROR' in line and 'emory' in line
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which('unshare'), reason='needs root, to fill a /dev/shm'
+)
+def test_shared_memory_that_is_full(empty_domain: int) -> None:
+    mount = 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$0" "$@"'
+    script = str(HELPERS / 'full_shared_memory.py')
+    done = subprocess.run(
+        ['unshare', '-m', 'bash', '-c', mount, sys.executable, script],
+        env={**os.environ, 'ROS_DOMAIN_ID': str(empty_domain)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
