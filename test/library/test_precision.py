@@ -46,6 +46,9 @@ def assert_alike(ours: Instances, theirs: Instances, box: float, score: float) -
     assert ours.class_names == theirs.class_names != []
     np.testing.assert_allclose(ours.scores, theirs.scores, atol=score)
     np.testing.assert_allclose(ours.boxes, theirs.boxes, atol=box * max(ours.image_size))
+    for i in range(len(ours)):
+        a, b = ours.full_mask(i) > 0, theirs.full_mask(i) > 0
+        assert (a & b).sum() > 0.8 * (a | b).sum()
 
 
 @pytest.mark.parametrize('precision, box, score', [('int8', 0.02, 0.1), ('f16', 1e-3, 2e-3)])
