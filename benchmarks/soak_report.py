@@ -31,7 +31,8 @@ class Sample:
         age_ms: of the frames when they were published, mean; of the camera where it is largest.
         worst_age_ms: the largest of the last ten seconds.
         inference_ms: detect, masks and refine together, mean.
-        received, processed, dropped, failed: frames so far, of all cameras.
+        received, processed, dropped, failed, incomplete: frames so far, of all cameras; those that
+            are incomplete are processed, too.
         sent: images that the cameras have sent so far.
     """
 
@@ -45,6 +46,7 @@ class Sample:
     processed: int
     dropped: int
     failed: int
+    incomplete: int
     sent: int
 
     @classmethod
@@ -78,7 +80,8 @@ class Sample:
             total('received'),
             total('processed'),
             total('dropped'),
-            total('malformed', 'failed', 'incomplete'),
+            total('malformed', 'failed'),
+            total('incomplete'),
             sum(sent.values()),
         )
 
@@ -141,7 +144,9 @@ def table(watch: Any, warm_up: float) -> list[Row]:
         Row('images received by the node', (last.received - first.received) / seconds, 'Hz'),
         Row('images segmented', (last.processed - first.processed) / seconds, 'Hz'),
         Row('images replaced by newer ones', (last.dropped - first.dropped) / seconds, 'Hz'),
-        Row('frames that failed or are incomplete', last.failed - first.failed, 'frames', 0),
+        Row('frames that failed', last.failed - first.failed, 'frames', 0),
+        # Depth images may be lost: cameras send them best effort.
+        Row('frames without depth', last.incomplete - first.incomplete, 'frames'),
         Row('images that wait or are in hand at the end', in_hand, 'images', 6),
         Row('results whose stamp is not newer than the last', watch.out_of_order, 'frames', 0),
         Row('inference', float(np.median([s.inference_ms for s in samples])), 'ms'),
