@@ -177,8 +177,9 @@ def main() -> None:
     if options.davis:
         segmenter = Segmenter(refiner='none', confidence_threshold=0.3)
         native = davis(options.davis, segmenter)
-        compare('DAVIS, 24 Hz', 24.0, native, follow)
-        compare('DAVIS, 2 Hz', 2.0, [frames[::12] for frames in native], follow)
+        for step in (1, 6, 12):
+            parts = [frames[at::step] for frames in native for at in range(0, step, 6)]
+            compare(f'DAVIS, {24 / step:g} Hz', 24 / step, parts, follow)
 
 
 if __name__ == '__main__':
