@@ -13,6 +13,7 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,8 @@ def compare(what: str, rate: float, sequences: list[list[Frame]], judge: Any = m
     """Print a line for each tracker."""
     for name, make in TRACKERS.items():
         try:
-            print(f'{what:28}  {name:20}  {judge(lambda: make(rate), sequences)}', flush=True)  # noqa: B023
+            figures = judge(partial(make, rate), sequences)
+            print(f'{what:28}  {name:20}  {figures}', flush=True)
         except ImportError as error:
             print(f'{what:28}  {name:20}  not installed: {error}')
 
