@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
-import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from instance_seg_ros.batch.errors import BatchError
+from instance_seg_ros.batch.inputs import Item
 from instance_seg_ros.batch.shards import Shard
 from instance_seg_ros.batch.worker import Job, Report, ShardWorker
 
@@ -51,7 +52,7 @@ def run_ray(
         context = ray.data.DataContext.get_current()
         context.max_errored_blocks = -1  # a shard that was given up must not end the others
         context.enable_progress_bars = False  # there is one of shards
-        rows = [{'shard': pickle.dumps(shard)} for shard in shards]
+        rows = [{'shard': json.dumps(asdict(shard))} for shard in shards]
         reports = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             _Actor,
             fn_constructor_args=(job,),
@@ -74,7 +75,9 @@ class _Actor:
         self._worker = ShardWorker(job)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        shard: Shard = pickle.loads(row['shard'])
+        fields = json.loads(row['shard'])
+        items = tuple(Item(**each) for each in fields.pop('items'))
+        shard = Shard(**fields, items=items)
         try:
             return asdict(self._worker.run(shard)) | {'fatal': False}
         except Exception as error:  # the model, a full disk: no other attempt would help
