@@ -75,11 +75,15 @@ class _Actor:
         self._worker = ShardWorker(job)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        fields = json.loads(row['shard'])
-        items = tuple(Item(**each) for each in fields.pop('items'))
-        shard = Shard(**fields, items=items)
+        shard = _read_shard(row['shard'])
         try:
             return asdict(self._worker.run(shard)) | {'fatal': False}
         except Exception as error:  # the model, a full disk: no other attempt would help
             text = str(error) or type(error).__name__
             return asdict(Report(shard.number, 0, 0, text, 0.0)) | {'fatal': True}
+
+
+def _read_shard(text: str) -> Shard:
+    shard = json.loads(text)
+    items = tuple(Item(**item) for item in shard.pop('items'))
+    return Shard(**shard, items=items)
