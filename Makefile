@@ -81,7 +81,7 @@ bench: prepare
 
 # Beyond ruff's rules of bandit in `make lint`; the advisories come from the network.
 AUDITED := instance_seg_ros launch scripts demo examples
-audit: prepare
+audit:
 	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
 	@.venv-audit/bin/pip install --quiet -r tools/audit-requirements.txt
 	@.venv-audit/bin/bandit --quiet --configfile pyproject.toml --recursive $(AUDITED)

@@ -196,7 +196,7 @@ def plot(watch: Any, warm_up: float, path: Path) -> None:
     age.plot(minutes, bound, 'k--', lw=0.8, label='two inference times')
     age.set_ylabel('ms')
     age.set_ylim(bottom=0)
-    age.legend(loc='upper right', fontsize='small')
+    age.legend(loc='lower right', fontsize='small')
     for name in sorted({service for _, service, _, _ in watch.service_ms}):
         found = [(t / 60, ms) for t, service, ms, _ in watch.service_ms if service == name]
         services.plot(*zip(*found, strict=True), '.', ms=2, label=name)

@@ -31,6 +31,7 @@ def kinds() -> tuple[str, ...]:
     return tuple(kind for kind in fuzz_children.KINDS if kind not in missing)
 
 
+@pytest.mark.slow
 def test_files_of_all_kinds_are_read_or_refused() -> None:
     # Those that start another process take a second each: few of them.
     quick = tuple(kind for kind in kinds() if kind not in fuzz_children.TRIED)
