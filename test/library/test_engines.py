@@ -72,6 +72,23 @@ def test_auto_goes_by_opencv_then_by_what_the_model_prefers(model: Path) -> None
     assert load(model, engine='auto').engine == 'onnxruntime (CPUExecutionProvider)'
 
 
+@pytest.mark.skipif(bool(opencv_problem()), reason=opencv_problem())
+def test_opencv_runs_what_only_the_manifest_prefers_onnxruntime_for(
+    model: Path, photo: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    edit(model, engine='onnxruntime', sha256=None)
+    text_graph = model.with_name('person_mask_rcnn.pbtxt')
+    # An operation that OpenCV has and the converter has not.
+    text_graph.write_text(text_graph.read_text().replace('op: "Relu6"', 'op: "Elu"', 1))
+    segmenter = load(model, engine='auto', trust_model=True)
+    assert segmenter.engine == 'opencv'
+    segmenter(photo)
+    (message,) = [text for text in caplog.messages if 'runs in OpenCV instead' in text]
+    assert '(Elu) is not among the operations' in message
+    with pytest.raises(ModelError, match='is not among the operations'):
+        load(model, engine='onnxruntime', trust_model=True)
+
+
 def test_an_unknown_engine_is_refused(model: Path) -> None:
     with pytest.raises(ValueError, match='expected one of auto, opencv, onnxruntime'):
         load(model, engine='tensorrt')
