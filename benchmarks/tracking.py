@@ -13,6 +13,7 @@ import argparse
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,8 @@ def compare(what: str, rate: float, sequences: list[list[Frame]], judge: Any = m
     """Print a line for each tracker."""
     for name, make in TRACKERS.items():
         try:
-            print(f'{what:28}  {name:20}  {judge(lambda: make(rate), sequences)}', flush=True)  # noqa: B023
+            figures = judge(partial(make, rate), sequences)
+            print(f'{what:28}  {name:20}  {figures}', flush=True)
         except ImportError as error:
             print(f'{what:28}  {name:20}  not installed: {error}')
 
@@ -178,8 +180,8 @@ def main() -> None:
         segmenter = Segmenter(refiner='none', confidence_threshold=0.3)
         native = davis(options.davis, segmenter)
         for step in (1, 6, 12):
-            parts = [frames[at::step] for frames in native for at in range(0, step, 6)]
-            compare(f'DAVIS, {24 / step:g} Hz', 24 / step, parts, follow)
+            sequences = [frames[at::step] for frames in native for at in range(0, step, 6)]
+            compare(f'DAVIS, {24 / step:g} Hz', 24 / step, sequences, follow)
 
 
 if __name__ == '__main__':
