@@ -180,8 +180,8 @@ def main() -> None:
         segmenter = Segmenter(refiner='none', confidence_threshold=0.3)
         native = davis(options.davis, segmenter)
         for step in (1, 6, 12):
-            slower = [frames[at::step] for frames in native for at in range(0, step, 6)]
-            compare(f'DAVIS, {24 / step:g} Hz', 24 / step, slower, follow)
+            sequences = [frames[at::step] for frames in native for at in range(0, step, 6)]
+            compare(f'DAVIS, {24 / step:g} Hz', 24 / step, sequences, follow)
 
 
 if __name__ == '__main__':
