@@ -18,6 +18,10 @@ PHOTOS = REPOSITORY / 'demo' / 'photos'
 CPU = 'CPUExecutionProvider'
 
 
+# As the person model's own would be, but for one number.
+_NO_NUMBER = '{"converter": 4, "model": "", "proposals": {"Conv_6": [0, NaN]}, "boxes": {}}'
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's cache, empty."""
@@ -82,6 +86,9 @@ def test_a_model_is_calibrated_by_the_command(
         ((MODELS / 'everyday_mask_rcnn_int8.json').read_text(), 'is of another model or release'),
         ('{"converter": 1', 'is no file of ranges'),
         ('[]', 'is no file of ranges'),
+        ('[' * 100_000, 'is no file of ranges'),
+        (' ' * 2_000_000, 'at most 1000000 are read'),
+        (_NO_NUMBER, 'is no file of ranges'),
     ],
 )
 def test_ranges_of_something_else_are_refused(
