@@ -80,6 +80,22 @@ def test_a_model_is_calibrated_by_the_command(
     assert_alike(found, expected, 0.15, 0.25)  # six photos are few
 
 
+def test_ranges_go_with_a_model_to_the_data_folder_and_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: np.ndarray
+) -> None:
+    monkeypatch.setenv('XDG_DATA_HOME', str(tmp_path))
+    data = tmp_path / 'instance_seg_ros' / 'models'
+    graph = MODELS / 'everyday_mask_rcnn.pb'
+    labels = MODELS / 'everyday_mask_rcnn_labels.txt'
+    files = [str(graph), str(graph.with_suffix('.pbtxt')), str(labels)]
+    assert main(['models', 'add', '--name', 'mine', *files]) == 0
+    assert (data / 'mine_int8.json').is_file()
+    _, engine = segment(photo, 'int8', model='mine')
+    assert 'int8' in engine
+    assert main(['models', 'remove', 'mine']) == 0
+    assert list(data.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     'content, message',
     [
