@@ -3,6 +3,7 @@
 
 import hashlib
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -190,6 +191,25 @@ def test_a_provider_that_is_missing_is_reported_and_the_next_one_used(
 def test_no_provider_is_a_clear_error(model: Path) -> None:
     with pytest.raises(ModelError, match='CUDAExecutionProvider: this onnxruntime has only'):
         load(model, providers=['CUDAExecutionProvider'])
+
+
+def test_the_gpu_benchmark_says_where_there_is_none() -> None:
+    import onnxruntime
+
+    pytest.importorskip('tensorboard', reason='it has the schema of the graphs that are written')
+    if 'CUDAExecutionProvider' in onnxruntime.get_available_providers():
+        pytest.skip('it would measure')
+    folder = REPOSITORY / 'benchmarks'
+    result = subprocess.run(
+        [sys.executable, 'gpu.py'],
+        cwd=folder,
+        env={**os.environ, 'PYTHONPATH': f'..{os.pathsep}{os.environ.get("PYTHONPATH", "")}'},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert 'CUDAExecutionProvider: this onnxruntime has only' in result.stderr
+    assert result.stdout == ''
 
 
 _OUT_OF_MEMORY = """
