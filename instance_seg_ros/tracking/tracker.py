@@ -144,7 +144,8 @@ class InstanceTracker:
         elapsed = time - last
         if self._interval == 0:
             self._interval = elapsed
-        missed = round(elapsed / self._interval) - 1
+        # Cut before it is rounded: the quotient may be infinite.
+        missed = round(min(elapsed / self._interval, MAX_MISSED_FRAMES + 1)) - 1
         if missed < 2:  # a longer gap says nothing about the rate
             self._interval += 0.2 * (elapsed - self._interval)
         return min(max(missed, 0), MAX_MISSED_FRAMES)

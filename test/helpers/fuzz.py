@@ -52,7 +52,7 @@ def fuzz_messages(count: int, seed: int, deadline: float) -> tuple[int, list[str
 
 def _round(examples: int, seed: int) -> str:
     """Return what went wrong, '' if nothing did."""
-    command = ['pytest', '-q', '-x', '-p', 'no:cacheprovider', f'--hypothesis-seed={seed}', *TESTS]
+    command = ['pytest', '-q', '-p', 'no:cacheprovider', f'--hypothesis-seed={seed}', *TESTS]
     variables = {'FUZZ_EXAMPLES': str(examples), 'FUZZ_SEED': str(seed)}
     again = ' '.join(f'{key}={value}' for key, value in variables.items())
     again = f'{again} tools/run {" ".join(command)}'
