@@ -3,7 +3,7 @@
 # In a ROS 2 workspace an ordinary `colcon build` needs none of this.
 
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 4
 # Of which PyPI has wheels: kilted or jazzy. Where ROS 2 is installed and sourced, that is used.
 ROS ?= kilted
 SUFFIX := $(if $(filter kilted,$(ROS)),,-$(ROS))
@@ -39,8 +39,9 @@ prepare:
 demo: prepare
 	@tools/run python demo/run_demo.py --output demo_output
 
-# Two processes at a time; each takes whole files, so that a node or a network of a file is started once,
-# and has a ROS domain of its own. JOBS=0 runs all in one process.
+# Four processes at a time, also on two cores: tests of nodes wait for them half of the time. Each takes
+# whole files, so that a node or a network of a file is started once, and has a ROS domain of its own.
+# JOBS=0 runs all in one process.
 test: prepare
 	@tools/run pytest --numprocesses $(JOBS) --dist loadfile $(TESTS)
 
@@ -81,9 +82,9 @@ bench: prepare
 
 # Beyond ruff's rules of bandit in `make lint`; the advisories come from the network.
 AUDITED := instance_seg_ros launch scripts demo examples
-audit: prepare
+audit:
 	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
-	@.venv-audit/bin/pip install --quiet -r tools/requirements-audit.txt
+	@.venv-audit/bin/pip install --quiet -r tools/audit-requirements.txt
 	@.venv-audit/bin/bandit --quiet --configfile pyproject.toml --recursive $(AUDITED)
 	@grep -v '^ros-' tools/requirements-$(ROS).txt > .venv-audit/audited.txt
 	@.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r .venv-audit/audited.txt

@@ -102,6 +102,9 @@ setup(
         'evaluate': ['faster-coco-eval>=1.8,<2', 'jinja2>=3,<4'],
         'completion': ['shtab>=1.13,<2'],  # MPL-2.0; alive, and its scripts do not start Python
         'parquet': ['pyarrow>=14,<28'],  # Apache-2.0; instance-seg --parquet; 14 has Python 3.12
+        # Apache-2.0. Ray Data, and with it pyarrow and fsspec, which instance-seg batch uses
+        # without Ray, too. 2.51 has the actor pools that batch/on_ray.py asks for.
+        'batch': ['ray[data]>=2.51,<3', 'pyarrow>=14,<28', 'fsspec>=2023.1'],
     },
     entry_points={'console_scripts': [f'instance-seg = {NAME}.cli:main']},
     zip_safe=False,

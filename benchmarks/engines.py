@@ -1,5 +1,7 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Both engines beside each other: cv2.dnn and onnxruntime, with the same weights."""
+"""Both engines beside each other: cv2.dnn and onnxruntime, this in float32 and in int8, with the
+same weights.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,12 @@ from library import COCO_LABELS, PHOTO, FullSizeModel, Run, photo
 from timing import Spread, measure, ratios
 
 from instance_seg_ros import Segmenter
+from instance_seg_ros.detection.onnx_calibration import observe_ranges, ranges_file, write_ranges
 
 ENGINES = 'opencv', 'onnxruntime'
-MODELS = 'full size', 'person_mask_rcnn'
+INT8 = 'onnxruntime int8'
+FULL_SIZE = 'full size'
+MODELS = FULL_SIZE, 'everyday_mask_rcnn', 'person_mask_rcnn'
 _INSTANCES = 10
 
 # Its own process each time: what is loaded stays so. Prints seconds and MB.
@@ -58,17 +63,30 @@ def measure_engines(
     """
     with tempfile.TemporaryDirectory() as folder:
         model = FullSizeModel(Path(folder))
+        _calibrate(model)
         for number in threads:
             cv2.setNumThreads(number)
             for name in MODELS:
-                segmenters = {engine: _segmenter(model, name, engine, number) for engine in ENGINES}
+                engines = ENGINES if name == 'person_mask_rcnn' else (*ENGINES, INT8)
+                segmenters = {engine: _segmenter(model, name, engine, number) for engine in engines}
                 for size in sizes:
                     yield from _compare(name, segmenters, size, number, repeats)
 
 
+def _calibrate(model: FullSizeModel) -> None:
+    """Prepare it for int8; with random weights one photo will do."""
+    ranges = observe_ranges(model.weights, model.text_graph, [photo(800, 600)])
+    write_ranges(ranges_file(model.weights), model.weights, model.text_graph, ranges)
+
+
 def _segmenter(model: FullSizeModel, name: str, engine: str, threads: int) -> Segmenter:
-    options: dict[str, Any] = {'engine': engine, 'num_threads': threads, 'refiner': 'none'}
-    return model.segmenter(**options) if name == MODELS[0] else Segmenter(model=name, **options)
+    options: dict[str, Any] = {
+        'engine': engine.removesuffix(' int8'),
+        'precision': 'int8' if engine == INT8 else 'f32',
+        'num_threads': threads,
+        'refiner': 'none',
+    }
+    return model.segmenter(**options) if name == FULL_SIZE else Segmenter(model=name, **options)
 
 
 def _compare(
@@ -100,7 +118,7 @@ def measure_engine_starts(repeats: int) -> list[dict[str, Any]]:
             'labels_path': str(COCO_LABELS),
         }
         for name in MODELS:
-            files = full_size if name == MODELS[0] else {'model': name}
+            files = full_size if name == FULL_SIZE else {'model': name}
             for engine in ENGINES:
                 arguments = {**files, 'engine': engine, 'refiner': 'none', 'num_threads': 1}
                 first, later = [], []

@@ -35,7 +35,7 @@ def engine_line(record: Record) -> str:
     time, ratio = record['milliseconds'], record['times_as_fast']
     return (
         f'{record["width"]:5}x{record["height"]:<5} {record["threads"]} threads  '
-        f'{record["model"]:18} {record["engine"]:34} {record["instances"]:3} instances '
+        f'{record["model"]:18} {record["engine"]:40} {record["instances"]:3} instances '
         f'{time["median"]:9.1f} ms  {ratio["median"]:6.2f} x as fast '
         f'({ratio["low"]:.2f}-{ratio["high"]:.2f})'
     )

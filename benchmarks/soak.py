@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -154,11 +155,9 @@ def _processes(
         _read(watch.read_services, services.stdout)
         yield process
     finally:
-        for other in others:
-            other.terminate()
-        for other in others:
-            other.wait()
         process.close()
+        for other in others:
+            _end(other)
         rclpy.try_shutdown()
 
 
@@ -174,6 +173,14 @@ def _parameters(arguments: argparse.Namespace, names: tuple[str, ...]) -> dict[s
     if arguments.depth:
         parameters |= {'depth_topic': 'depth', 'camera_info_topic': 'depth_info'}
     return parameters
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _ignore(message: Any) -> None:

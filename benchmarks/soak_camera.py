@@ -9,6 +9,8 @@ It prints how many images it has sent, once a second.
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 import time
 from typing import Any
 
@@ -16,6 +18,7 @@ import numpy as np
 import rclpy
 from library import photo
 from rclpy.qos import qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -34,7 +37,8 @@ def main() -> None:
     parser.add_argument('--rate', type=float, default=60.0)
     parser.add_argument('--depth', action='store_true')
     arguments = parser.parse_args()
-    rclpy.init()
+    signal.signal(signal.SIGINT, lambda *_: sys.exit())
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('soak_camera', namespace=arguments.topic.rpartition('/')[0])
     publishers = [node.create_publisher(Image, arguments.topic, qos_profile_sensor_data)]
     if arguments.depth:

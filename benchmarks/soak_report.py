@@ -16,6 +16,7 @@ MOST_GROWTH = 0.01  # of memory, after the warm-up
 MOST_AGE = 2.0  # inference times
 MOST_SERVICE_MS = 50.0
 SHARE = 99.0  # per cent of samples and answers that must keep to a bound
+SMOOTH = 5  # samples that plotted rates are taken over
 PART = 0.2  # of the samples after the warm-up, at their beginning and end, that are compared
 
 
@@ -30,7 +31,8 @@ class Sample:
         age_ms: of the frames when they were published, mean; of the camera where it is largest.
         worst_age_ms: the largest of the last ten seconds.
         inference_ms: detect, masks and refine together, mean.
-        received, processed, dropped, failed: frames so far, of all cameras.
+        received, processed, dropped, failed, incomplete: frames so far, of all cameras; those that
+            are incomplete are processed, too.
         sent: images that the cameras have sent so far.
     """
 
@@ -44,6 +46,7 @@ class Sample:
     processed: int
     dropped: int
     failed: int
+    incomplete: int
     sent: int
 
     @classmethod
@@ -77,7 +80,8 @@ class Sample:
             total('received'),
             total('processed'),
             total('dropped'),
-            total('malformed', 'failed', 'incomplete'),
+            total('malformed', 'failed'),
+            total('incomplete'),
             sum(sent.values()),
         )
 
@@ -140,7 +144,9 @@ def table(watch: Any, warm_up: float) -> list[Row]:
         Row('images received by the node', (last.received - first.received) / seconds, 'Hz'),
         Row('images segmented', (last.processed - first.processed) / seconds, 'Hz'),
         Row('images replaced by newer ones', (last.dropped - first.dropped) / seconds, 'Hz'),
-        Row('frames that failed or are incomplete', last.failed - first.failed, 'frames', 0),
+        Row('frames that failed', last.failed - first.failed, 'frames', 0),
+        # Depth images may be lost: cameras send them best effort.
+        Row('frames without depth', last.incomplete - first.incomplete, 'frames'),
         Row('images that wait or are in hand at the end', in_hand, 'images', 6),
         Row('results whose stamp is not newer than the last', watch.out_of_order, 'frames', 0),
         Row('inference', float(np.median([s.inference_ms for s in samples])), 'ms'),
@@ -190,7 +196,7 @@ def plot(watch: Any, warm_up: float, path: Path) -> None:
     age.plot(minutes, bound, 'k--', lw=0.8, label='two inference times')
     age.set_ylabel('ms')
     age.set_ylim(bottom=0)
-    age.legend(loc='upper right', fontsize='small')
+    age.legend(loc='lower right', fontsize='small')
     for name in sorted({service for _, service, _, _ in watch.service_ms}):
         found = [(t / 60, ms) for t, service, ms, _ in watch.service_ms if service == name]
         services.plot(*zip(*found, strict=True), '.', ms=2, label=name)
@@ -201,7 +207,9 @@ def plot(watch: Any, warm_up: float, path: Path) -> None:
     for name in ('sent', 'received', 'processed'):
         counts = np.array([getattr(sample, name) for sample in samples], float)
         times = np.array([sample.time for sample in samples])
-        rates.plot(minutes[1:], np.diff(counts) / np.diff(times), lw=0.8, label=name)
+        # Over some seconds: the cameras report once a second, too.
+        taken = counts[SMOOTH:] - counts[:-SMOOTH]
+        rates.plot(minutes[SMOOTH:], taken / (times[SMOOTH:] - times[:-SMOOTH]), lw=0.8, label=name)
     rates.set_ylabel('images a second')
     rates.set_ylim(bottom=0)
     rates.legend(loc='upper right', fontsize='small')

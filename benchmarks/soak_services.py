@@ -7,6 +7,7 @@ A process of its own: the answers do not wait here until images have been receiv
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from itertools import cycle
@@ -16,6 +17,7 @@ import rclpy
 from lifecycle_msgs.srv import GetState
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.parameter import Parameter
+from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import SetBool, Trigger
 
 PERIOD = 0.25  # seconds
@@ -24,7 +26,8 @@ LOST_AFTER = 5.0  # seconds
 
 def main(name: str) -> None:
     """Call until a signal."""
-    rclpy.init()
+    signal.signal(signal.SIGINT, lambda *_: sys.exit())
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('soak_services')
     threshold = Parameter('nms_threshold', value=0.5).to_parameter_msg()
     requests: dict[str, tuple[Any, Any]] = {

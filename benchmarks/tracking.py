@@ -1,94 +1,32 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Identities over composed sequences: IDF1, id switches, and milliseconds a frame.
+"""Identities: IDF1, id switches, and milliseconds a frame, over composed and real sequences.
 
-pip install motmetrics; beside it motpy or trackers, in an environment of their own, are measured
-where they are installed: trackers brings another OpenCV.
+python benchmarks/tracking.py [--mot MOT15/train MOT17/train] [--davis DAVIS]
+
+pip install motmetrics; beside it motpy, norfair or trackers, in an environment of their own, are
+measured where they are installed: trackers brings another OpenCV.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import motmetrics
 import numpy as np
+from tracking_sequences import Frame, composed, davis, mot, mot_folders
 
+from instance_seg_ros import Segmenter
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.tracking import InstanceTracker
 
-WIDTH, HEIGHT = 640, 480
-SECONDS, OBJECTS = 12, 8
-MISSED, JITTER, CLUTTER, DROPPED = 0.1, 0.03, 0.3, 0.03  # chances; jitter is a part of the size
-LEAST_SEEN = 0.3  # part of an object that a detector needs
-
-Frame = tuple[float, dict[int, np.ndarray], Instances]
 Tracker = Callable[[float, Instances], tuple[np.ndarray, np.ndarray]]
-
-
-def instances_of(boxes: list[np.ndarray]) -> Instances:
-    array = np.array(boxes, np.float32).reshape(-1, 4)
-    count = len(array)
-    return Instances(
-        array,
-        np.full(count, 0.9, np.float32),
-        np.zeros(count, np.int32),
-        ['person'] * count,
-        np.zeros((count, 4), np.int32),
-        None,
-        np.zeros(count, bool),
-        (HEIGHT, WIDTH),
-    )
-
-
-def sequence(seed: int, rate: float) -> Iterator[Frame]:
-    """Yield time, true boxes and instances: people who walk, turn and hide each other."""
-    rng = np.random.default_rng(seed)
-    widths = rng.uniform(40, 110, OBJECTS)
-    sizes = np.stack([widths, np.minimum(300, widths * rng.uniform(1, 2.6, OBJECTS))], 1)
-    places = rng.uniform(0, 1, (OBJECTS, 2)) * ([WIDTH, HEIGHT] - sizes)
-    speeds = rng.uniform(-90, 90, (OBJECTS, 2)) * [1, 0.3]
-    dropped = 0
-    for index in range(int(rate * SECONDS)):
-        truth = visible_boxes(places, sizes)
-        boxes = [
-            box + rng.normal(0, JITTER, 4) * np.tile(box[2:] - box[:2], 2)
-            for box, seen in truth.values()
-            if seen > LEAST_SEEN and rng.random() > MISSED
-        ]
-        if rng.random() < CLUTTER:
-            corner, size = rng.uniform(0, [WIDTH - 80, HEIGHT - 80]), rng.uniform(20, 80, 2)
-            boxes.append(np.concatenate([corner, corner + size]))
-        places = places + speeds / rate
-        outside = (places < -sizes / 2) | (places > [WIDTH, HEIGHT] - sizes / 2)
-        speeds[outside] *= -1
-        places = places.clip(-sizes / 2, [WIDTH, HEIGHT] - sizes / 2)
-        turning = rng.random(OBJECTS) < 0.02
-        speeds[turning] = rng.uniform(-90, 90, (int(turning.sum()), 2)) * [1, 0.3]
-        if rng.random() < DROPPED:
-            dropped = int(rng.integers(1, 4))
-        if dropped:
-            dropped -= 1
-            continue
-        yield index / rate, {key: box for key, (box, _) in truth.items()}, instances_of(boxes)
-
-
-def visible_boxes(places: np.ndarray, sizes: np.ndarray) -> dict[int, tuple[np.ndarray, float]]:
-    """Return the visible box and part of each object; whoever stands lower is in front."""
-    cover = np.full((HEIGHT, WIDTH), -1)
-    for key in np.argsort((places + sizes)[:, 1]):
-        x1, y1 = places[key].astype(int).clip(0)
-        x2, y2 = (places[key] + sizes[key]).astype(int).clip(0)
-        cover[y1:y2, x1:x2] = key
-    found = {}
-    for key in range(len(places)):
-        rows, columns = np.nonzero(cover == key)
-        part = len(rows) / sizes[key].prod()
-        if part > LEAST_SEEN / 2:
-            box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-            found[key] = np.array(box, float), part
-    return found
+DROPPED = 0.05  # chance that one to three frames are missing
 
 
 def ours(rate: float) -> Tracker:
@@ -118,6 +56,23 @@ def motpy(rate: float) -> Tracker:
     return update
 
 
+def norfair(rate: float) -> Tracker:
+    from norfair import Detection
+    from norfair import Tracker as Norfair
+
+    tracker = Norfair(
+        'iou', distance_threshold=0.9, hit_counter_max=max(2, int(2 * rate)), initialization_delay=0
+    )
+
+    def update(time: float, instances: Instances) -> tuple[np.ndarray, np.ndarray]:
+        found = [Detection(box.reshape(2, 2)) for box in instances.boxes.astype(float)]
+        seen = [each for each in tracker.update(found) if each.last_detection in found]
+        boxes = [each.last_detection.points.ravel() for each in seen]
+        return np.array([each.id for each in seen]), np.array(boxes).reshape(-1, 4)
+
+    return update
+
+
 def byte_track(rate: float) -> Tracker:
     import supervision
     from trackers import ByteTrackTracker
@@ -138,15 +93,20 @@ def byte_track(rate: float) -> Tracker:
     return update
 
 
-TRACKERS = {'instance_seg_ros': ours, 'motpy': motpy, 'trackers, ByteTrack': byte_track}
+TRACKERS = {
+    'instance_seg_ros': ours,
+    'norfair': norfair,
+    'motpy': motpy,
+    'trackers, ByteTrack': byte_track,
+}
 
 
-def measure(make: Callable[[float], Tracker], rate: float, seeds: int) -> str:
+def measure(make: Callable[[], Tracker], sequences: Iterable[list[Frame]]) -> str:
     """Return a line of figures over some sequences."""
     matches, times = [], []
-    for seed in range(seeds):
-        tracker, match = make(rate), motmetrics.MOTAccumulator(auto_id=True)
-        for stamp, truth, instances in sequence(seed, rate):
+    for frames in sequences:
+        tracker, match = make(), motmetrics.MOTAccumulator(auto_id=True)
+        for stamp, truth, instances in frames:
             started = time.perf_counter()
             ids, boxes = tracker(stamp, instances)
             times.append(time.perf_counter() - started)
@@ -158,6 +118,22 @@ def measure(make: Callable[[float], Tracker], rate: float, seeds: int) -> str:
     overall = figures.loc['OVERALL']
     milliseconds = 1e3 * np.median(times)
     return f'IDF1 {overall.idf1:.3f}, {int(overall.num_switches)} switches, {milliseconds:.2f} ms'
+
+
+def follow(make: Callable[[], Tracker], sequences: Iterable[list[Frame]]) -> str:
+    """Return how the one annotated object of each sequence keeps its id where it was found."""
+    frames = switches = kept = 0
+    for sequence in sequences:
+        tracker, seen = make(), []
+        for stamp, truth, instances in sequence:
+            ids, boxes = tracker(stamp, instances)
+            near = distances(list(truth.values()), boxes)
+            if near.size and np.isfinite(near).any():
+                seen.append(ids[int(np.nanargmin(near[0]))])
+        frames += len(seen)
+        switches += sum(a != b for a, b in zip(seen, seen[1:], strict=False))
+        kept += Counter(seen).most_common(1)[0][1] if seen else 0
+    return f'{frames} frames, {switches} switches, {kept / max(frames, 1):.3f} with one id'
 
 
 def distances(truth: Any, found: Any) -> np.ndarray:
@@ -172,16 +148,40 @@ def distances(truth: Any, found: Any) -> np.ndarray:
     return distance
 
 
+def compare(what: str, rate: float, sequences: list[list[Frame]], judge: Any = measure) -> None:
+    """Print a line for each tracker."""
+    for name, make in TRACKERS.items():
+        try:
+            figures = judge(partial(make, rate), sequences)
+            print(f'{what:28}  {name:20}  {figures}', flush=True)
+        except ImportError as error:
+            print(f'{what:28}  {name:20}  not installed: {error}')
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--seeds', type=int, default=6, help='sequences of each rate')
+    parser.add_argument('--seeds', type=int, default=6, help='composed sequences of each rate')
+    parser.add_argument(
+        '--mot', nargs='*', type=Path, default=[], help='folders of sequences of MOTChallenge'
+    )
+    parser.add_argument('--davis', type=Path, help='DAVIS, with JPEGImages and Annotations')
     options = parser.parse_args()
     for rate in (2.0, 10.0, 30.0):
-        for name, make in TRACKERS.items():
-            try:
-                print(f'{rate:4g} Hz  {name:20}  {measure(make, rate, options.seeds)}')
-            except ImportError as error:
-                print(f'{rate:4g} Hz  {name:20}  not installed: {error}')
+        sequences = [list(composed(seed, rate)) for seed in range(options.seeds)]
+        compare(f'composed, {rate:g} Hz', rate, sequences)
+    for folder in options.mot:
+        parts = mot_folders(folder)
+        for wanted, dropped in ((None, 0.0), (None, DROPPED), (10.0, 0.0), (2.0, 0.0)):
+            how = f'{wanted:g} Hz' if wanted else 'own rate'
+            sequences = [list(mot(part, wanted, dropped)) for part in parts]
+            what = f'{folder.name}, {how}{", dropped" if dropped else ""}'
+            compare(what, wanted or 25.0, sequences)
+    if options.davis:
+        segmenter = Segmenter(refiner='none', confidence_threshold=0.3)
+        native = davis(options.davis, segmenter)
+        for step in (1, 6, 12):
+            sequences = [frames[at::step] for frames in native for at in range(0, step, 6)]
+            compare(f'DAVIS, {24 / step:g} Hz', 24 / step, sequences, follow)
 
 
 if __name__ == '__main__':

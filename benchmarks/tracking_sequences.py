@@ -11,6 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from instance_seg_ros import Segmenter
+from instance_seg_ros.images import read_image
 from instance_seg_ros.instances import Instances
 
 WIDTH, HEIGHT = 640, 480
@@ -24,23 +26,17 @@ Truth = dict[int, np.ndarray]
 Frame = tuple[float, Truth, Instances]
 
 
-def instances_of(
-    boxes: list[np.ndarray], scores: list[float], masks: list[np.ndarray] | None = None
-) -> Instances:
-    """Return instances of one class; masks cover whole images."""
+def instances_of(boxes: list[np.ndarray], scores: list[float]) -> Instances:
+    """Return instances of one class, without masks."""
     array = np.array(boxes, np.float32).reshape(-1, 4)
     count = len(array)
-    rois = [cv2.boundingRect(mask) for mask in masks or []]
-    crops = [
-        mask[y : y + h, x : x + w] for mask, (x, y, w, h) in zip(masks or [], rois, strict=True)
-    ]
     return Instances(
         array,
         np.array(scores, np.float32),
         np.zeros(count, np.int32),
         ['person'] * count,
-        np.array(rois, np.int32).reshape(-1, 4) if masks else np.zeros((count, 4), np.int32),
-        crops if masks is not None else None,
+        np.zeros((count, 4), np.int32),
+        None,
         np.zeros(count, bool),
         (HEIGHT, WIDTH),
     )
@@ -165,3 +161,34 @@ def _detected(rows: np.ndarray) -> dict[int, tuple[list[np.ndarray], list[float]
             boxes.append(np.array([x, y, x + width, y + height]))
             scores.append(min(1.0, score / SURE_SCORE))
     return found
+
+
+def mot_folders(folder: Path) -> list[Path]:
+    """Return the sequences of a folder: those with detections where there are some, each once."""
+    parts = sorted(path.parent for path in folder.glob('*/seqinfo.ini'))
+    detected = [part for part in parts if (part / 'det/det.txt').is_file()]
+    by_name = {part.name[:8] if part.name.startswith('MOT') else part.name: part for part in parts}
+    return detected or list(by_name.values())
+
+
+def davis(folder: Path, segmenter: Segmenter) -> list[list[Frame]]:
+    """Return the sequences of DAVIS with what a segmenter finds; the truth is the annotated object.
+
+    Args:
+        folder: with JPEGImages/480p and Annotations/480p; a mask is one object.
+        segmenter: that looks at every image.
+
+    """
+    sequences = []
+    for images in sorted((folder / 'JPEGImages/480p').iterdir()):
+        frames = []
+        for number, path in enumerate(sorted(images.glob('*.jpg'))):
+            mask = cv2.imread(
+                str(folder / 'Annotations/480p' / images.name / f'{path.stem}.png'),
+                cv2.IMREAD_GRAYSCALE,
+            )
+            x, y, width, height = cv2.boundingRect(mask)
+            truth = {1: np.array([x, y, x + width, y + height], float)} if width else {}
+            frames.append((number / 24, truth, segmenter(read_image(path))))
+        sequences.append(frames)
+    return sequences

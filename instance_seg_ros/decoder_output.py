@@ -22,6 +22,8 @@ _LINES = re.compile(
     rb'Application transferred|Caution: quantization|\[ ?(WARN|ERROR|INFO|FATAL):\d|'
     rb'Unknown Adobe|TIFF|OpenCV\(\d)'
 )
+# How a line of a ROS logger begins. Another thread may write one between two pieces of libpng's.
+_LOG_LINE = re.compile(rb'(?<!^)(?=\[(?:DEBUG|INFO|WARN|ERROR|FATAL)\] \[\d)', re.M)
 _LONGEST = 0.5  # seconds that lines of others are held back while threads decode without a pause
 
 
@@ -83,8 +85,8 @@ _stderr = _Stderr()
 def decoder_output_dropped() -> Iterator[None]:
     """Drop what decoders write to stderr during the block; text of others follows right after it.
 
-    A line that another thread writes just between the two pieces of one of libpng's is dropped with
-    it.
+    A line that another thread writes just between the two pieces of one of libpng's is kept if it
+    is one of a ROS logger; any other is dropped with that of libpng.
     """
     _stderr.begin()
     try:
@@ -95,7 +97,7 @@ def decoder_output_dropped() -> Iterator[None]:
 
 def _write_others(text: bytes, stderr: int) -> None:
     others, dropped = [], False
-    for line in text.splitlines(True):
+    for line in _LOG_LINE.sub(b'\n', text).splitlines(True):
         # OpenCV's messages go on in lines that begin so.
         dropped = bool(_LINES.match(line)) or (dropped and line[:1] in b'> \n') or not line.strip()
         if not dropped:

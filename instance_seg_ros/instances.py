@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.run_lengths import run_lengths_in
+
 MAX_CLASS_ID = 254  # of a class image, whose pixels are bytes and 0 is background
 _PARALLEL = (
     'scores',
@@ -259,8 +261,10 @@ class Instances:
     def _run_lengths(self, i: int) -> dict[str, Any]:
         from pycocotools import mask as coco_mask  # only those who export need it
 
-        rle = coco_mask.encode(np.asfortranarray(self.full_mask(i)))
-        return {'size': list(self.image_size), 'counts': rle['counts'].decode('ascii')}
+        counts = run_lengths_in(self._masks()[i], self.rois[i], self.image_size).tolist()
+        size = list(self.image_size)
+        rle = coco_mask.frPyObjects({'size': size, 'counts': counts}, *size)
+        return {'size': size, 'counts': rle['counts'].decode('ascii')}
 
     def _masks(self) -> list[NDArray[np.uint8]]:
         if self.masks is None:

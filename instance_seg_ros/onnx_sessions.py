@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.settings import BF16, CPU_PROVIDER, F32, OPENVINO_PROVIDER
+from instance_seg_ros.text_files import one_line
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -43,7 +44,7 @@ class Sessions:
         providers: onnxruntime's execution providers, the preferred one first. One that is not
             there, or fails, is logged once, and the next one takes over.
         low_memory: give freed memory back to the system; slower.
-        precision: bf16 is for OpenVINO's provider to compute in; all else is as the files have it.
+        bf16: networks that OpenVINO's provider is to compute in bf16, where the processor has it.
 
     Raises:
         ModelError: onnxruntime is not installed, a file is no ONNX file, or no provider works.
@@ -58,13 +59,13 @@ class Sessions:
         num_threads: int = 0,
         providers: Sequence[str] = (CPU_PROVIDER,),
         low_memory: bool = False,
-        precision: str = F32,
+        bf16: Collection[str] = (),
     ) -> None:
         if isinstance(providers, str) or not providers:
             raise ValueError(f'execution providers: {providers!r}: expected a list of names')
         self._files, self._name = dict(files), name
         self._num_threads, self._low_memory = num_threads, low_memory
-        self._precision = precision
+        self._bf16 = bf16
         self._lock = threading.Lock()
         self._left = list(providers)
         self._current = self._open_next('')
@@ -193,7 +194,7 @@ class Sessions:
             return self._onnxruntime().InferenceSession(
                 file if isinstance(file, bytes) else str(file),
                 options,
-                providers=[(name, self._provider_options(name)) for name in providers],
+                providers=[(name, self._provider_options(name, network)) for name in providers],
                 enable_fallback=0,
             )
         except Exception as error:
@@ -204,12 +205,12 @@ class Sessions:
                 'an ONNX file; is it a web page or a git-LFS pointer?'
             ) from None
 
-    def _provider_options(self, provider: str) -> dict[str, str]:
+    def _provider_options(self, provider: str, network: str) -> dict[str, str]:
         if provider != OPENVINO_PROVIDER:
             return _OPTIONS.get(provider, {})
         # Without the hint it takes bf16 on processors that have it.
         configuration = {
-            'INFERENCE_PRECISION_HINT': BF16 if self._precision == BF16 else F32,
+            'INFERENCE_PRECISION_HINT': BF16 if network in self._bf16 else F32,
             'INFERENCE_NUM_THREADS': str(self._num_threads or cv2.getNumberOfCPUs()),
         }
         return {'device_type': 'CPU', 'load_config': json.dumps({'CPU': configuration})}
@@ -263,9 +264,4 @@ def _array(value: Any) -> NDArray[Any]:
     return value if isinstance(value, np.ndarray) else value.numpy()
 
 
-def one_line(error: Exception) -> str:
-    """Return a message on one line, cut where it is long."""
-    return ' '.join(str(error).split())[:300]
-
-
-__all__ = ['Sessions', 'one_line']
+__all__ = ['Sessions']

@@ -13,6 +13,7 @@ from typing import Any
 
 from instance_seg_ros import known_models
 from instance_seg_ros.detection.onnx_cache import folder_beside
+from instance_seg_ros.detection.onnx_calibration import ranges_file
 from instance_seg_ros.downloads import part_of
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.install import copy_checked, data_folder, writing
@@ -129,9 +130,10 @@ def _used_by_others(folder: Path, name: str) -> set[Path]:
 
 
 def _parts_beside(weights: Path) -> list[Path]:
-    """Return the ONNX parts that ``models convert`` wrote."""
-    folder = folder_beside(weights)
-    return [] if folder.is_symlink() else sorted(folder.glob('*.onnx'))
+    """Return what ``models convert`` and ``models calibrate`` wrote."""
+    folder, ranges = folder_beside(weights), ranges_file(weights)
+    parts = [] if folder.is_symlink() else sorted(folder.glob('*.onnx'))
+    return [*parts, *([ranges] if os.path.lexists(ranges) else [])]
 
 
 def _model_of_manifest(files: Sequence[Path]) -> _Own | None:
@@ -141,6 +143,8 @@ def _model_of_manifest(files: Sequence[Path]) -> _Own | None:
         return None
     manifest = find_model(path)
     own = {each.resolve() for each in (*manifest.files.values(), path)}
+    if manifest.weights is not None:
+        own.add(ranges_file(manifest.weights).resolve())
     strangers = [str(each) for each in files if each.resolve() not in own]
     if strangers:
         raise ModelError(
@@ -155,6 +159,7 @@ def _model_of_manifest(files: Sequence[Path]) -> _Own | None:
                 'expected a file beside the manifest or below it'
             )
     sources = {content[role]: each for role, each in manifest.files.items()}
+    sources |= _ranges_of(sources)
     return _Own(content, sources, {'model': str(path)})
 
 
@@ -178,7 +183,17 @@ def _model_of_trio(files: Sequence[Path], name: str) -> _Own:
     }
     digests = {role: sha256_of(path) for role, path in found.items()}
     sources = {targets[role]: path for role, path in found.items()}
+    sources |= _ranges_of(sources)
     return _Own({'name': name, **targets, 'sha256': digests}, sources, places)
+
+
+def _ranges_of(sources: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the ranges for int8 beside a frozen graph, by the name that they get."""
+    return {
+        str(ranges_file(Path(target))): ranges_file(path)
+        for target, path in sources.items()
+        if path.suffix == '.pb' and is_file(ranges_file(path))
+    }
 
 
 def _checked_name(name: str) -> str:

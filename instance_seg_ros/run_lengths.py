@@ -32,6 +32,36 @@ def run_lengths(mask: NDArray[Any]) -> NDArray[np.uint32]:
     return lengths
 
 
+def run_lengths_in(
+    mask: NDArray[Any], roi: NDArray[Any] | Sequence[int], image_size: tuple[int, int]
+) -> NDArray[np.uint32]:
+    """Encode a mask of a part of an image as that of the whole image.
+
+    Only the columns of the part are looked at: the whole mask of a large photo takes 30 times as
+    long.
+
+    Args:
+        mask: (height, width) of the part, zero outside of the object and non-zero inside.
+        roi: x, y, width, height of the part, inside the image.
+        image_size: (height, width) of the image.
+
+    Returns:
+        As run_lengths; their sum is that of the image's pixels.
+    """
+    height, width = image_size
+    x, y, w, h = (int(value) for value in roi)
+    columns = np.zeros((height, w), np.uint8)
+    columns[y : y + h] = np.asarray(mask) != 0
+    lengths = run_lengths(columns)
+    lengths[0] += x * height
+    after = np.uint32((width - x - w) * height)
+    if len(lengths) % 2:  # the last run is outside of the object
+        lengths[-1] += after
+    elif after:
+        lengths = np.append(lengths, after)
+    return lengths
+
+
 def mask_from_rle_counts(
     counts: Sequence[int] | NDArray[Any], height: int, width: int
 ) -> NDArray[np.uint8]:

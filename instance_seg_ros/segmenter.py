@@ -402,7 +402,7 @@ class Segmenter(SettingProperties):
 
         Examples:
             >>> segmenter.network_image(image).shape
-            (416, 416, 3)
+            (544, 544, 3)
         """
         size = self._input_size(image_bgr.shape, self._configuration.settings)
         return resize_image(image_bgr, size)

@@ -92,3 +92,9 @@ def shown(value: Any) -> str:
     except ValueError:  # a number with more digits than Python prints
         return 'a number of thousands of digits'
     return text if len(text) <= 80 else f'{text[:77]}...'
+
+
+def one_line(error: object) -> str:
+    """Return what a library raised, or a text of a file, for a message: printable, and cut."""
+    text = ' '.join(str(error).split())[:300]
+    return ''.join(letter if letter.isprintable() else '?' for letter in text)

@@ -15,9 +15,11 @@ from rosbags.interfaces import ConnectionExtRosbag1, QosDurability
 from instance_seg_ros.bags.errors import BagError
 from instance_seg_ros.bags.messages import IMAGE_TYPES, OUTPUT_TYPES
 from instance_seg_ros.output_names import MASKS
+from instance_seg_ros.text_files import one_line
 
 _STORAGE_SUFFIXES = ('.mcap', '.db3', '.mcap.zstd', '.db3.zstd')
 _NANOSECONDS = 1e9
+_MOST_LISTED = 100  # topics
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class BagReader:
             self._reader.open()
         except Exception as error:
             raise BagError(
-                f'{path}: cannot be read as a bag ({error}). If its recording was cut off: '
-                '"ros2 bag reindex", "mcap recover" or, with ROS 1, "rosbag reindex" repair it'
+                f'{path}: cannot be read as a bag ({one_line(error)}). If its recording was cut '
+                'off: "ros2 bag reindex", "mcap recover" or, with ROS 1, "rosbag reindex" repair it'
             ) from None
 
     def __enter__(self) -> BagReader:
@@ -127,7 +129,11 @@ class BagReader:
         raise BagError(f'{self.path}: has {what} of {kind}: see --masks-topic. {self._listed()}')
 
     def _listed(self) -> str:
-        lines = [f'\n  {topic}  {kind}' for topic, kind in self.topics.items()]
+        topics = list(self.topics.items())
+        lines = [
+            f'\n  {one_line(topic)}  {one_line(kind)}' for topic, kind in topics[:_MOST_LISTED]
+        ]
+        lines += [f'\n  and {len(topics) - _MOST_LISTED} more'] * (len(topics) > _MOST_LISTED)
         return f'Its topics are:{"".join(lines)}' if lines else 'It has no topics'
 
     def window(self, start: float, duration: float | None) -> Window:
@@ -217,7 +223,7 @@ class BagReader:
         seconds = (timestamp - self._reader.start_time) / _NANOSECONDS
         return BagError(
             f'{self.path}: is damaged {seconds:.3f} s after its beginning '
-            f'({type(error).__name__}: {error}). --duration can end before that'
+            f'({type(error).__name__}: {one_line(error)}). --duration can end before that'
         )
 
 

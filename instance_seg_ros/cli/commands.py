@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 
 from instance_seg_ros.cli.bag_run import run_bag
+from instance_seg_ros.cli.batch import run_batch
 from instance_seg_ros.cli.completion import print_completion
 from instance_seg_ros.cli.config_file import described
 from instance_seg_ros.cli.console import CommandError, Console
@@ -57,6 +58,10 @@ def run(options: argparse.Namespace) -> int:
             return _evaluate(options)
         if options.command == 'labels':
             return run_labels(options, Console(quiet=options.quiet))
+        if options.command == 'batch':
+            console = Console(quiet=options.quiet)
+            _say_what_is_left_out(options, console)
+            return run_batch(options, _settings_of(options), console)
         if options.command == 'view':
             console = Console(quiet=options.quiet)
             _say_what_is_left_out(options, console)
@@ -144,12 +149,15 @@ def _check_options(options: argparse.Namespace) -> None:
 
 
 def _make_segmenter(options: argparse.Namespace) -> Segmenter:
-    given = vars(options)
-    settings = {each.name: given[each.name] for each in LIBRARY_SETTINGS if each.name in given}
     try:
-        return Segmenter(**settings)
+        return Segmenter(**_settings_of(options))
     except (RuntimeError, ValueError) as error:  # ModelError is a RuntimeError
         raise CommandError(str(error)) from None
+
+
+def _settings_of(options: argparse.Namespace) -> dict[str, Any]:
+    given = vars(options)
+    return {each.name: given[each.name] for each in LIBRARY_SETTINGS if each.name in given}
 
 
 def _make_window(options: argparse.Namespace) -> Window | None:

@@ -14,6 +14,7 @@ from instance_seg_ros.evaluation.notes import DatasetError
 from instance_seg_ros.evaluation.reader import CocoDataset, read_coco
 from instance_seg_ros.evaluation.report import render_report
 from instance_seg_ros.evaluation.tables import as_json, class_table, run_table
+from instance_seg_ros.evaluation.truth import BOX, KINDS, MASK
 from instance_seg_ros.models import find_model
 
 DONE, SOME_SKIPPED = 0, 1
@@ -43,6 +44,7 @@ def run_evaluate(
         options.refiners,
         dict(options.rename),
         options.only,
+        KINDS if options.boundary else (BOX, MASK),
         options.operating_score,
     )
     try:

@@ -47,6 +47,13 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
         metavar='X',
         help='score of the precision, the recall and the mistakes that are shown (%(default)s)',
     )
+    group.add_argument(
+        '--boundary',
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help='measure boundaries, too; in photos of 12 megapixels that takes 0.04 s of a processor '
+        'for each mask (yes)',
+    )
     _add_output(parser)
 
 

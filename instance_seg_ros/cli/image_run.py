@@ -69,7 +69,8 @@ def run_images(
         outputs.begin(results)
         segmenter, window = load()
         run = _ImageRun(options, images, console, outputs, journal, segmenter, window)
-        return run.run(done)
+        code = run.run(done)
+        return SOME_SKIPPED if found.unreadable else code
 
 
 class _ImageRun:

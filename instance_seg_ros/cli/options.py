@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import __version__
+from instance_seg_ros.cli.batch_options import add_batch_command
 from instance_seg_ros.cli.completion import add_completion_command, names_files
 from instance_seg_ros.cli.evaluate_options import OWN_OPTIONS, add_evaluate_options
 from instance_seg_ros.cli.label_options import add_labels_command
@@ -72,6 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_bag_command(commands)
     _add_evaluate_command(commands)
     add_labels_command(commands)
+    add_batch_command(commands, _add_settings)
     add_view_command(commands, _add_settings)
     add_models_command(commands)
     add_completion_command(commands)

@@ -142,6 +142,7 @@ class VideoSink:
         self._began = 0.0
         self._written = self._frames = 0
         self._kept: list[tuple[NDArray[np.uint8], int]] | None = []
+        self._kept_bytes = 0
 
     def write(self, frame: NDArray[np.uint8], stamp: float) -> None:
         """Append a frame.
@@ -186,8 +187,10 @@ class VideoSink:
             self._writer.write(self._waiting)
         self._written += max(0, count)
         if self._kept is not None:
-            self._kept.append((cv2.imencode('.jpg', self._waiting)[1], count))
-            if sum(jpeg.nbytes for jpeg, _ in self._kept) > _KEPT:
+            jpeg = cv2.imencode('.jpg', self._waiting)[1]
+            self._kept.append((jpeg, count))
+            self._kept_bytes += jpeg.nbytes
+            if self._kept_bytes > _KEPT:
                 self._kept = None
 
     def _rescue(self) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -81,12 +82,17 @@ class NodeAttributes:
         return self._values.get(key, {}).get(kind, [default])[0]
 
 
+_MOST_NUMBERS = 100_000_000
+
+
 def _shaped(values: NDArray[Any], tensor: _Message) -> NDArray[Any]:
     shapes = tensor.get('tensor_shape', [])
     shape = [int(d['size'][0]) for s in shapes for d in s.get('dim', []) if 'size' in d]
     if not shape and len(values) > 1:
         return values
-    count = int(np.prod(shape))
+    count = math.prod(shape)
+    if not 0 <= count <= _MOST_NUMBERS:
+        raise ValueError(f'a tensor has {count} numbers: expected at most {_MOST_NUMBERS}')
     if len(values) == 1:  # one number stands for many equal ones
         values = np.repeat(values, count)
     return values.reshape(shape)

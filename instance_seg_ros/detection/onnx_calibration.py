@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,9 +19,12 @@ from instance_seg_ros.detection.onnx_precision import Ranges, observe, to_half, 
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.onnx_sessions import Sessions
 from instance_seg_ros.settings import F16, INT8
+from instance_seg_ros.text_files import read_text
 
 # The masks have little to do, and are seen as they are.
 _PARTS = 'proposals', 'boxes'
+_LARGEST_FILE = 1_000_000  # bytes
+_FARTHEST = 1e30
 
 
 def ranges_file(weights: Path) -> Path:
@@ -109,16 +113,12 @@ def _int8_change(weights: Path, text_graph: Path) -> Change:
     """
     path = ranges_file(weights)
     how = f'instance-seg models calibrate {weights} FOLDER-OF-PHOTOS writes it'
+    text = read_text(path, 'precision int8: ranges', how, _LARGEST_FILE)
     try:
-        content = json.loads(path.read_text(encoding='utf-8'))
+        content = json.loads(text)
         right = (content['converter'], content['model']) == (VERSION, _digest(weights, text_graph))
-        ranges: dict[str, Ranges] = {
-            part: {name: (float(low), float(high)) for name, (low, high) in content[part].items()}
-            for part in _PARTS
-        }
-    except OSError as error:
-        raise ModelError(f'precision int8: {path}: {error.strerror}. {how}') from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+        ranges = {part: _ranges(content[part]) for part in _PARTS}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise ModelError(f'precision int8: {path}: is no file of ranges. {how}') from None
     if not right:
         raise ModelError(f'precision int8: {path}: is of another model or release. {how}')
@@ -133,6 +133,13 @@ def _int8_change(weights: Path, text_graph: Path) -> Change:
                 ) from None
 
     return change
+
+
+def _ranges(content: dict[str, Any]) -> Ranges:
+    ranges = {name: (float(low), float(high)) for name, (low, high) in content.items()}
+    if not all(-_FARTHEST < low <= high < _FARTHEST for low, high in ranges.values()):
+        raise ValueError('not from a low number to a high one')
+    return ranges
 
 
 def _digest(weights: Path, text_graph: Path) -> str:

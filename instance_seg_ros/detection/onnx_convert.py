@@ -29,6 +29,7 @@ from instance_seg_ros.detection.text_graph import (
     split,
 )
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.text_files import one_line
 
 # To be raised whenever the same files give other parts.
 VERSION = 4
@@ -59,8 +60,16 @@ class OnnxParts:
         return {name: getattr(self, name) for name in self.NAMES}
 
 
-# What nodes and constants that do not belong together make the translation raise.
-_NONSENSE = (ValueError, LookupError, ArithmeticError, StopIteration)
+# What nodes, attributes and constants that do not belong together make the translation raise.
+_NONSENSE = (
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    StopIteration,
+    AttributeError,
+    TypeError,
+    RecursionError,
+)
 
 # What is done to the graph of a part, by its name, before it becomes a file.
 Change = Callable[[str, OnnxGraph], None]
@@ -99,9 +108,12 @@ def convert(
             'masks': _mask_part(graph, parts['masks'], constants, region_size),
         }
     except TranslationError as error:
-        raise ModelError(f'text graph {text_graph}: cannot be converted to ONNX: {error}') from None
+        reason = one_line(error)
+        raise ModelError(
+            f'text graph {text_graph}: cannot be converted to ONNX: {reason}'
+        ) from None
     except _NONSENSE as error:
-        reason = ' '.join(str(error).split())[:200] or type(error).__name__
+        reason = one_line(error) or type(error).__name__
         raise ModelError(
             f'weights {weights} and text graph {text_graph}: cannot be converted to ONNX '
             f'({reason}). Are they of the same model, and in this order?'

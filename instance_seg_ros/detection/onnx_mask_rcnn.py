@@ -18,11 +18,13 @@ from instance_seg_ros.detection.onnx_convert import OnnxParts
 from instance_seg_ros.detection.text_graph import SCORE_FLOOR
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.onnx_sessions import Sessions
-from instance_seg_ros.settings import AUTO, CPU_PROVIDER, F32, OPENVINO_PROVIDER
+from instance_seg_ros.settings import AUTO, BF16, CPU_PROVIDER, F32, OPENVINO_PROVIDER
 
 PARTS = OnnxParts.NAMES
 # With this many regions, the output of a layer stays in the cache until the next layer reads it.
 _REGIONS_AT_ONCE = 25
+# Not the masks: OpenVINO 2025.4 made all those of one model 0.5.
+_IN_BF16 = 'proposals', 'boxes'
 _WARM_UP_SIZE = (192, 256)
 _INPUTS = {
     'proposals': ({'image'}, set()),
@@ -68,7 +70,8 @@ class OnnxMaskRcnn:
         precision: str = F32,
     ) -> None:
         self._name, self._proposals, self._precision = name, proposals, precision
-        self._sessions = Sessions(files, name, num_threads, providers, low_memory, precision)
+        bf16 = _IN_BF16 if precision == BF16 else ()
+        self._sessions = Sessions(files, name, num_threads, providers, low_memory, bf16)
         self._check_interface()
         metadata = self._sessions.metadata('boxes')
         self._nms_threshold = self._number(metadata, 'nms_threshold', 0.6)

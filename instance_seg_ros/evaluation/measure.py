@@ -12,7 +12,7 @@ from instance_seg_ros.evaluation.metrics import RunFigures, figures_of
 from instance_seg_ros.evaluation.notes import DatasetError, Notes
 from instance_seg_ros.evaluation.reader import CocoDataset
 from instance_seg_ros.evaluation.run import Run, run_over
-from instance_seg_ros.evaluation.truth import BOX, TruePhoto, truth_of, with_option
+from instance_seg_ros.evaluation.truth import BOX, KINDS, TruePhoto, truth_of, with_option
 from instance_seg_ros.segmenter import Segmenter
 
 # A Segmenter with a preset.
@@ -28,6 +28,7 @@ class Choice:
     Attributes:
         presets, refiners: each preset runs with each refiner.
         rename, classes: as :func:`match_classes` takes them.
+        kinds: of figures; boundaries of large photos take time.
         operating_score: of precision, recall and the mistakes that are shown.
     """
 
@@ -35,6 +36,7 @@ class Choice:
     refiners: Sequence[str] = ('auto',)
     rename: Mapping[str, str] = field(default_factory=dict)
     classes: Sequence[str] = ()
+    kinds: Sequence[str] = KINDS
     operating_score: float = 0.5
 
 
@@ -101,7 +103,7 @@ def measure(
             segmenter = load(preset)
         notes = Notes() if runs else dataset.notes  # they are the same for each preset
         runs += run_over(segmenter, preset, choice.refiners, bar(photos, preset), notes)
-    results = figures_of(photos, runs, choice.operating_score)
+    results = figures_of(photos, runs, choice.operating_score, choice.kinds)
     if BOX not in results[0].kinds:
         raise DatasetError(
             'no object to count is in a photo that can be used: ' + '; '.join(dataset.notes.lines())

@@ -69,7 +69,10 @@ def import_evaluator() -> tuple[type, type]:
 
 
 def figures_of(
-    photos: Sequence[TruePhoto], runs: Sequence[Run], operating_score: float
+    photos: Sequence[TruePhoto],
+    runs: Sequence[Run],
+    operating_score: float,
+    kinds: Sequence[str] = KINDS,
 ) -> list[RunFigures]:
     """Measure all runs.
 
@@ -77,6 +80,7 @@ def figures_of(
         photos: with their objects.
         runs: over them. Those of one preset have the same boxes, which are measured once.
         operating_score: for precision and recall.
+        kinds: what is measured beside boxes.
 
     """
     by_preset: dict[str, tuple[KindFigures | None, float | None, float | None]] = {}
@@ -86,10 +90,11 @@ def figures_of(
             boxes = average_precision(photos, run, BOX)
             by_preset[run.preset] = boxes, *precision_and_recall(photos, run, operating_score)
         boxes, precision, recall = by_preset[run.preset]
-        kinds = {
-            kind: boxes if kind == BOX else average_precision(photos, run, kind) for kind in KINDS
-        }
-        measured = {kind: figures for kind, figures in kinds.items() if figures is not None}
+        measured = {} if boxes is None else {BOX: boxes}
+        for kind in kinds:
+            figures = None if kind == BOX else average_precision(photos, run, kind)
+            if figures is not None:
+                measured[kind] = figures
         results.append(RunFigures(run, measured, precision, recall))
     return results
 

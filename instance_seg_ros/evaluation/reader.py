@@ -34,6 +34,7 @@ from instance_seg_ros.evaluation.shapes import (
 )
 from instance_seg_ros.images import read_image
 
+_USUAL_CROWDS = 10  # objects to a crowd, at least; COCO has a hundred
 _TOO_THIN = 'boxes that are empty (stray clicks)'
 _OUTSIDE = 'boxes that are no numbers or outside their image'
 
@@ -99,10 +100,10 @@ class CocoDataset:
     notes: Notes
 
     def crowd_hint(self) -> str:
-        """Return a hint where most objects are marked as crowds; else an empty text."""
+        """Return a hint where many objects are marked as crowds; else an empty text."""
         objects = [each for photo in self.photos for each in photo.objects]
         crowds = sum(each.crowd for each in objects)
-        if crowds * 2 <= len(objects):
+        if crowds * _USUAL_CROWDS <= len(objects):
             return ''
         return (
             f'{crowds} of {len(objects)} objects are crowds (iscrowd: 1), which count neither as '

@@ -29,6 +29,7 @@ from instance_seg_ros.ros.qos import overridden
 from instance_seg_ros.text_files import shown
 
 KEPT = 30  # depth images: a second of a 30 Hz camera
+MOST_HELD = 20  # frames in hand: parallel_nets is at most 16
 KEPT_BYTES = 256_000_000  # of all of them: 30 of 1920 x 1080 in floats
 SETTLING = 2.0  # seconds after a subscription in which messages may still be missing
 # Sides of two images of one view may differ by rounding, and by a few rows that a driver cuts off.
@@ -79,6 +80,8 @@ class DepthInput:
         self._node, self._tolerance, self._group = node, tolerance, group
         self._lock = threading.Lock()
         self._images: deque[Image] = deque(maxlen=KEPT)
+        # By the stamp of each frame in hand: the depth image that is nearest to it so far.
+        self._held: dict[float, Image | None] = {}
         self._info: CameraInfo | None = None
         self.depth_topic = node.resolve_topic_name(depth_topic)
         self.info_topic = node.resolve_topic_name(info_topic)
@@ -99,7 +102,20 @@ class DepthInput:
             self._subscriptions = []
             with self._lock:
                 self._images.clear()
+                self._held.clear()
                 self._info = None
+
+    def hold(self, header: Header) -> None:
+        """Keep the depth of an image whose segmenting begins: it may take longer than KEPT images.
+
+        Args:
+            header: of the image.
+        """
+        stamp = _seconds(header.stamp)
+        with self._lock:
+            self._held[stamp] = _nearest(self._images, stamp)
+            while len(self._held) > MOST_HELD:
+                del self._held[next(iter(self._held))]
 
     def at(self, header: Header, image_size: tuple[int, int]) -> Depth:
         """Return the depth that belongs to an image.
@@ -120,14 +136,15 @@ class DepthInput:
             raise
 
     def _find(self, header: Header, image_size: tuple[int, int]) -> Depth:
+        stamp = _seconds(header.stamp)
         with self._lock:
-            images, info = list(self._images), self._info
-        if not images:
+            held = self._held.pop(stamp, None)
+            images, info = [*self._images, *[held] * (held is not None)], self._info
+        nearest = _nearest(images, stamp)
+        if nearest is None:
             raise DepthError(f'no depth image on {self.depth_topic} yet')
         if info is None:
             raise DepthError(f'no camera info on {self.info_topic} yet')
-        stamp = _seconds(header.stamp)
-        nearest = min(images, key=lambda image: abs(_seconds(image.header.stamp) - stamp))
         apart = abs(_seconds(nearest.header.stamp) - stamp)
         if apart > self._tolerance:
             raise DepthError(
@@ -167,6 +184,8 @@ class DepthInput:
             self._images.append(message)
             while len(self._images) > 1 and _size(self._images) > KEPT_BYTES:
                 self._images.popleft()
+            for stamp, so_far in self._held.items():
+                self._held[stamp] = _nearest([message, *[so_far] * (so_far is not None)], stamp)
 
     def _on_info(self, message: CameraInfo) -> None:
         with self._lock:
@@ -182,6 +201,11 @@ class DepthInput:
             qos_overriding_options=overridden(self._node, topic, 'subscription'),
             **without_events('subscription'),
         )
+
+
+def _nearest(images: Iterable[Image], stamp: float) -> Image | None:
+    """Return the image whose stamp is nearest; None of none."""
+    return min(images, key=lambda image: abs(_seconds(image.header.stamp) - stamp), default=None)
 
 
 def _size(images: Iterable[Image]) -> int:

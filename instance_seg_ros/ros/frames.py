@@ -129,6 +129,8 @@ def decode(frame: Frame) -> None:
     Raises:
         ImageError: if the message is malformed.
     """
+    if frame.wanted & SPATIAL:
+        frame.scene.hold_depth(frame.message.header)
     with frame.timed('convert'):
         convert = to_bgr8 if isinstance(frame.message, Image) else compressed_to_bgr8
         frame.image = convert(frame.message)

@@ -359,12 +359,13 @@ class InstanceSegNode(LifecycleNode):
     def _on_set_enabled(
         self, request: SetBool.Request, response: SetBool.Response
     ) -> SetBool.Response:
-        self._enabled = request.data
+        changed, self._enabled = self._enabled != request.data, request.data
         if not request.data:
             self._discard()
         response.success = True
         response.message = 'inference is running' if request.data else 'inference is paused'
-        self.get_logger().info(response.message)
+        if changed:
+            self.get_logger().info(response.message)
         return response
 
     def _on_reset_tracking(

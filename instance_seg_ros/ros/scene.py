@@ -91,6 +91,11 @@ class Scene:
         """Forget all objects; ids begin at 1 again."""
         self._tracker = None
 
+    def hold_depth(self, header: Header) -> None:
+        """Keep the depth of an image, where there is depth, until locate() asks for it."""
+        if self.depth is not None:
+            self.depth.hold(header)
+
     def locate(self, instances: Instances, header: Header) -> tuple[Depth, list[Object3D]]:
         """Find the places of instances.
 

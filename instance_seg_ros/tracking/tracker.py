@@ -20,7 +20,7 @@ from instance_seg_ros.tracking.matching import diou_distances, match_nearest
 # 1 - DIoU: beyond it two boxes are never one object. It grows with the seconds since the object was
 # seen: at first the boxes must overlap; after half a second, which is the next frame of a 2 Hz
 # camera, a square object may have gone on by its own width.
-NEAREST_LIMIT, LIMIT_PER_SECOND, FARTHEST_LIMIT = 0.85, 0.7, 1.2
+NEAREST_LIMIT, LIMIT_PER_SECOND, FARTHEST_LIMIT = 0.8, 0.8, 1.2
 MAX_MISSED_FRAMES = 50  # further predictions of an object that is not seen say nothing
 
 

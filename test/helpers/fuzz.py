@@ -58,7 +58,7 @@ def _round(examples: int, seed: int) -> str:
     again = f'{again} tools/run {" ".join(command)}'
     try:
         done = subprocess.run(
-            [sys.executable, '-m', *command],
+            command,  # python -m would put the sources before the built package
             cwd=REPOSITORY,
             env={**os.environ, **variables},
             capture_output=True,

@@ -24,7 +24,7 @@ LONGEST_MESSAGE = 1000  # characters
 def tried(share: float = 1.0) -> settings:
     """Return hypothesis' settings for a test: a share of FUZZ_EXAMPLES, or few."""
     given = os.environ.get('FUZZ_EXAMPLES')
-    count = max(1, round(share * int(given))) if given else max(20, round(100 * share))
+    count = max(1, round(share * int(given))) if given else max(15, round(40 * share))
     return settings(
         max_examples=count,
         deadline=None,

@@ -347,7 +347,7 @@ def test_the_video_of_a_camera_plays_as_fast_as_things_happened(video: Path) -> 
     [output] = (video.parent / 'instance_seg_output').glob('camera_*.mp4')
     count = len(read_video(output)[1])
     rate = float(re.search(r'^10 frames, ([\d.]+) frames/s', done.stdout, re.M).group(1))
-    assert count == pytest.approx(10 / rate * 12.5, abs=5)
+    assert count == pytest.approx(10 / rate * 12.5, rel=0.1, abs=5)  # of a busy machine, too
 
 
 # ---- bad input: code 2 and one line

@@ -224,6 +224,12 @@ class TestShapes:
         assert not read(data, crowds_are_objects=True).photos[0].objects[0].crowd
 
 
+def test_many_crowds_are_remarked(data: ToyData) -> None:
+    assert read(data).crowd_hint() == ''
+    data.content['annotations'][0]['iscrowd'] = 1
+    assert '1 of 2 objects are crowds (iscrowd: 1)' in read(data).crowd_hint()
+
+
 class TestEntries:
     @pytest.mark.parametrize(
         ('entry', 'key', 'note'),

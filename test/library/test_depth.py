@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.depth import DepthError, Intrinsics, depth_in_metres, locate
-from instance_seg_ros.errors import ImageError
 from instance_seg_ros.instances import Instances
 
 CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5, 640, 480)
@@ -111,7 +110,16 @@ def test_another_depth_image_is_named(depth: np.ndarray) -> None:
         depth_in_metres(depth)
 
 
-@pytest.mark.parametrize('values', [(0, 500, 1, 1), (500, 0, 1, 1), (math.nan, 500, 1, 1)])
+@pytest.mark.parametrize(
+    'values',
+    [
+        (0, 500, 1, 1),
+        (500, 0, 1, 1),
+        (math.nan, 500, 1, 1),
+        (1e-300, 500, 1, 1),
+        (500, 500, 1e300, 1),
+    ],
+)
 def test_a_camera_info_of_zeros_is_named(values: tuple[float, float, float, float]) -> None:
-    with pytest.raises(ImageError, match='the camera info has fx .*Is the camera calibrated'):
+    with pytest.raises(DepthError, match='the camera info has fx .*Is the camera calibrated'):
         Intrinsics(*values, 640, 480)

@@ -142,6 +142,8 @@ BOMB = 'a: &a [x, x]\n' + ''.join(
         (MANIFEST.replace('side: 448', 'side: ~'), 'presets: .*input_max_side is None'),
         (MANIFEST.replace('max_upscale: 1.0625', 'max_upscale: .nan'), 'max_upscale is nan'),
         (MANIFEST.replace('name: person', f'name: {"x" * 999}'), 'name is'),
+        (MANIFEST.replace('person_mask_rcnn.pb', 'x' * 15_000), 'weights is'),
+        (MANIFEST + f'engine: {"x" * 15_000}\n', 'engine is'),
         (MANIFEST.replace('name: person_mask_rcnn', 'name: "a\\nb"'), 'name is'),
         ('? [a]\n: b\n', 'is not YAML'),
         ('!!python/object/apply:os.system [ls]', 'is not YAML'),

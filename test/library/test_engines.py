@@ -3,6 +3,7 @@
 
 import hashlib
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,23 @@ def test_auto_goes_by_opencv_then_by_what_the_model_prefers(model: Path) -> None
     assert load(model, engine='auto').engine == usual
     edit(model, engine='onnxruntime')
     assert load(model, engine='auto').engine == 'onnxruntime (CPUExecutionProvider)'
+
+
+@pytest.mark.skipif(bool(opencv_problem()), reason=opencv_problem())
+def test_opencv_runs_what_only_the_manifest_prefers_onnxruntime_for(
+    model: Path, photo: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    edit(model, engine='onnxruntime', sha256=None)
+    text_graph = model.with_name('person_mask_rcnn.pbtxt')
+    # An operation that OpenCV has and the converter has not.
+    text_graph.write_text(text_graph.read_text().replace('op: "Relu6"', 'op: "Elu"', 1))
+    segmenter = load(model, engine='auto', trust_model=True)
+    assert segmenter.engine == 'opencv'
+    segmenter(photo)
+    (message,) = [text for text in caplog.messages if 'runs in OpenCV instead' in text]
+    assert '(Elu) is not among the operations' in message
+    with pytest.raises(ModelError, match='is not among the operations'):
+        load(model, engine='onnxruntime', trust_model=True)
 
 
 def test_an_unknown_engine_is_refused(model: Path) -> None:
@@ -173,6 +191,25 @@ def test_a_provider_that_is_missing_is_reported_and_the_next_one_used(
 def test_no_provider_is_a_clear_error(model: Path) -> None:
     with pytest.raises(ModelError, match='CUDAExecutionProvider: this onnxruntime has only'):
         load(model, providers=['CUDAExecutionProvider'])
+
+
+def test_the_gpu_benchmark_says_where_there_is_none() -> None:
+    import onnxruntime
+
+    pytest.importorskip('tensorboard', reason='it has the schema of the graphs that are written')
+    if 'CUDAExecutionProvider' in onnxruntime.get_available_providers():
+        pytest.skip('it would measure')
+    folder = REPOSITORY / 'benchmarks'
+    result = subprocess.run(
+        [sys.executable, 'gpu.py'],
+        cwd=folder,
+        env={**os.environ, 'PYTHONPATH': f'..{os.pathsep}{os.environ.get("PYTHONPATH", "")}'},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert 'CUDAExecutionProvider: this onnxruntime has only' in result.stderr
+    assert result.stdout == ''
 
 
 _OUT_OF_MEMORY = """

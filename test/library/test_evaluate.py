@@ -188,6 +188,11 @@ def test_boxes_alone(annotated: Annotated) -> None:
     assert 'Curves of the boxes' in report.read_text()
 
 
+def test_without_boundaries(annotated: Annotated) -> None:
+    (run,) = annotated.evaluate('--no-boundary')['runs']
+    assert run['mask']['AP'] == 1 and 'boundary' not in run
+
+
 def test_photos_without_objects_are_counted(annotated: Annotated) -> None:
     annotations = annotated.content['annotations']
     annotations[:] = [a for a in annotations if a['image_id'] == 1]

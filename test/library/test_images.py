@@ -224,6 +224,19 @@ def test_decoders_write_nothing_and_others_go_on(tmp_path: Path) -> None:
     assert set(stderr('b.png')) == {'a line of another thread', 'done'}
 
 
+def test_a_line_of_the_log_between_two_pieces_of_a_decoders_line_is_kept() -> None:
+    code = """
+import os
+from instance_seg_ros.decoder_output import decoder_output_dropped
+with decoder_output_dropped():
+    for piece in ('libpng warning: iCCP: too long', '[WARN] [1795.5] [camera]: kept\\n', '\\n'):
+        os.write(2, piece.encode())
+    os.write(2, b'[INFO] [1795.6] [camera]: kept, too\\nlibpng error: IDAT\\n')
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    assert done.stderr == '[WARN] [1795.5] [camera]: kept\n[INFO] [1795.6] [camera]: kept, too\n'
+
+
 def test_without_stderr_images_are_read(tmp_path: Path) -> None:
     (tmp_path / 'a.png').write_bytes(READABLE['png'])
     code = 'import os; os.close(2); from instance_seg_ros.images import read_image; '

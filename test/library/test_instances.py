@@ -105,6 +105,33 @@ def test_cutout_of_another_image_is_an_error(three: Instances, shape) -> None:
         three.cutout(np.zeros(shape, np.uint8), 0)
 
 
+@pytest.mark.parametrize(
+    'roi',
+    [
+        (0, 0, 1, 1),
+        (59, 39, 1, 1),
+        (0, 0, 60, 40),
+        (0, 39, 60, 1),
+        (59, 0, 1, 40),
+        (7, 5, 20, 11),
+        (7, 5, 0, 0),
+        (0, 0, 0, 40),
+    ],
+)
+@pytest.mark.parametrize('pattern', ['full', 'empty', 'noise'])
+def test_coco_masks_are_those_of_pycocotools(
+    three: Instances, roi: tuple[int, int, int, int], pattern: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 2, roi[:1:-1], np.uint8)
+    one = three[0]
+    one.rois = np.array([roi], np.int32)
+    one.masks = [{'full': noise * 0 + 1, 'empty': noise * 0, 'noise': noise}[pattern]]
+    expected = coco_mask.encode(np.asfortranarray(one.full_mask(0)))
+    (result,) = one.to_coco()
+    assert result['segmentation']['counts'] == expected['counts'].decode()
+    assert result['segmentation']['size'] == [HEIGHT, WIDTH]
+
+
 def test_coco_results_are_what_pycocotools_reads(three: Instances) -> None:
     results = three.to_coco(image_id=7)
     assert [r['category_id'] for r in results] == [0, 12, 0]

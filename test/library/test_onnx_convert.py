@@ -109,3 +109,28 @@ def test_attributes_of_all_forms_of_protobuf_text_are_read() -> None:
     tensor = attributes.tensor('t')
     assert tensor is not None
     np.testing.assert_array_equal(tensor, np.full(3, 0.5, np.float32))
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        ('op: "Placeholder"', 'op: "Identity"'),  # each ended the converter once, by another error
+        ('list {', 'list: "x" {'),
+        ('op: "Relu6"', f'op: "{"x" * 9000}"'),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_a_sentence(tmp_path: Path, old: str, new: str) -> None:
+    path = edited(tmp_path, old, new)
+    with pytest.raises(ModelError, match='edited.pbtxt') as error:
+        convert(WEIGHTS, path)
+    assert len(str(error.value)) < 1500
+
+
+def test_a_tensor_without_end_is_refused() -> None:
+    huge = 'tensor { dtype: DT_FLOAT tensor_shape { dim { size: 9000000000 } } float_val: 1 }'
+    text = (
+        f'node {{\n  name: "n"\n  op: "Const"\n  attr {{ key: "value" value {{ {huge} }} }}\n}}\n'
+    )
+    (node,) = parse_text_graph(text)
+    with pytest.raises(ValueError, match='9000000000 numbers'):
+        NodeAttributes(node).tensor('value')

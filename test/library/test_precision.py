@@ -18,6 +18,10 @@ PHOTOS = REPOSITORY / 'demo' / 'photos'
 CPU = 'CPUExecutionProvider'
 
 
+# As the person model's own would be, but for one number.
+_NO_NUMBER = '{"converter": 4, "model": "", "proposals": {"Conv_6": [0, NaN]}, "boxes": {}}'
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's cache, empty."""
@@ -46,6 +50,9 @@ def assert_alike(ours: Instances, theirs: Instances, box: float, score: float) -
     assert ours.class_names == theirs.class_names != []
     np.testing.assert_allclose(ours.scores, theirs.scores, atol=score)
     np.testing.assert_allclose(ours.boxes, theirs.boxes, atol=box * max(ours.image_size))
+    for i in range(len(ours)):
+        a, b = ours.full_mask(i) > 0, theirs.full_mask(i) > 0
+        assert (a & b).sum() > 0.8 * (a | b).sum()
 
 
 # In int8 another of several regions of nearly the same score may win.
@@ -74,12 +81,31 @@ def test_a_model_is_calibrated_by_the_command(
     assert_alike(found, expected, 0.15, 0.25)  # six photos are few
 
 
+def test_ranges_go_with_a_model_to_the_data_folder_and_from_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: np.ndarray
+) -> None:
+    monkeypatch.setenv('XDG_DATA_HOME', str(tmp_path))
+    data = tmp_path / 'instance_seg_ros' / 'models'
+    graph = MODELS / 'everyday_mask_rcnn.pb'
+    labels = MODELS / 'everyday_mask_rcnn_labels.txt'
+    files = [str(graph), str(graph.with_suffix('.pbtxt')), str(labels)]
+    assert main(['models', 'add', '--name', 'mine', *files]) == 0
+    assert (data / 'mine_int8.json').is_file()
+    _, engine = segment(photo, 'int8', model='mine')
+    assert 'int8' in engine
+    assert main(['models', 'remove', 'mine']) == 0
+    assert list(data.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     'content, message',
     [
         ((MODELS / 'everyday_mask_rcnn_int8.json').read_text(), 'is of another model or release'),
         ('{"converter": 1', 'is no file of ranges'),
         ('[]', 'is no file of ranges'),
+        ('[' * 100_000, 'is no file of ranges'),
+        (' ' * 2_000_000, 'at most 1000000 are read'),
+        (_NO_NUMBER, 'is no file of ranges'),
     ],
 )
 def test_ranges_of_something_else_are_refused(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +13,8 @@ from depth_camera import FOCAL, DepthCamera, camera_info, depth_image
 from ros_harness import Camera, pixels_of
 from sensor_msgs.msg import CameraInfo, PointCloud2
 from std_msgs.msg import Header
+
+from instance_seg_ros.ros.depth_input import KEPT
 
 NODE = {
     'depth_topic': 'depth',
@@ -104,6 +107,31 @@ def test_depth_is_read_only_while_somebody_wants_it(
     camera.publish_until(camera.image(photo), lambda: depth.listened() == 2, 'it is read')
     camera.subscribe('detections')
     camera.publish_until(camera.image(photo), lambda: depth.listened() == 0, 'it is not read')
+
+
+def test_depth_of_an_image_is_kept_while_a_slow_network_works_on_it(
+    connect: Callable[..., Camera], photo: np.ndarray, large_model: Path
+) -> None:
+    options = {**NODE, 'tracking': False, 'confidence_threshold': 0.3}
+    camera = connect('slow_depth', **options, model=large_model, input_max_side=2000)
+    depth = DepthCamera(camera)
+    camera.subscribe('detections_3d')
+    image = camera.image(cv2.resize(photo, (2000, 2000)))
+    camera.publish_until(camera.image(photo), lambda: depth.listened() == 2, 'depth is read')
+    camera.spin_for(3.0)  # until that one is done
+    info = camera_info(image.header)
+    depth.publish(depth_image(image.header, 2.0), info)
+    camera.spin_for(0.5)
+    camera.received.clear()
+    camera.publish(image)
+    busy = camera.process.cpu_seconds + 0.3
+    camera.spin_until(lambda: camera.process.cpu_seconds > busy, 'the image is in hand')
+    for _ in range(2 * KEPT):
+        depth.publish(depth_image(camera.header(), 2.0), info)
+        camera.spin_for(0.01)
+    assert not camera.received['detections_3d'], 'the model must be slower, to test anything'
+    camera.spin_until(lambda: bool(camera.received['detections_3d']), 'places of the image')
+    assert camera.received['detections_3d'][0].header == image.header
 
 
 def zero_info(info: CameraInfo) -> None:

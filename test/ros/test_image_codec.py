@@ -141,6 +141,22 @@ def test_a_lying_message_is_refused(
         to_bgr8(image)
 
 
+def test_a_text_of_the_sender_is_cut_in_the_message(colours: np.ndarray) -> None:
+    image = encode(colours, 'bgr8')
+    image.encoding = 'x' * 100_000
+    with pytest.raises(ImageError, match="encoding 'xxx") as caught:
+        to_bgr8(image)
+    assert len(str(caught.value)) < 500
+
+
+def test_an_image_that_would_grow_beyond_the_limit_is_refused() -> None:
+    side = 10_400  # 108 MB of grey, 324 MB of colour
+    image = Image(encoding='mono8', width=side, height=side, step=side)
+    image.data.frombytes(bytes(side * side))
+    with pytest.raises(ImageError, match='would take 324 MB as bgr8: at most 320 MB'):
+        to_bgr8(image)
+
+
 def test_the_error_names_the_supported_encodings(colours: np.ndarray) -> None:
     image = encode(colours, 'bgr8')
     image.encoding = 'jpeg'

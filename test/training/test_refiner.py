@@ -102,7 +102,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(toy_data: ToyData, tmp_path:
     deadline = time.monotonic() + 300
     while not checkpoint.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, signal.SIGTERM)  # as Ctrl-C does
     _, errors = process.communicate()
     assert process.returncode == 130 and 'the same command resumes' in errors
     resumed = run('train', *options(toy_data, tmp_path / 'parts', *arguments))

@@ -72,8 +72,9 @@ def run(options: argparse.Namespace) -> None:
     for file, folder in options.data:
         content = json.loads(file.read_text())
         named = {c['name']: c['id'] for c in content['categories']}
-        ids = {name: named[name] for name in classes if name in named} | ids
-        known = [name for name in classes if name in named]
+        in_file = category_names(file)  # without groups of categories, which some tools write
+        known = [name for name in classes if name in in_file]
+        ids = {name: named[name] for name in known} | ids
         photos += [_renumbered(p, known, classes) for p in load_photos(file, folder, known, known)]
         preferred |= {
             i['id'] for i in content['images'] if not options.prefer or options.prefer in i

@@ -53,7 +53,7 @@ class Report:
         if self._bar.disable:
             words = ' '.join(f'{name} {value:.3f}' for name, value in values.items())
             LOG.info(
-                'step %d, %.3f done, %.0f %s/s, %s', step, progress, speed, self._samples, words
+                'step %d, %.3f done, %.3g %s/s, %s', step, progress, speed, self._samples, words
             )
             self._steps, self._since = 0, now
             self._due = now + _LINE_SECONDS

@@ -1,0 +1,146 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""A run: the plan, what is done already, and a scheduler for the rest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import onnxruntime
+
+from instance_seg_ros import __version__
+from instance_seg_ros.batch.errors import BatchError
+from instance_seg_ros.batch.inputs import Item
+from instance_seg_ros.batch.local import run_local
+from instance_seg_ros.batch.on_ray import run_ray
+from instance_seg_ros.batch.shards import PARQUET, Plan, image_lines, result_names
+from instance_seg_ros.batch.storage import Storage
+from instance_seg_ros.batch.worker import Job, Report
+from instance_seg_ros.models import find_model
+
+LOCAL, RAY = 'local', 'ray'
+# A shard is what a lost worker loses, and what one worker does: many are few files too many, few
+# leave workers without one at the end.
+_LARGEST_SHARD = 500
+_LEAST_SHARDS = 64
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who does the work.
+
+    Attributes:
+        scheduler: LOCAL or RAY.
+        count: number of workers.
+        threads: of each.
+        address: of a Ray cluster; None for this machine.
+    """
+
+    scheduler: str
+    count: int
+    threads: int
+    address: str | None = None
+
+
+class BatchRun:
+    """A run over a list of images.
+
+    Args:
+        items: sorted.
+        job: what the workers do; the number of threads is among its settings.
+        shard_size: images of a shard; None chooses it by the number of images.
+
+    Raises:
+        BatchError: pyarrow is missing.
+        ModelError: there is no such model.
+
+    """
+
+    def __init__(self, items: Sequence[Item], job: Job, shard_size: int | None = None) -> None:
+        size = shard_size or min(_LARGEST_SHARD, -(-len(items) // _LEAST_SHARDS))
+        self._job, self._storage = job, Storage(job.place)
+        self._plan = Plan(items, size, _choices(job))
+        self.shards = self._plan.shards
+        self.left: list[int] = []
+
+    def begin(self, *, overwrite: bool = False, retry_failed: bool = False) -> None:
+        """Find out which shards are left.
+
+        Args:
+            overwrite: whether the results of another run may be removed.
+            retry_failed: also do the shards again in which images could not be used.
+
+        Raises:
+            BatchError: the place has the results of another run, or one is at work there.
+
+        """
+        self._storage.lock()
+        self._plan.begin(self._storage, overwrite=overwrite)
+        done = self._plan.done(self._storage)
+        if retry_failed:
+            for number in sorted(done):
+                if any(line['error'] for line in image_lines(self._storage, [number])):
+                    self._storage.remove(result_names(number, ())['images'])
+                    done.remove(number)
+        self.left = [number for number in range(self.shards) if number not in done]
+
+    def run(self, workers: Workers) -> Iterator[Report]:
+        """Do what is left; yield a report for each shard.
+
+        Raises:
+            BatchError: no worker can go on.
+
+        """
+        if not self.left:
+            return iter(())
+        count = min(workers.count, len(self.left))
+        shards = (self._plan.shard(number) for number in self.left)
+        if workers.scheduler == LOCAL:
+            return run_local(shards, self._job, count)
+        return run_ray(list(shards), self._job, count, workers.threads, workers.address)
+
+    def unwritten(self) -> int:
+        """Return how many shards are not written."""
+        return self.shards - len(self._plan.done(self._storage))
+
+
+def _choices(job: Job) -> dict[str, Any]:
+    """Return what else decides about the results, to the last bit."""
+    settings = {name: _plain(value) for name, value in sorted(job.settings.items())}
+    manifest = find_model(
+        settings['model'],
+        model_path=settings['model_path'],
+        text_graph_path=settings['text_graph_path'],
+        labels_path=settings['labels_path'],
+    )
+    digest = hashlib.sha256()
+    for path in (manifest.weights, manifest.text_graph, manifest.labels):
+        digest.update(path.read_bytes() if path is not None else b'')
+    digest.update(repr(sorted(manifest.digests.items())).encode())  # of ONNX parts, too
+    libraries = {'OpenCV': cv2.__version__, 'onnxruntime': onnxruntime.__version__}
+    if PARQUET in job.formats:
+        try:
+            libraries['pyarrow'] = version('pyarrow')
+        except PackageNotFoundError:
+            raise BatchError(
+                'Parquet needs pyarrow: pip install "instance_seg_ros[batch]". Or leave it out by '
+                '--formats coco'
+            ) from None
+    return {
+        'version': __version__,
+        'libraries': libraries,
+        'settings': settings,
+        'model': f'{manifest.name} {digest.hexdigest()}',
+        'formats': list(job.formats),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,99 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""The training run, with a task of one weight: what is kept when it ends early."""
+
+import csv
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip('torch', reason='the trainer needs PyTorch')
+
+from training.run.checkpoint import TrainingError, read_checkpoint
+from training.run.loop import Run
+from training.run.settings import RunOptions, RunSettings
+from training.run.task import Task
+
+STEPS = 120
+
+
+class OneWeight(Task):
+    """Learns the number 3 from noisy copies of it; can end early or diverge at a step."""
+
+    name = 'one weight'
+
+    def __init__(self, options: RunOptions, end: tuple[int, int] = (0, 0), nan: int = -1) -> None:
+        settings = RunSettings(
+            minutes=0,
+            steps=STEPS,
+            batch_size=1,
+            learning_rate=0.1,
+            weight_decay=0,
+            warmup_steps=5,
+            gradient_norm=1,
+        )
+        super().__init__(settings, options)
+        self.weight = torch.nn.Linear(1, 1, bias=False)
+        self.networks = {'weight': self.weight}
+        self.optimizers = [torch.optim.AdamW(self.weight.parameters())]
+        self.end, self.nan = end, nan
+
+    def batches(self, run: Run) -> Iterator[tuple[int, torch.Tensor]]:
+        for step in range(run.step, STEPS):
+            noise = torch.randn((), generator=torch.Generator().manual_seed(step))
+            yield step, torch.full((1, 1), float('nan') if step == self.nan else 3 + 0.1 * noise)
+
+    def losses(self, run: Run, step: int, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {'error': (self.weight(torch.ones(1, 1)) - batch).square().mean()}
+
+    def after_step(self, run: Run) -> None:
+        if run.step == self.end[0]:
+            os.kill(os.getpid(), self.end[1])
+
+    def finish(self, run: Run) -> None:
+        (run.options.folder / 'result').write_text(str(run.average.state['weight'].item()))
+
+
+def curve(folder: Path) -> list[tuple[str, ...]]:
+    """The lines of a curve without the time."""
+    with (folder / 'curve.csv').open() as file:
+        return [tuple(v for k, v in row.items() if k != 'minutes') for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_a_signal_ended_goes_on_as_if_nothing_had_been(
+    tmp_path: Path, number: int
+) -> None:
+    whole, parts = RunOptions(tmp_path / 'whole'), RunOptions(tmp_path / 'parts')
+    Run(OneWeight(whole), whole).run()
+    assert 2 < float((whole.folder / 'result').read_text()) < 4
+    with pytest.raises(KeyboardInterrupt):
+        Run(OneWeight(parts, end=(70, number)), parts).run()
+    assert not (parts.folder / 'result').exists()
+    Run(OneWeight(parts), parts).run()
+    assert (parts.folder / 'result').read_text() == (whole.folder / 'result').read_text()
+    assert curve(parts.folder) == curve(whole.folder) and len(curve(whole.folder)) == 2
+
+
+def test_lines_of_the_curve_behind_the_checkpoint_are_not_there_twice(tmp_path: Path) -> None:
+    """Killed between the curve and the checkpoint, a run computes these steps again."""
+    options = RunOptions(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        Run(OneWeight(options, end=(70, signal.SIGINT)), options).run()
+    with (tmp_path / 'curve.csv').open('a') as file:
+        file.write('100,1,0.1,2\r\n150,1')  # the last one torn
+    Run(OneWeight(options), options).run()
+    assert [row[0] for row in curve(tmp_path)] == ['50', '100']
+    assert float(curve(tmp_path)[1][-1]) < 1
+
+
+def test_weights_of_a_run_that_diverged_are_not_saved(tmp_path: Path) -> None:
+    options = RunOptions(tmp_path, checkpoint_minutes=0)
+    with pytest.raises(TrainingError, match=r'not finite at step 30: lower --learning-rate \(now'):
+        Run(OneWeight(options, nan=30), options).run()
+    stored = read_checkpoint(tmp_path, 'weight', 'one weight')
+    assert stored['step'] == 30 and torch.isfinite(stored['weight']['weight']).all()
+    with pytest.raises(TrainingError, match='is no checkpoint of a detector'):
+        read_checkpoint(tmp_path, 'module', 'a detector')
