@@ -55,7 +55,8 @@ def assert_alike(ours: Instances, theirs: Instances, box: float, score: float) -
         assert (a & b).sum() > 0.8 * (a | b).sum()
 
 
-@pytest.mark.parametrize('precision, box, score', [('int8', 0.02, 0.1), ('f16', 1e-3, 2e-3)])
+# In int8 another of several regions of nearly the same score may win.
+@pytest.mark.parametrize('precision, box, score', [('int8', 0.03, 0.1), ('f16', 1e-3, 2e-3)])
 def test_the_shipped_model_finds_the_same(
     photo: np.ndarray, precision: str, box: float, score: float
 ) -> None:

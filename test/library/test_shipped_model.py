@@ -4,7 +4,7 @@
 import cv2
 import numpy as np
 import pytest
-from random_models import REPOSITORY
+from random_models import ENGINE, REPOSITORY
 
 from instance_seg_ros import Segmenter
 from instance_seg_ros.models import SHIPPED_MODEL
@@ -69,6 +69,15 @@ def test_where_there_is_nothing_nothing_is_found(shipped: Segmenter) -> None:
 @pytest.mark.parametrize('name', ['chelsea', 'coffee', 'rocket'])
 def test_where_there_is_nobody_nobody_is_found(people: Segmenter, name: str) -> None:
     assert len(people(read_photo(name))) == 0
+
+
+def test_one_large_object_leaves_proposals_for_others() -> None:
+    model = REPOSITORY / 'models' / SHIPPED_MODEL
+    net = cv2.dnn.readNetFromTensorflow(f'{model}.pb', f'{model}.pbtxt', **ENGINE)
+    image = cv2.resize(read_photo('astronaut'), (544, 544))
+    net.setInput(cv2.dnn.blobFromImage(image, swapRB=True))
+    proposals = net.forward('detection_out').reshape(-1, 7)
+    assert (proposals[:, 2] > 0).sum() > 15
 
 
 def test_class_ids_are_those_of_the_published_model(shipped: Segmenter) -> None:

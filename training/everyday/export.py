@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,23 @@ from training.everyday.packed_data import read_names
 _NO_CLASS = '-'
 INPUT_MAX_SIDE = 544
 PROPOSALS = 40
+# Training has memory for 600, which often are those of one large object: half of the photos would
+# have 20 proposals or fewer.
+CANDIDATES = 2500
 
 
 def load_network(checkpoint: Path) -> EverydayNetwork:
     """Return the averaged network that a run wrote, in evaluation mode on the CPU.
+
+    Its first stage hands more anchors to its NMS than in training: see ``CANDIDATES``.
 
     Raises:
         ValueError: the file is missing, broken or another one.
     """
     try:
         content = torch.load(checkpoint, map_location='cpu', weights_only=True)
-        network = EverydayNetwork(EverydayConfig.from_dict(content['config']))
+        config = EverydayConfig.from_dict(content['config'])
+        network = EverydayNetwork(replace(config, rpn_candidates=CANDIDATES))
     except Exception as error:  # torch raises many types for a broken file
         raise ValueError(
             f'{checkpoint}: cannot be read as averaged weights ({error}). Give the file that '
