@@ -245,7 +245,8 @@ def _written_bag(storage: str) -> Path:
 BESIDE = {
     'person_mask_rcnn.pb': _file('person_mask_rcnn.pb'),
     'person_mask_rcnn.pbtxt': _file('person_mask_rcnn.pbtxt'),
-    'person_labels.txt': _file('person_labels.txt'),
+    'person_labels.txt': _file('person_labels.txt'),  # of the manifest
+    'person_mask_rcnn_labels.txt': _file('person_labels.txt'),  # of files without one
 }
 PB, PBTXT = 'person_mask_rcnn.pb', 'person_mask_rcnn.pbtxt'
 KINDS = {
