@@ -44,7 +44,7 @@ def make_virtualenv(folder: Path, distribution: str) -> str:
     source = 'beside ROS 2' if has_ros2() else f'with wheels of ROS 2 {distribution.capitalize()}'
     print(f'Making {folder} {source}: once, a minute or two ...', flush=True)
     arguments = ['--system-site-packages'] if has_ros2() else []
-    _run([sys.executable, '-m', 'venv', *arguments, str(folder)])
+    _run([_interpreter(), '-m', 'venv', *arguments, str(folder)])
     (folder / MARKER).touch()
     if not has_ros2():
         (folder / DISTRIBUTION).write_text(distribution + '\n', 'utf-8')
@@ -57,8 +57,15 @@ def _wanted(folder: Path, distribution: str) -> str:
     # The path counts: an environment does not survive being moved.
     return digest(
         [requirements_file(distribution), Path(__file__)],
-        [sys.executable, sys.version, str(folder.resolve()), str(has_ros2())],
+        [sys.base_prefix, sys.version, str(folder.resolve()), str(has_ros2())],
     )
+
+
+def _interpreter() -> str:
+    """Return the Python of the machine, also while the environment itself is activated."""
+    if sys.prefix == sys.base_prefix:
+        return sys.executable
+    return str(Path(sys.base_prefix, 'bin', 'python{}.{}'.format(*sys.version_info)))
 
 
 def requirements_file(distribution: str) -> Path:
