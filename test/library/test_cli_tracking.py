@@ -40,7 +40,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_ids_are_in_the_json_and_last(folder: Path) -> None:
-    done = run(folder, 'video', 'two.mp4', '--track', '--json', 'ids.json', '--refiner', 'none')
+    sure = ('--refiner', 'none', '--confidence-threshold', '0.8')
+    done = run(folder, 'video', 'two.mp4', '--track', '--json', 'ids.json', *sure)
     assert done.returncode == 0, done.stderr
     rows = json.loads((folder / 'ids.json').read_text())
     sides = {
