@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 from instance_seg_ros.cli.console import CommandError, Console
@@ -22,6 +23,7 @@ from instance_seg_ros.viewing.sources import CAMERA, Source
 
 DONE = 0
 _PLAYER = 'player'  # name of the thread that segments
+_WAKING = 0.2  # seconds after which Ctrl-C is seen at the latest
 _LAST_GRACE = 1.0  # seconds that the picture in hand has to end after Ctrl-C
 
 
@@ -101,8 +103,9 @@ def _announce(server: ViewServer, console: Console) -> None:
 
 
 def _wait_for_ever() -> None:
+    # Not in one wait: the system may hand Ctrl-C to another thread, which does not wake this one.
     while True:
-        threading.Event().wait(3600)
+        time.sleep(_WAKING)
 
 
 def _join(name: str) -> None:
