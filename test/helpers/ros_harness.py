@@ -65,6 +65,13 @@ TRANSITIONS = {
     'inactive shutdown': Transition.TRANSITION_INACTIVE_SHUTDOWN,
     'active shutdown': Transition.TRANSITION_ACTIVE_SHUTDOWN,
 }
+GOALS = {
+    'configure': 'inactive',
+    'activate': 'active',
+    'deactivate': 'inactive',
+    'cleanup': 'unconfigured',
+    'shutdown': 'finalized',
+}
 
 
 class NodeProcess:
@@ -327,7 +334,14 @@ class Camera:
     def change_state(self, transition: str) -> bool:
         """Request a transition; return whether it succeeded."""
         request = ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))
-        return self.call(ChangeState, 'change_state', request).success
+        for _ in range(3):
+            # Not as in call(): a transition whose response was lost is not possible again.
+            future = self.call_async(ChangeState, 'change_state', request)
+            if self._spin(future.done, TIMEOUT / 10):
+                return future.result().success
+            if self.state() == GOALS[transition.split()[-1]]:
+                return True
+        raise AssertionError(f'no response of change_state; {self.process.state}')
 
     def set_parameters(self, **values: Any) -> SetParametersResult:
         """Set parameters all at once, as `ros2 param load` does; return the result."""

@@ -312,10 +312,12 @@ def test_transitions_in_any_order_and_in_mid_inference(
     camera.subscribe('detections', 'label_image')
     assert_right_again(camera, photo, expected)
     choose = random.Random(3)
+    # rclpy of Humble and Jazzy raises at a transition that is not possible, and answers nothing.
+    refuses = os.environ.get('ROS_DISTRO') not in ('humble', 'jazzy')
     state = 'active'
     for _ in range(24):
         possible = [move for move in MOVES if (state, move) in ALLOWED]
-        move = choose.choice(possible if choose.random() < 0.75 else MOVES)
+        move = choose.choice(MOVES if refuses and choose.random() > 0.75 else possible)
         for _ in range(3):  # one is in hand, one waits
             camera.publish(camera.image(photo))
         if choose.random() < 0.3:
