@@ -137,7 +137,8 @@ def table(watch: Any, warm_up: float) -> list[Row]:
     answers = [(ms, done) for time, _, ms, done in watch.service_ms if time > warm_up]
     times = np.array([ms for ms, _ in answers] or [float('nan')])
     lost = sum(not done for _, done in answers)
-    in_hand = last.received - last.processed - last.dropped - last.failed
+    # Those before the first subscriber are received, and nothing more.
+    in_hand = _pending(last) - _pending(first)
     return [
         Row('time after the warm-up', seconds, 's'),
         Row('images sent', (last.sent - first.sent) / seconds, 'Hz'),
@@ -147,7 +148,7 @@ def table(watch: Any, warm_up: float) -> list[Row]:
         Row('frames that failed', last.failed - first.failed, 'frames', 0),
         # Depth images may be lost: cameras send them best effort.
         Row('frames without depth', last.incomplete - first.incomplete, 'frames'),
-        Row('images that wait or are in hand at the end', in_hand, 'images', 6),
+        Row('images that wait, more than after the warm-up', in_hand, 'images', 6),
         Row('results whose stamp is not newer than the last', watch.out_of_order, 'frames', 0),
         Row('inference', float(np.median([s.inference_ms for s in samples])), 'ms'),
         Row('age of published frames, mean of 10 s, median', float(np.median(ages)), 'inferences'),
@@ -163,6 +164,10 @@ def table(watch: Any, warm_up: float) -> list[Row]:
             'processor time of the node', (last.cpu_seconds - first.cpu_seconds) / seconds, 'cores'
         ),
     ]
+
+
+def _pending(sample: Sample) -> int:
+    return sample.received - sample.processed - sample.dropped - sample.failed
 
 
 def _share(values: NDArray[Any]) -> float:
