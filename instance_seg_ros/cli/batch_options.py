@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from instance_seg_ros.cli.settings_parser import SettingsParser
+from instance_seg_ros.cli.values import count
 
 # Two threads of one worker share an image and wait for each other: docs/scaling.md.
 _THREADS = 1
@@ -62,14 +63,14 @@ def add_batch_command(commands: Any, add_settings: Callable[..., None]) -> None:
         help='processes of this machine, or actors of Ray Data (%(default)s)',
     )
     work.add_argument(
-        '--workers', type=_count, metavar='N', help='each with a model (default: cores / threads)'
+        '--workers', type=count, metavar='N', help='each with a model (default: cores / threads)'
     )
     work.add_argument(
-        '--threads', type=_count, default=_THREADS, metavar='N', help='of each (%(default)s)'
+        '--threads', type=count, default=_THREADS, metavar='N', help='of each (%(default)s)'
     )
     work.add_argument(
         '--shard-size',
-        type=_count,
+        type=count,
         metavar='N',
         help='images that are written at once (default: by the number of images, at most 500)',
     )
@@ -91,12 +92,6 @@ def _formats(text: str) -> tuple[str, ...]:
     if not set(names) <= {'parquet', 'coco'}:
         raise argparse.ArgumentTypeError(f'{text!r}: expected parquet, coco or parquet,coco')
     return names
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number above 0')
-    return int(text)
 
 
 def _whole(text: str) -> int:

@@ -22,7 +22,7 @@ _FILES = {
 
 def names_files(action: argparse.Action) -> None:
     """Let the value of an option or argument be completed as the name of a file or folder."""
-    action.complete = _FILES  # type: ignore[attr-defined]
+    action.complete = _FILES  # type: ignore[attr-defined]  # an attribute that shtab reads
 
 
 def add_completion_command(commands: Any) -> None:

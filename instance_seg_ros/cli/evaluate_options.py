@@ -6,6 +6,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from instance_seg_ros.cli.values import count, share
+
 _EXIT_CODES = """exit codes: 0 done; 1 some photos could not be used, the others were; 2 bad input;
 130 ended by Ctrl-C: nothing is written"""
 # Average precision needs the unsure detections, too.
@@ -35,14 +37,14 @@ def add_evaluate_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         '--confidence-threshold',
-        type=_share,
+        type=share,
         default=LOWEST_SCORE,
         metavar='X',
         help='detections with a lower score do not count (%(default)s)',
     )
     group.add_argument(
         '--operating-score',
-        type=_share,
+        type=share,
         default=0.5,
         metavar='X',
         help='score of the precision, the recall and the mistakes that are shown (%(default)s)',
@@ -94,7 +96,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         'brushed masks (%(default)s)',
     )
     group.add_argument(
-        '--every', type=_count, default=1, metavar='N', help='take every N-th photo (%(default)s)'
+        '--every', type=count, default=1, metavar='N', help='take every N-th photo (%(default)s)'
     )
 
 
@@ -108,7 +110,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         '--pictures',
-        type=_count,
+        type=count,
         default=16,
         metavar='N',
         help='of each kind of mistake in the report, about 15 kB each (%(default)s)',
@@ -134,19 +136,3 @@ def _pair(text: str) -> tuple[str, str]:
             f'{text!r}: expected CATEGORY=CLASS, such as people=person'
         )
     return category.strip(), name.strip()
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected a number from 0 to 1')
-    return value
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number above 0')
-    return int(text)

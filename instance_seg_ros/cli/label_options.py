@@ -7,6 +7,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from instance_seg_ros.cli.values import share
+
 COCO, LABEL_STUDIO = 'coco', 'label-studio'
 
 
@@ -56,7 +58,7 @@ def add_labels_command(commands: Any) -> None:
     )
     labels.add_argument(
         '--min-score',
-        type=_share,
+        type=share,
         default=0.0,
         metavar='S',
         help='leave out what has a lower score (%(default)s)',
@@ -71,13 +73,3 @@ def add_labels_command(commands: Any) -> None:
         '--overwrite', action='store_true', help='replace files that exist in the output folder'
     )
     labels.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected a number from 0 to 1')
-    return value

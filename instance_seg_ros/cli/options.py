@@ -19,6 +19,7 @@ from instance_seg_ros.cli.label_options import add_labels_command
 from instance_seg_ros.cli.model_options import add_models_command
 from instance_seg_ros.cli.result_options import add_image_options, add_result_options
 from instance_seg_ros.cli.settings_parser import SettingsParser
+from instance_seg_ros.cli.values import count, quality
 from instance_seg_ros.cli.view_options import add_view_command
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
@@ -61,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
         help='number, device or URL of the camera (%(default)s)',
     )
     for command in (video, camera):
-        command.add_argument('--max-frames', type=_count, metavar='N', help='end after N frames')
+        command.add_argument('--max-frames', type=count, metavar='N', help='end after N frames')
         command.other_parameters = {'tracking': 'track'}
         command.add_argument(
             '--track',
@@ -116,7 +117,7 @@ def _add_bag_command(commands: Any) -> None:
         '--topic', metavar='NAME', help='of the images (default: the only topic that has some)'
     )
     part.add_argument(
-        '--every', type=_count, default=1, metavar='N', help='take every N-th image (%(default)s)'
+        '--every', type=count, default=1, metavar='N', help='take every N-th image (%(default)s)'
     )
     part.add_argument(
         '--start',
@@ -153,7 +154,7 @@ def _add_bag_output_options(bag: argparse.ArgumentParser) -> None:
         help='the annotated images: CompressedImage, Image, or none (%(default)s)',
     )
     group.add_argument(
-        '--jpeg-quality', type=_quality, default=90, metavar='N', help='of them (%(default)s)'
+        '--jpeg-quality', type=quality, default=90, metavar='N', help='of them (%(default)s)'
     )
     group.add_argument(
         '--storage', choices=('mcap', 'sqlite3'), default='mcap', help='format of OUT (%(default)s)'
@@ -239,23 +240,11 @@ def _reader_of(setting: Setting) -> Callable[[str], Any]:
     return read
 
 
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number above 0')
-    return int(text)
-
-
 def _seconds(text: str) -> float:
     with contextlib.suppress(ValueError):
         if 0 <= float(text) < 1e9:
             return float(text)
     raise argparse.ArgumentTypeError(f'{text!r}: expected a number of seconds, 0 or more')
-
-
-def _quality(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number from 1 to 100')
-    return int(text)
 
 
 def _topic_name(text: str) -> str:

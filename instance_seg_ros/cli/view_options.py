@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from instance_seg_ros.cli.settings_parser import SettingsParser
+from instance_seg_ros.cli.values import quality, share
 
 _PORT = 8090
 
@@ -46,10 +47,10 @@ def add_view_command(commands: Any, add_settings: Callable[..., None]) -> None:
         '--port', type=_port, default=_PORT, metavar='N', help='0: a free one (%(default)s)'
     )
     page.add_argument(
-        '--jpeg-quality', type=_quality, default=80, metavar='N', help='1 to 100 (%(default)s)'
+        '--jpeg-quality', type=quality, default=80, metavar='N', help='1 to 100 (%(default)s)'
     )
     page.add_argument(
-        '--alpha', type=_opacity, default=0.5, metavar='A', help='of masks, 0 to 1 (%(default)s)'
+        '--alpha', type=share, default=0.5, metavar='A', help='of masks, 0 to 1 (%(default)s)'
     )
     page.add_argument('--track', action='store_true', help='ids that last from frame to frame')
     page.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
@@ -77,19 +78,6 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f'{text!r}: expected a port, 0 to 65535')
     return int(text)
-
-
-def _quality(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number from 1 to 100')
-    return int(text)
-
-
-def _opacity(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 <= float(text) <= 1:
-            return float(text)
-    raise argparse.ArgumentTypeError(f'{text!r}: expected a number from 0 to 1')
 
 
 def _seconds(text: str) -> float:
