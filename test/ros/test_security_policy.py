@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from ros_harness import Camera
+from ros_harness import TIMEOUT, Camera
 
 POLICY = Path(__file__).parents[2] / 'config' / 'sros2_policy.xml'
 NODE, NAMESPACE = 'instance_seg', 'policy'
@@ -30,21 +30,30 @@ def allowed(kind: str, right: str) -> set[str]:
     return {name.replace('~', own) if name[0] in '~/' else f'/{NAMESPACE}/{name}' for name in names}
 
 
+def wait_for_names(query: Callable[[str, str], list], camera: Camera, wanted: set[str]) -> None:
+    """Wait until the node has exactly these names: the ROS graph learns of them one by one."""
+    node = (NODE, f'/{NAMESPACE}')
+
+    def found() -> set[str]:
+        return {name for name, _ in query(*node)} - {SINCE_JAZZY}
+
+    # The graph may know what a node offers before it knows the node, and queries fail then.
+    camera.spin_until(lambda: node in camera.node.get_node_names_and_namespaces(), 'its name')
+    camera.wait_for(lambda: found() == wanted - {SINCE_JAZZY}, TIMEOUT)
+    assert found() == wanted - {SINCE_JAZZY}
+
+
 def test_topics_are_those_of_the_node(camera: Camera, photo: np.ndarray) -> None:
-    camera.subscribe('detections', 'detections_3d')  # depth is read where places are wanted
     node = camera.node
-    wanted = allowed('topic', 'subscribe')
-
-    def subscribed() -> set[str]:
-        found = node.get_subscriber_names_and_types_by_node(NODE, f'/{NAMESPACE}')
-        return {name for name, _ in found}
-
-    camera.publish_until(camera.image(photo), lambda: subscribed() == wanted, f'{wanted}')
-    published = node.get_publisher_names_and_types_by_node(NODE, f'/{NAMESPACE}')
-    assert {name for name, _ in published} == allowed('topic', 'publish')
+    camera.subscribe('detections', 'detections_3d')  # depth is read where places are wanted
+    camera.publish(camera.image(photo))
+    wait_for_names(
+        node.get_subscriber_names_and_types_by_node, camera, allowed('topic', 'subscribe')
+    )
+    wait_for_names(node.get_publisher_names_and_types_by_node, camera, allowed('topic', 'publish'))
 
 
 def test_services_are_those_of_the_node(camera: Camera) -> None:
-    found = camera.node.get_service_names_and_types_by_node(NODE, f'/{NAMESPACE}')
-    assert {name for name, _ in found} | {SINCE_JAZZY} == allowed('service', 'reply')
-    assert not camera.node.get_client_names_and_types_by_node(NODE, f'/{NAMESPACE}')
+    node = camera.node
+    wait_for_names(node.get_service_names_and_types_by_node, camera, allowed('service', 'reply'))
+    wait_for_names(node.get_client_names_and_types_by_node, camera, set())
