@@ -53,7 +53,7 @@ DETECTOR = 'real detector'
 
 @dataclass(frozen=True)
 class Measured:
-    """What a method made of a case.
+    """How a method did on a case.
 
     Attributes:
         case: the object with its coarse mask.
@@ -267,7 +267,7 @@ def _report(results: dict[str, Any], count: int) -> str:
         f'{count} objects with coarse masks, simulated unless it says otherwise; means. Threads: '
         f'{results["threads"]} of {machine["processor"]}, load before {machine["load before"]}; '
         'milliseconds are medians per instance. BIoU: boundary IoU, 2 % of the diagonal; F: '
-        'boundary F-measure within so many pixels; clutter: false area over true area; harmed: '
+        'boundary F-measure within the pixels named; clutter: false area over true area; harmed: '
         f'BIoU fell by more than {HARM}.',
     ]
     titles = {

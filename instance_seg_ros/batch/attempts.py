@@ -20,7 +20,7 @@ _MOST_ATTEMPTS = 10
 
 
 class TooManyAttempts(Exception):  # noqa: N818  # what happened, not what is wrong
-    """A shard has ended so many workers that it is given up for now."""
+    """A shard is given up for now: it has ended too many workers."""
 
 
 class Attempt:

@@ -66,7 +66,7 @@ def given_up(shard: Shard) -> Report:
     count = len(shard.items)
     problem = (
         f'shard {shard.number} ({shard.items[0].name} and after) ended its worker again and again: '
-        'is there enough memory for so many workers? The same command tries it again'
+        'is there enough memory for this number of workers? The same command tries it again'
     )
     return Report(shard.number, count, count, problem, 0.0)
 

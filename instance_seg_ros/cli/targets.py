@@ -59,7 +59,7 @@ def _name(name: str, ending: str) -> str:
 
 
 def _cut(text: str, length: int) -> str:
-    """Return the first characters that take at most so many bytes in a file name."""
+    """Return the first characters that take at most ``length`` bytes in a file name."""
     while len(os.fsencode(text)) > length:
         text = text[:-1]
     return text

@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Hashable
 
 REMINDER_PERIOD = 60.0  # seconds until a cause that still occurs is logged again
-# A sender could vary its images so that each fails for another reason. What is beyond so many
-# reasons a period counts as one.
+# A sender could vary its images so that each fails for another reason. What is beyond this
+# number of reasons in a period counts as one.
 MOST_CAUSES = 20
 _NUMBER = re.compile(r'[\d.]+')
 

@@ -128,7 +128,7 @@ def _add_export(commands: Subparsers) -> None:
         type=float,
         default=0.0,
         metavar='NUMBER',
-        help='lower the scores until at most so many are over 0.5 per photo without objects; '
+        help='lower the scores until at most this many are over 0.5 per photo without objects; '
         '0: they are as likely to be right as they say',
     )
     add_onnx_option(export)

@@ -32,8 +32,8 @@ def background_offset(
         segmenter: the model as trained, with a ``confidence_threshold`` of about 0.05.
         photos: annotated ones; several hundred, also some without any object. Better such as were
             not trained on: of those it is too certain.
-        most_false: if not 0, at least so much is added that at most so many detections score over
-            0.5 per photo without any object.
+        most_false: if not 0, the offset is at least what leaves this number of detections with a
+            score over 0.5 per photo without any object.
 
     """
     scores, right, in_empty = [], [], []
@@ -74,7 +74,7 @@ def fit_offset(scores: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
 
 
 def offset_for(scores: NDArray[np.float32], most: float) -> float:
-    """Return the least offset that leaves at most so many detections with a score over 0.5.
+    """Return the least offset that leaves at most ``most`` detections with a score over 0.5.
 
     Args:
         scores: (N,), 0 to 1.

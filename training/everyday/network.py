@@ -246,7 +246,9 @@ class EverydayNetwork(nn.Module):
         )
 
     def regions(self, crops: Tensor) -> Tensor:
-        """What boxes and masks are made of (R, h, 7, 7), of crops (R, C, 7, 7)."""
+        """Return the features (R, h, 7, 7) from which boxes and masks are computed, of crops
+        (R, C, 7, 7).
+        """
         return self.region_2(self.region_1(self.region_in(crops)))
 
     def second_stage(self, regions: Tensor) -> tuple[Tensor, Tensor]:

@@ -120,7 +120,7 @@ def completed_labels(
         photos: uint8 (N, 3, S, S).
         sizes: (N, 2).
         labels: of the photos.
-        room: for so many objects of a photo at most, labels first.
+        room: objects that a photo has at most; labels come before what the teacher sees.
         batch: photos at a time.
 
     """

@@ -20,7 +20,7 @@ class NetworkConfig:
         num_classes: foreground classes.
         anchor_sizes: square root of the anchor's area, pixels of the network's input.
         anchor_ratios: width over height.
-        proposals: regions that the first stage hands on (always exactly so many).
+        proposals: regions that the first stage hands on: always exactly this number.
         rpn_candidates: anchors that enter the first stage's NMS, best first.
         rpn_nms_threshold, nms_threshold: IoU of the two NMS.
         score_threshold: detections below are dropped inside the graph.

@@ -64,7 +64,7 @@ def _clutter(mask: Tensor, truth: Tensor) -> Tensor:
 
 
 def _band(truth: Tensor, radius: int) -> Tensor:
-    """1 within so many pixels of the outline, else 0."""
+    """1 within ``radius`` pixels of the outline, else 0."""
     inside = (truth > 0.5).float()
     size = 2 * radius + 1
     return functional.max_pool2d(inside, size, 1, radius) + functional.max_pool2d(

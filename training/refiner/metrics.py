@@ -75,7 +75,7 @@ def _iou(a: Mask, b: Mask) -> float:
 
 
 def _band(mask: Mask, width: int) -> Mask:
-    """Pixels of a mask that lie within so many of its outline; beyond the image is outside."""
+    """Pixels of a mask that lie within ``width`` of its outline; beyond the image is outside."""
     padded = cv2.copyMakeBorder(mask, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     return mask - cv2.erode(padded, _SQUARE, iterations=width)[1:-1, 1:-1]
 

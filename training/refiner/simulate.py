@@ -250,7 +250,7 @@ def _warped(
 
 
 def _grown(mask: NDArray[np.float32], pixels: float) -> NDArray[np.float32]:
-    """Dilate by so many pixels, or erode where they are negative."""
+    """Dilate by a number of pixels, or erode where it is negative."""
     radius = round(abs(pixels))
     if radius == 0:
         return mask

@@ -60,7 +60,7 @@ class Run:
         """Return the share of the run that is done, 0 to 1.
 
         Args:
-            step: what it will be after so many steps, where it does not depend on the clock.
+            step: count the share after this step instead, where it does not depend on the clock.
 
         """
         return self.settings.progress(self.step if step is None else step, self.elapsed)

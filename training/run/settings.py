@@ -48,7 +48,7 @@ class RunSettings:
         return json.dumps(asdict(self), sort_keys=True)
 
     def progress(self, step: int, elapsed: float) -> float:
-        """Return the share of the run that is done after ``step`` steps and so many seconds."""
+        """Return the share of the run that is done after ``step`` steps and ``elapsed`` seconds."""
         if self.minutes:
             return elapsed / (60 * self.minutes)
         return step / self.steps
