@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from ros_harness import TIMEOUT, Camera
+from ros_harness import Camera
 
 POLICY = Path(__file__).parents[2] / 'config' / 'sros2_policy.xml'
 NODE, NAMESPACE = 'instance_seg', 'policy'
@@ -30,30 +30,27 @@ def allowed(kind: str, right: str) -> set[str]:
     return {name.replace('~', own) if name[0] in '~/' else f'/{NAMESPACE}/{name}' for name in names}
 
 
-def wait_for_names(query: Callable[[str, str], list], camera: Camera, wanted: set[str]) -> None:
-    """Wait until the node has exactly these names: the ROS graph learns of them one by one."""
+def names(camera: Camera, query: Callable[[str, str], list]) -> set[str]:
+    """Return what the ROS graph knows of the node so far; nothing where it does not know it yet."""
     node = (NODE, f'/{NAMESPACE}')
-
-    def found() -> set[str]:
-        return {name for name, _ in query(*node)} - {SINCE_JAZZY}
-
-    # The graph may know what a node offers before it knows the node, and queries fail then.
-    camera.spin_until(lambda: node in camera.node.get_node_names_and_namespaces(), 'its name')
-    camera.wait_for(lambda: found() == wanted - {SINCE_JAZZY}, TIMEOUT)
-    assert found() == wanted - {SINCE_JAZZY}
+    if node not in camera.node.get_node_names_and_namespaces():
+        return set()  # the query would raise, also where its topics are known already
+    return {name for name, _ in query(*node)} - {SINCE_JAZZY}
 
 
 def test_topics_are_those_of_the_node(camera: Camera, photo: np.ndarray) -> None:
-    node = camera.node
     camera.subscribe('detections', 'detections_3d')  # depth is read where places are wanted
-    camera.publish(camera.image(photo))
-    wait_for_names(
-        node.get_subscriber_names_and_types_by_node, camera, allowed('topic', 'subscribe')
+    read, written = allowed('topic', 'subscribe'), allowed('topic', 'publish')
+    subscribers = camera.node.get_subscriber_names_and_types_by_node
+    camera.publish_until(
+        camera.image(photo), lambda: names(camera, subscribers) == read, f'reads {read}'
     )
-    wait_for_names(node.get_publisher_names_and_types_by_node, camera, allowed('topic', 'publish'))
+    publishers = camera.node.get_publisher_names_and_types_by_node
+    camera.spin_until(lambda: names(camera, publishers) == written, f'writes {written}')
 
 
 def test_services_are_those_of_the_node(camera: Camera) -> None:
-    node = camera.node
-    wait_for_names(node.get_service_names_and_types_by_node, camera, allowed('service', 'reply'))
-    wait_for_names(node.get_client_names_and_types_by_node, camera, set())
+    answered = allowed('service', 'reply') - {SINCE_JAZZY}
+    services = camera.node.get_service_names_and_types_by_node
+    camera.spin_until(lambda: names(camera, services) == answered, f'answers {answered}')
+    assert not names(camera, camera.node.get_client_names_and_types_by_node)
