@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from instance_seg_ros.cli.settings_parser import SettingsParser
-from instance_seg_ros.cli.values import count
+from instance_seg_ros.cli.values import add_quiet, count
 
 # Two threads of one worker share an image and wait for each other: docs/scaling.md.
 _THREADS = 1
@@ -54,7 +54,7 @@ def add_batch_command(commands: Any, add_settings: Callable[..., None]) -> None:
     batch.add_argument(
         '--retry-failed', action='store_true', help='do shards with images that failed again'
     )
-    batch.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
+    add_quiet(batch)
     work = batch.add_argument_group('work')
     work.add_argument(
         '--scheduler',

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from instance_seg_ros.cli.values import count, share
+from instance_seg_ros.cli.values import add_quiet, count, share
 
 _EXIT_CODES = """exit codes: 0 done; 1 some photos could not be used, the others were; 2 bad input;
 130 ended by Ctrl-C: nothing is written"""
@@ -119,7 +119,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         '--json', type=Path, metavar='FILE', help='write all figures to FILE, - for stdout'
     )
     group.add_argument('--overwrite', action='store_true', help='replace files that exist')
-    group.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
+    add_quiet(group)
 
 
 def _names(text: str) -> list[str]:

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from instance_seg_ros.cli.values import share
+from instance_seg_ros.cli.values import add_quiet, share
 
 COCO, LABEL_STUDIO = 'coco', 'label-studio'
 
@@ -72,4 +72,4 @@ def add_labels_command(commands: Any) -> None:
     labels.add_argument(
         '--overwrite', action='store_true', help='replace files that exist in the output folder'
     )
-    labels.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
+    add_quiet(labels)

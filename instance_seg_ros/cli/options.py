@@ -19,7 +19,7 @@ from instance_seg_ros.cli.label_options import add_labels_command
 from instance_seg_ros.cli.model_options import add_models_command
 from instance_seg_ros.cli.result_options import add_image_options, add_result_options
 from instance_seg_ros.cli.settings_parser import SettingsParser
-from instance_seg_ros.cli.values import count, quality
+from instance_seg_ros.cli.values import add_quiet, count, quality
 from instance_seg_ros.cli.view_options import add_view_command
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
@@ -167,7 +167,7 @@ def _add_bag_output_options(bag: argparse.ArgumentParser) -> None:
         help='what the topics begin with, as the full name of the node (%(default)s)',
     )
     group.add_argument('--overwrite', action='store_true', help='replace a bag that exists')
-    group.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
+    add_quiet(group)
 
 
 def _add_output_options(parser: argparse.ArgumentParser) -> None:
@@ -186,7 +186,7 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
         help='replace files that exist; without this they end the command before it begins',
     )
     add_result_options(group)
-    group.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
+    add_quiet(group)
     group.add_argument(
         '--show',
         action=argparse.BooleanOptionalAction,

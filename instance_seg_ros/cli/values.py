@@ -1,10 +1,11 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""What several options take as a value: the types of argparse, which says what they raise."""
+"""What several commands share: types of options' values, and the option ``--quiet``."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+from typing import Any
 
 
 def count(text: str) -> int:
@@ -27,3 +28,8 @@ def share(text: str) -> float:
         if 0 <= float(text) <= 1:
             return float(text)
     raise argparse.ArgumentTypeError(f'{text!r}: expected a number from 0 to 1')
+
+
+def add_quiet(group: Any) -> None:
+    """Add ``--quiet`` to a parser or a group of its options."""
+    group.add_argument('--quiet', action='store_true', help='print warnings and errors alone')

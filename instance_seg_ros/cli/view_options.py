@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from instance_seg_ros.cli.settings_parser import SettingsParser
-from instance_seg_ros.cli.values import quality, share
+from instance_seg_ros.cli.values import add_quiet, quality, share
 
 _PORT = 8090
 
@@ -53,7 +53,7 @@ def add_view_command(commands: Any, add_settings: Callable[..., None]) -> None:
         '--alpha', type=share, default=0.5, metavar='A', help='of masks, 0 to 1 (%(default)s)'
     )
     page.add_argument('--track', action='store_true', help='ids that last from frame to frame')
-    page.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
+    add_quiet(page)
     files = view.add_argument_group('files')
     files.add_argument(
         '--all-frames',
