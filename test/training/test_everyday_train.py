@@ -20,6 +20,8 @@ from instance_seg_ros.models import read_manifest
 from training.everyday import train
 from training.everyday.__main__ import main
 from training.everyday.export import load_network
+from training.everyday.graph import read_network
+from training.everyday.network import EverydayConfig
 from training.everyday.pack import NAMES
 from training.everyday.packed_labels import LABELS, LabelTable
 from training.everyday.packed_photos import PHOTOS, photo_files, unpack_photos
@@ -102,6 +104,35 @@ def test_names_are_in_the_order_of_the_classes(
     toy_data.save()
     folder = packed(toy_data, tmp_path / 'packed')
     assert json.loads((folder / NAMES).read_text()) == expected
+
+
+def test_a_run_that_holds_out_nothing_ends_well(toy_data: ToyData, tmp_path: Path) -> None:
+    folder = packed(toy_data, tmp_path / 'packed')
+    arguments = ['train', '--packed', str(folder), '--device', 'cpu', '--threads', '1']
+    arguments += ['--steps', '2', '--batch-size', '1', '--side', '64', '--init', str(SHIPPED)]
+    arguments += ['--backbone-rate', '0', '--hold-out', '0:0', '--output', str(tmp_path / 'run')]
+    assert main(arguments) == 0
+
+
+def test_a_run_from_the_shipped_graph_without_a_step_is_that_graph(
+    toy_data: ToyData, tmp_path: Path
+) -> None:
+    """What is trained on is what was shipped, and what is exported what was trained."""
+    folder = packed(toy_data, tmp_path / 'packed')
+    arguments = ['train', '--packed', str(folder), '--device', 'cpu', '--threads', '1']
+    arguments += ['--steps', '1', '--batch-size', '1', '--side', '64', '--init', str(SHIPPED)]
+    arguments += ['--backbone-rate', '0', '--learning-rate', '1e-12', '--checks', '0']
+    assert main([*arguments, '--output', str(tmp_path / 'run')]) == 0
+    before = read_network(SHIPPED, EverydayConfig(num_classes=90))
+    after = load_network(tmp_path / 'run' / 'everyday.pt')
+    image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 255
+    with torch.no_grad():
+        for expected, got in zip(
+            before.first_stage(before.levels(image)[0]),
+            after.first_stage(after.levels(image)[0]),
+            strict=True,
+        ):
+            assert (got - expected).abs().max() < 0.02 * expected.abs().max()
 
 
 def test_a_run_that_is_killed_resumes_exactly(toy_data: ToyData, tmp_path: Path) -> None:

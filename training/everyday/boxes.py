@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Boxes of whole batches at a time, x1 y1 x2 y2: no loop over images keeps a GPU waiting."""
+"""Boxes of whole batches at a time, x1 y1 x2 y2: a loop over images would keep a GPU waiting."""
 
 from __future__ import annotations
 
@@ -67,10 +67,17 @@ def propose(
         threshold: IoU of the suppression.
 
     """
-    best, order = scores.topk(candidates, 1)
+    order = scores.topk(candidates, 1).indices
     index = order[..., None].expand(-1, -1, 4)
     boxes = decode(references[order], encodings.gather(1, index)).clamp(0, 1)
-    keep = survivors(boxes, threshold)
-    rank = torch.arange(candidates, device=scores.device) + candidates * ~keep
-    chosen = rank.topk(count, 1, largest=False).indices
-    return boxes.gather(1, chosen[..., None].expand(-1, -1, 4))
+    rank = torch.arange(candidates, 0, -1.0, device=scores.device).repeat(len(boxes), 1)
+    images = torch.arange(len(boxes), device=scores.device)
+    chosen = []
+    for _ in range(count):
+        best = rank.argmax(1)
+        chosen.append(boxes[images, best])
+        suppressed = overlaps(boxes, chosen[-1][:, None])[..., 0] > threshold
+        # Where too few survive, the best of the others follow.
+        rank = torch.where(suppressed & (rank > 0), rank - candidates, rank)
+        rank[images, best] = -torch.inf
+    return torch.stack(chosen, 1)

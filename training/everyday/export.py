@@ -19,7 +19,7 @@ import torch
 
 from training.detector.export import export_nodes
 from training.everyday.graph import describe
-from training.everyday.network import SIZE_MULTIPLE, EverydayConfig, EverydayNetwork
+from training.everyday.network import SIZE_MULTIPLE, Convolution, EverydayConfig, EverydayNetwork
 from training.everyday.packed_data import read_names
 
 _NO_CLASS = '-'
@@ -42,14 +42,18 @@ def load_network(checkpoint: Path) -> EverydayNetwork:
         content = torch.load(checkpoint, map_location='cpu', weights_only=True)
         config = EverydayConfig.from_dict(content['config'])
         network = EverydayNetwork(replace(config, rpn_candidates=CANDIDATES))
+        state = {k: v.float() if v.is_floating_point() else v for k, v in content['state'].items()}
+        for name, layer in network.named_modules():
+            # A run that went on from a frozen graph has the norms in kernels and biases.
+            norms = f'{name}.norm.weight', f'{name}.scale'
+            if isinstance(layer, Convolution) and not any(norm in state for norm in norms):
+                layer.absorb_norm()
+        network.load_state_dict(state)
     except Exception as error:  # torch raises many types for a broken file
         raise ValueError(
             f'{checkpoint}: cannot be read as averaged weights ({error}). Give the file that '
             'train wrote into --output: everyday.pt, or as --name says'
         ) from error
-    network.load_state_dict(
-        {k: v.float() for k, v in content['state'].items() if v.is_floating_point()}, strict=False
-    )
     return network.eval()
 
 

@@ -109,7 +109,7 @@ def first_stage_losses(
     references: Tensor, encodings: Tensor, margin: Tensor, labels: Labels, settings: LossSettings
 ) -> tuple[Tensor, Tensor]:
     """Losses of scores and boxes of the anchors (A, 4): encodings (B, A, 4), margin (B, A)."""
-    positive, usable, matches, weight = assign_anchors(references, labels, settings)
+    positive, usable, matches, weight = _assigned(references, labels, settings)
     image, anchor = positive.nonzero(as_tuple=True)
     target = torch.zeros_like(margin)
     matched = matches[image, anchor]
@@ -122,6 +122,21 @@ def first_stage_losses(
     certain = weight[image, anchor]
     count = certain.sum().clamp(min=1)
     return loss.sum() / count, ((1 - giou) * certain).sum() / count
+
+
+def _assigned(
+    references: Tensor, labels: Labels, settings: LossSettings
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Do ``assign_anchors``, on a processor image by image: most have few objects, and a batch is
+    padded to the one with the most.
+    """
+    if references.device.type != 'cpu':
+        return assign_anchors(references, labels, settings)
+    each = [
+        assign_anchors(references, labels.of_image(i), settings) for i in range(len(labels.kind))
+    ]
+    positive, usable, matches, weight = (torch.cat(parts) for parts in zip(*each, strict=True))
+    return positive, usable, matches, weight
 
 
 @torch.no_grad()

@@ -80,7 +80,7 @@ def score_photos(
     """
     rows: list[tuple[int, float, bool]] = []
     objects = np.zeros(network.config.num_classes, int)
-    for part in index.split(batch):
+    for part in index.split(batch) if len(index) else ():
         images = whole_view(photos, sizes, part, longest, longest)
         found = detect(network, images, proposals)
         height, width = sizes[part].float().unbind(1)

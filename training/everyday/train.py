@@ -30,6 +30,7 @@ from training.everyday.network import (
     EverydayConfig,
     EverydayNetwork,
     anchor_boxes,
+    freeze_backbone,
     load_imagenet,
     with_classes,
 )
@@ -272,8 +273,7 @@ def first_network(
     if init is not None:
         network = read_network(init, EverydayConfig(num_classes=_GRAPH_NUMBERS))
         if frozen:
-            network.stem.requires_grad_(False)
-            network.blocks.requires_grad_(False)
+            freeze_backbone(network)
         return with_classes(network, classes)
     network = EverydayNetwork(EverydayConfig(num_classes=classes))
     if backbone is not None:

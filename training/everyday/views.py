@@ -45,6 +45,16 @@ class Labels:
     def __getitem__(self, index: Tensor) -> Labels:
         return Labels(**{name: value[index] for name, value in vars(self).items()})
 
+    def of_image(self, number: int) -> Labels:
+        """Return the labels of one image, padding at their end left off."""
+        used = int((self.kind[number] != 0).nonzero().amax()) + 1 if self.kind[number].any() else 1
+        return Labels(
+            **{
+                name: value[number : number + 1, : None if name == 'known' else used]
+                for name, value in vars(self).items()
+            }
+        )
+
     def to(self, device: torch.device) -> Labels:
         return Labels(**{name: value.to(device) for name, value in vars(self).items()})
 
