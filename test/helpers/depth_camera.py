@@ -11,6 +11,13 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 FOCAL = 300.0  # pixels, of an image of 320 x 320
+# Parameters of a node that takes its depth.
+NODE = {
+    'depth_topic': 'depth',
+    'camera_info_topic': 'depth_info',
+    'tracking': True,
+    'refiner': 'none',
+}
 
 
 class DepthCamera:

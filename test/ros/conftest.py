@@ -18,10 +18,13 @@ from random_models import COCO_LABELS, SHEEP, STOP_SIGN, write_manifest, write_m
 
 try:
     import rclpy
+    from right_results import SETTINGS
     from ros_harness import Camera, NodeProcess
 
     import instance_seg_ros.msg  # noqa: F401
+    from instance_seg_ros.instances import Instances
     from instance_seg_ros.ros.compatibility import large_images_environment
+    from instance_seg_ros.segmenter import Segmenter
 except ImportError as error:
     # The library is tested without ROS as well.
     MISSING = str(error)
@@ -89,6 +92,20 @@ def empty_domain() -> Iterator[int]:
 def photo() -> np.ndarray:
     """A photo with a person, 320 x 320."""
     return cv2.resize(cv2.imread(str(PHOTOS / 'astronaut.jpg')), (320, 320))
+
+
+@pytest.fixture(scope='session')
+def segmenter() -> Segmenter:
+    """What a node with the parameters ``SETTINGS`` must agree with."""
+    return Segmenter(model=FAST_MODEL, **SETTINGS)
+
+
+@pytest.fixture(scope='session')
+def expected(segmenter: Segmenter, photo: np.ndarray) -> Instances:
+    """What it finds in the photo."""
+    found = segmenter(photo)
+    assert len(found)
+    return found
 
 
 @pytest.fixture(scope='session')

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Places in space from a depth camera, and what is said where there is none."""
+"""Places in space from a depth camera."""
 
 from __future__ import annotations
 
@@ -9,19 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from depth_camera import FOCAL, DepthCamera, camera_info, depth_image
+from depth_camera import FOCAL, NODE, DepthCamera, camera_info, depth_image
 from ros_harness import Camera, pixels_of
-from sensor_msgs.msg import CameraInfo, PointCloud2
-from std_msgs.msg import Header
+from sensor_msgs.msg import PointCloud2
 
 from instance_seg_ros.ros.depth_input import KEPT
-
-NODE = {
-    'depth_topic': 'depth',
-    'camera_info_topic': 'depth_info',
-    'tracking': True,
-    'refiner': 'none',
-}
 
 
 def points_of(cloud: PointCloud2) -> np.ndarray:
@@ -132,73 +124,3 @@ def test_depth_of_an_image_is_kept_while_a_slow_network_works_on_it(
     assert not camera.received['detections_3d'], 'the model must be slower, to test anything'
     camera.spin_until(lambda: bool(camera.received['detections_3d']), 'places of the image')
     assert camera.received['detections_3d'][0].header == image.header
-
-
-def zero_info(info: CameraInfo) -> None:
-    info.p = [0.0] * 12
-    info.width = info.height = 0
-
-
-CAUSES = {
-    'nothing': (lambda depth, info: None, 'no depth image on /{ns}/depth yet'),
-    'no info': (lambda depth, info: None, 'no camera info on /{ns}/depth_info yet'),
-    'late': (
-        lambda depth, info: setattr(depth.header.stamp, 'sec', depth.header.stamp.sec - 3),
-        'is 3.000 s apart: expected depth_tolerance, 0.05 s',
-    ),
-    'frame': (
-        lambda depth, info: setattr(depth.header, 'frame_id', 'elsewhere'),
-        "is in the frame 'elsewhere', the image in 'camera_optical'",
-    ),
-    'zeros': (lambda depth, info: zero_info(info), '/{ns}/depth_info: the camera info has fx 0'),
-    'encoding': (
-        lambda depth, info: setattr(depth, 'encoding', '8UC1'),
-        "encoding '8UC1': expected 16UC1",
-    ),
-    'cut off': (
-        lambda depth, info: setattr(depth, 'height', depth.height + 7),
-        'expected 640 a row and all rows',
-    ),
-    'another view': (
-        lambda depth, info: setattr(info, 'height', 180),
-        'is 320 x 320, the camera info on /{ns}/depth_info 320 x 180: expected the same view',
-    ),
-}
-
-
-@pytest.mark.parametrize('cause', CAUSES)
-def test_without_depth_the_other_outputs_go_on_and_one_warning_says_why(
-    cause: str, connect: Callable[..., Camera], photo: np.ndarray
-) -> None:
-    namespace = f'no_depth_{list(CAUSES).index(cause)}'
-    camera = connect(namespace, **NODE)
-    depth = DepthCamera(camera)
-    camera.subscribe('detections', 'detections_3d')
-    image = camera.image(photo)
-    camera.publish_until(image, lambda: depth.listened() == 2, 'the node reads depth')
-    spoil, text = CAUSES[cause]
-    text = text.format(ns=namespace)
-    message, info = depth_image(image.header, 2.0), camera_info(image.header)
-    message.header = Header(stamp=image.header.stamp, frame_id=image.header.frame_id)
-    message.header.stamp = type(image.header.stamp)(
-        sec=image.header.stamp.sec, nanosec=image.header.stamp.nanosec
-    )
-    spoil(message, info)
-
-    def said() -> bool:
-        # With each image: depth is best effort, too, and one may be lost.
-        depth.publish(
-            None if cause == 'nothing' else message,
-            None if cause in ('nothing', 'no info') else info,
-        )
-        return text in camera.process.output
-
-    camera.publish_until(image, said, f'the node says: {text}')
-    before = len(camera.received['detections'])
-    camera.publish_until(
-        image, lambda: len(camera.received['detections']) >= before + 3, 'boxes go on'
-    )
-    assert not camera.received['detections_3d']
-    # Before the first depth arrived, on a busy machine, another warning may have said so.
-    warnings = [line for line in camera.process.output.splitlines() if text in line]
-    assert len(warnings) == 1 and 'WARN' in warnings[0] and 'places in space' in warnings[0]

@@ -6,8 +6,6 @@ What takes minutes, such as signals at 200 moments or hours of load, are program
 
 import os
 import random
-import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +19,9 @@ import pytest
 from builtin_interfaces.msg import Time
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from ros_harness import Camera, NodeProcess, figures, kill_process, pixels_of
+from right_results import SETTINGS as NODE
+from right_results import answer, assert_right_again, is_right, problems
+from ros_harness import Camera, kill_process
 from std_srvs.srv import SetBool
 
 from instance_seg_ros.instances import Instances
@@ -30,8 +30,6 @@ from instance_seg_ros.segmenter import Segmenter
 
 HELPERS = Path(__file__).parents[1] / 'helpers'
 REPOSITORY = Path(__file__).parents[2]
-NODE = {'confidence_threshold': 0.3, 'refiner': 'none'}
-LONG = 20.0  # seconds for a frame, on a machine that does much else
 RESET_PERIOD = 0.01  # seconds
 
 
@@ -45,66 +43,6 @@ def camera(shared: Camera) -> Camera:
     """The node, whose log had nothing but information before the test."""
     shared.subscribe('detections', 'label_image')
     return shared
-
-
-@pytest.fixture(scope='module')
-def segmenter() -> Segmenter:
-    return Segmenter(model='person_mask_rcnn', **NODE)
-
-
-@pytest.fixture(scope='module')
-def expected(segmenter: Segmenter, photo: np.ndarray) -> Instances:
-    found = segmenter(photo)
-    assert len(found)
-    return found
-
-
-def is_right(answers: dict[str, Any], expected: Instances) -> bool:
-    """Compare detections and label image with what the library finds."""
-    boxes = [
-        (d.bbox.center.position.x, d.bbox.center.position.y, d.bbox.size_x, d.bbox.size_y)
-        for d in answers['detections'].detections
-    ]
-    x1, y1, x2, y2 = expected.boxes.T
-    wanted = np.stack([(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1], axis=1)
-    return (
-        len(boxes) == len(wanted)
-        and np.allclose(boxes, wanted, rtol=1e-3, atol=0.1)
-        and np.array_equal(pixels_of(answers['label_image']), expected.label_image())
-    )
-
-
-def answer(camera: Camera, message: Any) -> dict[str, Any]:
-    """Publish once; return the answers by topic, as far as they come."""
-    camera.publish(message)
-    found: dict[str, Any] = {}
-
-    def all_there() -> bool:
-        found.update(
-            (topic, each)
-            for topic in ('detections', 'label_image')
-            for each in camera.received[topic]
-            if each.header == message.header
-        )
-        return len(found) == 2
-
-    camera.wait_for(all_there, LONG)
-    return found
-
-
-def assert_right_again(camera: Camera, photo: np.ndarray, expected: Instances) -> None:
-    """One of the next two frames must give the right results."""
-    for _ in range(2):
-        found = answer(camera, camera.image(photo))
-        if len(found) == 2 and is_right(found, expected):
-            return
-    raise AssertionError(f'no right results within two frames; {camera.process.state}')
-
-
-def problems(process: NodeProcess, since: str = '') -> list[str]:
-    """Return the lines of the log that are warnings or worse, after an earlier state of the log."""
-    lines = process.output[len(since) :].splitlines()
-    return [line for line in lines if 'INFO' not in line and line.strip()]
 
 
 # ---- cameras
@@ -335,128 +273,3 @@ def test_transitions_in_any_order_and_in_mid_inference(
     usual = ('ransition', 'no image on')
     lines = problems(camera.process)
     assert not [line for line in lines if not any(text in line for text in usual)]
-
-
-# ---- files
-@pytest.fixture
-def own_model(tmp_path: Path) -> Path:
-    """Weights of a model with its text graph and labels, in a folder of their own."""
-    for name in ('person_mask_rcnn.pb', 'person_mask_rcnn.pbtxt', 'person_labels.txt'):
-        shutil.copy(REPOSITORY / 'models' / name, tmp_path)
-    return tmp_path / 'person_mask_rcnn.pb'
-
-
-def test_model_files_that_are_touched_deleted_and_replaced(
-    connect: Callable[..., Camera],
-    own_model: Path,
-    photo: np.ndarray,
-    expected: Instances,
-    segmenter: Segmenter,
-) -> None:
-    files = {'model_path': own_model, 'labels_path': own_model.parent / 'person_labels.txt'}
-    camera = connect('files', **NODE, **files)
-    camera.subscribe('detections', 'label_image')
-    own = Segmenter(model_path=str(own_model), labels_path=str(files['labels_path']), **NODE)
-    expected = own(photo)
-    assert_right_again(camera, photo, expected)
-    content = own_model.read_bytes()
-    os.utime(own_model, (1, 1))
-    # An image of this size needs the weights once more: they are the same.
-    small = cv2.resize(photo, (130, 110))
-    assert_right_again(camera, small, own(small))
-    # So do others, when it is gone, and a package manager has put another in its place.
-    before = camera.process.output
-    own_model.unlink()
-    other = cv2.resize(photo, (140, 121))
-    assert_right_again(camera, other, own(other))
-    own_model.write_bytes(b'another file')
-    assert_right_again(camera, photo, expected)
-    assert not problems(camera.process, before)
-    own_model.unlink()
-    # At the next configure the file is missing, then another one, then whole again.
-    for transition in ('deactivate', 'cleanup'):
-        assert camera.change_state(transition)
-    for damaged in (None, content[:100_000], b'<html>not found</html>'):
-        before = camera.process.output
-        if damaged is not None:
-            own_model.write_bytes(damaged)
-        assert not camera.change_state('configure')
-        (line,) = problems(camera.process, before)
-        assert str(own_model) in line and 'configure failed' in line
-    own_model.write_bytes(content)
-    assert camera.change_state('configure') and camera.change_state('activate')
-    camera.spin_until(lambda: camera.subscriptions_to_images() > 0, 'the node subscribes')
-    camera.subscribe('detections')
-    camera.subscribe('detections', 'label_image')
-    assert_right_again(camera, photo, expected)
-
-
-# ---- libraries that fail
-def test_a_refiner_that_raises_in_mid_frame(
-    connect: Callable[..., Camera], photo: np.ndarray, tmp_path: Path
-) -> None:
-    tiny = pytest.importorskip('tiny_refiners')
-    path = tiny.raises_for_bright_images(tmp_path / 'fails.onnx')
-    camera = connect('raises', confidence_threshold=0.3, refiner=path, trust_model=True)
-    camera.subscribe('detections', 'label_image')
-    dark = photo // 2
-    expected = Segmenter(
-        model='person_mask_rcnn', confidence_threshold=0.3, refiner=str(path), trust_model=True
-    )(dark)
-    assert len(expected)
-    assert_right_again(camera, dark, expected)
-    before = camera.process.output
-    for _ in range(4):
-        bright = camera.image(photo)
-        camera.publish(bright)
-        camera.spin_until(
-            lambda bright=bright: any(
-                each.header == bright.header for each in camera.received['detections']
-            ),
-            'its boxes, which need no refiner',
-        )
-    assert_right_again(camera, dark, expected)
-    (line,) = problems(camera.process, before)
-    assert 'ERROR' in line and 'Gather' in line
-
-
-def test_without_memory_in_mid_frame(
-    connect: Callable[..., Camera], photo: np.ndarray, expected: Instances
-) -> None:
-    camera = connect('no_memory', **NODE, input_max_side=1600)
-    camera.subscribe('detections', 'label_image')
-    assert_right_again(camera, photo, expected)
-    before = camera.process.output
-    large = cv2.resize(cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY), (1600, 1600))
-    pid = camera.process.process.pid
-    used = int(Path(f'/proc/{pid}/statm').read_text().split()[0]) * resource.getpagesize()
-    resource.prlimit(pid, resource.RLIMIT_AS, (used + 100_000_000, -1))
-    try:
-        for number in range(1, 4):
-            camera.publish_until(
-                camera.image(large, 'mono8'),
-                lambda number=number: (
-                    int(figures(camera.diagnostics('/no_memory/image'))['frames_failed']) >= number
-                ),
-                'the network has too little memory',
-            )
-    finally:
-        resource.prlimit(pid, resource.RLIMIT_AS, (-1, -1))
-    assert_right_again(camera, photo, expected)
-    (line,) = problems(camera.process, before)
-    assert 'ERROR' in line and 'emory' in line
-
-
-@pytest.mark.skipif(
-    os.geteuid() != 0 or not shutil.which('unshare'), reason='needs root, to fill a /dev/shm'
-)
-def test_shared_memory_that_is_full(empty_domain: int) -> None:
-    mount = 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$0" "$@"'
-    script = str(HELPERS / 'full_shared_memory.py')
-    done = subprocess.run(
-        ['unshare', '-m', 'bash', '-c', mount, sys.executable, script],
-        env={**os.environ, 'ROS_DOMAIN_ID': str(empty_domain)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,83 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""What is said where depth or its camera info is missing or of no use, and what goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from depth_camera import NODE, DepthCamera, camera_info, depth_image
+from ros_harness import Camera
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+
+def zero_info(info: CameraInfo) -> None:
+    info.p = [0.0] * 12
+    info.width = info.height = 0
+
+
+CAUSES = {
+    'nothing': (lambda depth, info: None, 'no depth image on /{ns}/depth yet'),
+    'no info': (lambda depth, info: None, 'no camera info on /{ns}/depth_info yet'),
+    'late': (
+        lambda depth, info: setattr(depth.header.stamp, 'sec', depth.header.stamp.sec - 3),
+        'is 3.000 s apart: expected depth_tolerance, 0.05 s',
+    ),
+    'frame': (
+        lambda depth, info: setattr(depth.header, 'frame_id', 'elsewhere'),
+        "is in the frame 'elsewhere', the image in 'camera_optical'",
+    ),
+    'zeros': (lambda depth, info: zero_info(info), '/{ns}/depth_info: the camera info has fx 0'),
+    'encoding': (
+        lambda depth, info: setattr(depth, 'encoding', '8UC1'),
+        "encoding '8UC1': expected 16UC1",
+    ),
+    'cut off': (
+        lambda depth, info: setattr(depth, 'height', depth.height + 7),
+        'expected 640 a row and all rows',
+    ),
+    'another view': (
+        lambda depth, info: setattr(info, 'height', 180),
+        'is 320 x 320, the camera info on /{ns}/depth_info 320 x 180: expected the same view',
+    ),
+}
+
+
+@pytest.mark.parametrize('cause', CAUSES)
+def test_without_depth_the_other_outputs_go_on_and_one_warning_says_why(
+    cause: str, connect: Callable[..., Camera], photo: np.ndarray
+) -> None:
+    namespace = f'no_depth_{list(CAUSES).index(cause)}'
+    camera = connect(namespace, **NODE)
+    depth = DepthCamera(camera)
+    camera.subscribe('detections', 'detections_3d')
+    image = camera.image(photo)
+    camera.publish_until(image, lambda: depth.listened() == 2, 'the node reads depth')
+    spoil, text = CAUSES[cause]
+    text = text.format(ns=namespace)
+    message, info = depth_image(image.header, 2.0), camera_info(image.header)
+    message.header = Header(stamp=image.header.stamp, frame_id=image.header.frame_id)
+    message.header.stamp = type(image.header.stamp)(
+        sec=image.header.stamp.sec, nanosec=image.header.stamp.nanosec
+    )
+    spoil(message, info)
+
+    def said() -> bool:
+        # With each image: depth is best effort, too, and one may be lost.
+        depth.publish(
+            None if cause == 'nothing' else message,
+            None if cause in ('nothing', 'no info') else info,
+        )
+        return text in camera.process.output
+
+    camera.publish_until(image, said, f'the node says: {text}')
+    before = len(camera.received['detections'])
+    camera.publish_until(
+        image, lambda: len(camera.received['detections']) >= before + 3, 'boxes go on'
+    )
+    assert not camera.received['detections_3d']
+    # Before the first depth arrived, on a busy machine, another warning may have said so.
+    warnings = [line for line in camera.process.output.splitlines() if text in line]
+    assert len(warnings) == 1 and 'WARN' in warnings[0] and 'places in space' in warnings[0]
