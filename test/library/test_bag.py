@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from command_line import run_main
 
 from instance_seg_ros import Instances, Segmenter, draw_instances
 
@@ -116,7 +117,7 @@ def command(*arguments: object) -> list[str]:
 
 
 def run(*arguments: object, code: int = 0) -> str:
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120)
+    done = run_main('bag', *arguments, *SETTINGS)
     assert 'Traceback' not in done.stderr
     assert done.returncode == code, done.stderr
     return done.stdout + done.stderr
@@ -478,13 +479,13 @@ def test_nothing_is_overwritten_but_a_bag_by_overwrite(
 def test_a_killed_run_leaves_nothing_and_the_next_goes_on(
     tmp_path: Path, images: list, expected: list
 ) -> None:
-    source, out = raw_bag(tmp_path / 'in', images * 40), tmp_path / 'out'
+    source, out = raw_bag(tmp_path / 'in', images * 16), tmp_path / 'out'
     process = subprocess.Popen(
         command(source, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     journal = tmp_path / '.instance-seg-out.unfinished' / 'journal.sqlite-wal'
     deadline = time.monotonic() + 60
-    while not journal.exists() or journal.stat().st_size < 200_000:
+    while not journal.exists() or journal.stat().st_size < 100_000:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
@@ -493,8 +494,8 @@ def test_a_killed_run_leaves_nothing_and_the_next_goes_on(
     said = run(source, out)
     assert 'were done before this command was ended' in said
     topics = read(out)
-    assert len(topics[DETECTIONS]) == len(topics[MASKS]) == 40 * FRAMES
-    check_results(topics, expected * 40)
+    assert len(topics[DETECTIONS]) == len(topics[MASKS]) == 16 * FRAMES
+    check_results(topics, expected * 16)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['in', 'out']
 
 

@@ -10,17 +10,17 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from command_line import run_main
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from instance_seg_ros import __version__
-from instance_seg_ros.cli import main
 from instance_seg_ros.schema import settings_of
 from instance_seg_ros.settings import ModelSettings, Settings
 
@@ -39,23 +39,9 @@ def run(folder: Path, *arguments: object, **options: object) -> subprocess.Compl
 
 
 @pytest.fixture
-def run_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., subprocess.CompletedProcess]]:
-    """Like run(tmp_path, ...), in this process: a start takes longer than most of bad input."""
-
-    def call(*arguments: str) -> subprocess.CompletedProcess:
-        capsys.readouterr()
-        try:
-            code = main(arguments)
-        except SystemExit as end:  # of argparse
-            code = end.code
-        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
-
-    monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
-    yield call
-    signal.signal(signal.SIGTERM, handler)
+def run_here(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
+    """Like run(tmp_path, ...), in this process."""
+    return lambda *arguments: run_main(*arguments, folder=tmp_path)
 
 
 @pytest.fixture

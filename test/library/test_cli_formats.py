@@ -9,35 +9,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from command_line import run_main
 from pycocotools import mask as coco_mask
-
-from instance_seg_ros.cli import main
 
 PHOTOS = Path(__file__).parents[2] / 'demo' / 'photos'
 OPTIONS = ('--refiner', 'none', '--num-threads', '1', '--confidence-threshold', '0.3')
 
 
 @pytest.fixture
-def run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., subprocess.CompletedProcess]]:
+def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
     """Runs `instance-seg image ...` in tmp_path, in this process."""
 
     def call(*arguments: str) -> subprocess.CompletedProcess:
-        capsys.readouterr()
-        code = main(['image', *arguments, *OPTIONS])
-        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
+        return run_main('image', *arguments, *OPTIONS, folder=tmp_path)
 
-    monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
-    yield call
-    signal.signal(signal.SIGTERM, handler)
+    return call
 
 
 def photo(path: Path, size: int = 128) -> Path:
