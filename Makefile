@@ -41,13 +41,14 @@ demo: prepare
 
 # Four processes at a time, also on two cores: tests of nodes wait for them half of the time. Each takes
 # whole files, so that a node or a network of a file is started once, and has a ROS domain of its own.
-# JOBS=0 runs all in one process.
+# JOBS=0 runs all in one process. The order of files is that of test/conftest.py.
+DISTRIBUTED := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 test: prepare
-	@tools/run pytest --numprocesses $(JOBS) --dist loadfile $(TESTS)
+	@tools/run pytest $(DISTRIBUTED) $(TESTS)
 
 # What needs neither a full-size network nor a node: less than a minute.
 test-quick: prepare
-	@tools/run pytest --numprocesses $(JOBS) --dist loadfile -m 'not slow' $(TESTS)
+	@tools/run pytest $(DISTRIBUTED) -m 'not slow' $(TESTS)
 
 test-rclpy: prepare
 	@tools/run python tools/rclpy_releases.py --repository "$(RCLPY_RELEASE)" $(RELEASES)

@@ -17,8 +17,45 @@ SLOW_FIXTURES = {
     'toy_data',
     'distributions',
 }
-# ... and a command line in a process of its own in nearly every test.
-SLOW_FILES = {'test_bag.py', 'test_cli.py', 'test_cli_files.py', 'test_cli_tracking.py'}
+# ... and processes of its own in nearly every test, or many runs of the whole command line.
+SLOW_FILES = {
+    'test_bag.py',
+    'test_batch.py',
+    'test_cli.py',
+    'test_cli_files.py',
+    'test_cli_tracking.py',
+    'test_labelling.py',
+    'test_view.py',
+}
+
+# The longest, longest first. Whole files go to processes, and one that begins last would let the
+# others wait at the end. Nodes are waited for, networks are computed: so one of each in turn.
+LONG_FILES = (
+    'test_depth_missing.py',
+    'test_detector.py',
+    'test_node_lifetime.py',
+    'test_segmenter.py',
+    'test_faults.py',
+    'test_cli_files.py',
+    'test_faults_of_files.py',
+    'test_cli.py',
+    'test_robot_features.py',
+    'test_onnx_parity.py',
+    'test_topics.py',
+    'test_bag.py',
+    'test_examples.py',
+    'test_view.py',
+    'test_depth_outputs.py',
+    'test_batch.py',
+    'test_diagnostics.py',
+    'test_labelling.py',
+    'test_lifecycle.py',
+    'test_models_command.py',
+    'test_node.py',
+    'test_engines.py',
+    'test_several_cameras.py',
+    'test_services.py',
+)
 
 
 def pytest_configure() -> None:
@@ -35,6 +72,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = set(getattr(item, 'fixturenames', ()))
         if SLOW_FIXTURES & fixtures or item.path.name in SLOW_FILES:
             item.add_marker(pytest.mark.slow)
+    ranks = {name: rank for rank, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
 
 
 @pytest.fixture(scope='session', autouse=True)
