@@ -81,6 +81,17 @@ def test_where_a_class_is_not_complete_no_anchor_is_a_negative() -> None:
     assert positive[0].tolist() == usable[0].tolist() == [True, False]
 
 
+def test_the_first_stage_proposes_only_the_classes_that_it_is_to() -> None:
+    both = labels([(CAT, 1, OBJECT), (ELSEWHERE, 3, OBJECT)], ALL)
+    anchors = torch.tensor([CAT, ELSEWHERE])
+    positive, usable, _, _ = assign_anchors(anchors, both.of_categories((1,)), SETTINGS)
+    assert positive.tolist() == [[True, False]] and usable.all()
+    crowd = labels([(CAT, ANY_CATEGORY, IGNORED)], ALL)
+    assert assign_anchors(anchors, crowd.of_categories((1,)), SETTINGS)[1].tolist() == [
+        [False, True]
+    ]
+
+
 @pytest.mark.parametrize('masks', [True, False])
 def test_masks_learn_only_where_there_are_masks(masks: bool) -> None:
     torch.manual_seed(0)

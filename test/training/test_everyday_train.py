@@ -135,6 +135,23 @@ def test_a_run_from_the_shipped_graph_without_a_step_is_that_graph(
             assert (got - expected).abs().max() < 0.02 * expected.abs().max()
 
 
+def test_a_run_goes_on_from_averaged_weights_and_their_classes(
+    toy_data: ToyData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = packed(toy_data, tmp_path / 'packed')
+    arguments = ['train', '--packed', str(folder), '--device', 'cpu', '--threads', '1']
+    arguments += ['--steps', '1', '--batch-size', '1', '--side', '64', '--checks', '0']
+    first, second = tmp_path / 'first', tmp_path / 'second'
+    assert main([*arguments, '--init', str(SHIPPED), '--output', str(first)]) == 0
+    arguments += ['--init', str(first / 'everyday.pt'), '--propose', 'ball']
+    assert main([*arguments, '--learning-rate', '1e-12', '--output', str(second)]) == 0
+    before, after = (load_network(run / 'everyday.pt').state_dict() for run in (first, second))
+    assert all(torch.allclose(before[name], after[name], atol=1e-3) for name in before)
+    arguments[-1] = 'bal'
+    assert main([*arguments, '--output', str(tmp_path / 'third')]) == 2
+    assert '--propose bal: not among the classes of' in capsys.readouterr().err
+
+
 def test_a_run_that_is_killed_resumes_exactly(toy_data: ToyData, tmp_path: Path) -> None:
     folder = packed(toy_data, tmp_path / 'packed')
     arguments = ['train', '--packed', str(folder), '--device', 'cpu', '--threads', '1']

@@ -48,7 +48,19 @@ def _add_train(commands: Subparsers) -> None:
         threads=None,
         workers=None,
     )
-    add('--init', type=Path, help='frozen graph to go on from, as models/everyday_mask_rcnn.pb')
+    add(
+        '--init',
+        type=Path,
+        help="what to go on from: a frozen graph, as models/everyday_mask_rcnn.pb, or a run's .pt",
+    )
+    add(
+        '--propose',
+        nargs='+',
+        default=[],
+        metavar='CLASS',
+        help='classes that the first stage proposes, by default all; the others are background to '
+        'it, and leave more proposals to these',
+    )
     add('--backbone', type=Path, help='ImageNet weights of EfficientNet-Lite0; else from scratch')
     add('--teacher', type=Path, help='folder of yolox-nano.param and .bin; else none')
     add('--side', type=int, default=448, help='of the augmented views, pixels; a multiple of 32')
@@ -118,6 +130,7 @@ def _train(options: argparse.Namespace) -> None:
         average=options.averaging,
         imitation=options.imitation,
         dense=options.dense,
+        proposed=_categories(options.propose, labels.with_name(pack.NAMES)),
     )
     device = torch.device(where.device)
     with log_file(options.output):
@@ -147,6 +160,20 @@ def _train(options: argparse.Namespace) -> None:
     print(
         f'{options.output} is ready for python -m training.everyday export --run {options.output}'
     )
+
+
+def _categories(wanted: list[str], names: Path) -> tuple[int, ...]:
+    """Return the positions of classes among those of a pack."""
+    from training.everyday.packed_data import read_names
+
+    if not wanted:
+        return ()
+    known = list(read_names(names).values())
+    if missing := [name for name in wanted if name not in known]:
+        raise ValueError(
+            f'--propose {" ".join(missing)}: not among the classes of {names}: {", ".join(known)}'
+        )
+    return tuple(known.index(name) for name in wanted)
 
 
 def _export(options: argparse.Namespace) -> None:

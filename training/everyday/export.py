@@ -25,15 +25,15 @@ from training.everyday.packed_data import read_names
 _NO_CLASS = '-'
 INPUT_MAX_SIDE = 544
 PROPOSALS = 40
-# Training has memory for 600, which often are those of one large object: half of the photos would
-# have 20 proposals or fewer.
+# Older runs say 600, which often are those of one large object: half of the photos would have 20
+# proposals or fewer.
 CANDIDATES = 2500
 
 
 def load_network(checkpoint: Path) -> EverydayNetwork:
     """Return the averaged network that a run wrote, in evaluation mode on the CPU.
 
-    Its first stage hands more anchors to its NMS than in training: see ``CANDIDATES``.
+    As many anchors as ``CANDIDATES`` enter its first stage's NMS, whatever the run had.
 
     Raises:
         ValueError: the file is missing, broken or another one.

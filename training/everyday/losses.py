@@ -41,6 +41,8 @@ class LossSettings:
             objects would count for all.
         jittered: regions per image that are objects' boxes, moved a little.
         masks: most regions of a batch that learn masks.
+        proposed: categories whose objects the first stage proposes; others are background to it.
+            Empty: all.
     """
 
     anchor_positive: float = 0.5
@@ -57,6 +59,7 @@ class LossSettings:
     class_weight: float = 1.5
     box_weight: float = 1.0
     mask_weight: float = 1.0
+    proposed: tuple[int, ...] = ()
 
 
 def compute_losses(
@@ -82,7 +85,8 @@ def compute_losses(
     encodings, logits = network.first_stage(features)
     references = anchor_boxes(network.config, *features.shape[2:]).to(features.device)
     margin = logits[..., 1] - logits[..., 0]
-    score_loss, box_loss = first_stage_losses(references, encodings, margin, labels, settings)
+    proposed = labels.of_categories(settings.proposed) if settings.proposed else labels
+    score_loss, box_loss = first_stage_losses(references, encodings, margin, proposed, settings)
     losses = {
         'rpn_score': settings.rpn_score_weight * score_loss,
         'rpn_box': settings.rpn_box_weight * box_loss,

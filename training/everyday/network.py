@@ -66,7 +66,7 @@ class EverydayConfig:
     class_channels: int = 512
     mask_channels: int = 96
     proposals: int = 48
-    rpn_candidates: int = 600
+    rpn_candidates: int = 2500
     rpn_nms_threshold: float = 0.7
     nms_threshold: float = 0.5
     score_threshold: float = 0.05

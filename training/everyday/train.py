@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from training.everyday import losses
+from training.everyday.export import load_network
 from training.everyday.graph import read_network
 from training.everyday.losses import LossSettings, compute_losses
 from training.everyday.network import (
@@ -58,6 +59,7 @@ class Settings(RunSettings):
         backbone_rate: share of the learning rate for the backbone; 0: it stays as it is.
         imitation: weight of the error of the teacher's features.
         dense: weight of the error of the teacher's class scores.
+        proposed: categories that the first stage proposes; empty: all.
     """
 
     minutes: float = 9.0
@@ -70,6 +72,7 @@ class Settings(RunSettings):
     gradient_norm: float = 8.0
     imitation: float = 1.0
     dense: float = 0.5
+    proposed: tuple[int, ...] = ()
 
     longest_warmup: ClassVar[float | None] = 0.1
     average_grows: ClassVar[bool] = False
@@ -122,6 +125,7 @@ class EverydayTask(Task[Batch]):
             )
         ]
         self._generator = torch.Generator(self.device).manual_seed(settings.seed)
+        self._losses = LossSettings(proposed=settings.proposed)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -189,7 +193,7 @@ class EverydayTask(Task[Batch]):
                 images = images.contiguous(memory_format=torch.channels_last)
             levels = self.network.levels(images)
             parts = compute_losses(
-                self.network, levels, labels, self.data.masks, LossSettings(), self._generator
+                self.network, levels, labels, self.data.masks, self._losses, self._generator
             )
             if vision is not None:
                 imitation, dense = self.imitation.losses(levels, vision)
@@ -261,20 +265,25 @@ def first_network(
 
     Args:
         classes: it is to know.
-        init: frozen graph to go on from; None: weights are drawn.
+        init: frozen graph, or a run's averaged weights (.pt), to go on from; None: weights are
+            drawn. Averaged weights of as many classes keep what they know of these.
         backbone: ImageNet weights, where there is no ``init``.
         frozen: whether the backbone of ``init`` stays as it is.
 
     Raises:
-        ValueError: ``init`` is no frozen graph of such a network.
+        ValueError: ``init`` holds no such network.
         OSError: a file cannot be read.
 
     """
     if init is not None:
-        network = read_network(init, EverydayConfig(num_classes=_GRAPH_NUMBERS))
+        if init.suffix == '.pt':
+            network = load_network(init)
+        else:
+            network = read_network(init, EverydayConfig(num_classes=_GRAPH_NUMBERS))
         if frozen:
             freeze_backbone(network)
-        return with_classes(network, classes)
+        known = init.suffix == '.pt' and network.config.num_classes == classes
+        return network if known else with_classes(network, classes)
     network = EverydayNetwork(EverydayConfig(num_classes=classes))
     if backbone is not None:
         state = torch.load(backbone, map_location='cpu', weights_only=True)

@@ -7,6 +7,7 @@ is rotated: boxes stay exact.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -54,6 +55,11 @@ class Labels:
                 for name, value in vars(self).items()
             }
         )
+
+    def of_categories(self, categories: Sequence[int]) -> Labels:
+        """Return the labels without the objects of other categories."""
+        wanted = torch.tensor([*categories, ANY_CATEGORY], device=self.category.device)
+        return replace(self, kind=torch.where(torch.isin(self.category, wanted), self.kind, 0))
 
     def to(self, device: torch.device) -> Labels:
         return Labels(**{name: value.to(device) for name, value in vars(self).items()})
