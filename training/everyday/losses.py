@@ -40,7 +40,7 @@ class LossSettings:
         anchors_in_full: an object with more anchors counts as the root of their number, or large
             objects would count for all.
         jittered: regions per image that are objects' boxes, moved a little.
-        masks: most regions of a batch that learn masks.
+        masks: regions of an image, on average, that learn masks at most.
         proposed: categories whose objects the first stage proposes; others are background to it.
             Empty: all.
     """
@@ -53,7 +53,7 @@ class LossSettings:
     jittered: int = 12
     anchors_in_full: float = 8.0
     jitter: float = 0.08
-    masks: int = 640
+    masks: int = 7
     rpn_score_weight: float = 1.0
     rpn_box_weight: float = 1.0
     class_weight: float = 1.5
@@ -225,9 +225,12 @@ def second_stage_losses(
     usable_rows = (table_rows >= 0).nonzero()[:, 0]
     mask_loss = scores.new_zeros(())
     if len(usable_rows):
-        # Always the same number, some of them twice: other sizes cost a GPU time.
         order = torch.randperm(len(usable_rows), device=rows.device, generator=generator)
-        picked = usable_rows[order.repeat(-(-settings.masks // len(order)))[: settings.masks]]
+        most = settings.masks * len(regions)
+        if rows.device.type == 'cuda':
+            # Always the same number, some of them twice: other sizes cost a GPU time.
+            order = order.repeat(-(-most // len(order)))
+        picked = usable_rows[order[:most]]
         image, matched = image[picked], matched[picked]
         wanted = mask_targets(
             masks,

@@ -188,9 +188,8 @@ class EverydayTask(Task[Batch]):
         images, labels = batch
         with self.precision():
             vision = None if self.teacher is None else self.teacher(images)
-            if self.device.type == 'cuda':
-                # Depthwise convolutions are four times as fast so. The weights stay as they are.
-                images = images.contiguous(memory_format=torch.channels_last)
+            # Depthwise convolutions are four times as fast so. The weights stay as they are.
+            images = images.contiguous(memory_format=torch.channels_last)
             levels = self.network.levels(images)
             parts = compute_losses(
                 self.network, levels, labels, self.data.masks, self._losses, self._generator
