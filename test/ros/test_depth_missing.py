@@ -12,6 +12,8 @@ from ros_harness import Camera
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
+from instance_seg_ros.ros.depth_input import KEPT_BYTES
+
 
 def zero_info(info: CameraInfo) -> None:
     info.p = [0.0] * 12
@@ -81,3 +83,23 @@ def test_without_depth_the_other_outputs_go_on_and_one_warning_says_why(
     # Before the first depth arrived, on a busy machine, another warning may have said so.
     warnings = [line for line in camera.process.output.splitlines() if text in line]
     assert len(warnings) == 1 and 'WARN' in warnings[0] and 'places in space' in warnings[0]
+
+
+def test_depth_images_of_any_size_are_kept_in_bounded_memory(
+    connect: Callable[..., Camera], photo: np.ndarray
+) -> None:
+    camera = connect('large_depth', **NODE)
+    depth = DepthCamera(camera)
+    camera.subscribe('detections', 'detections_3d')
+    image = camera.image(photo)
+    camera.publish_until(image, lambda: depth.listened() == 2, 'the node reads depth')
+    large = depth_image(image.header, 2.0, 2400, '32FC1')
+    before, grown = camera.process.memory, 0
+    for _ in range(2 * KEPT_BYTES // len(large.data)):
+        depth.publish(large, None)
+        camera.spin_for(0.1)
+        grown = max(grown, camera.process.memory - before)
+    assert 3 * len(large.data) < grown < 1.5 * KEPT_BYTES
+    camera.publish_until(
+        camera.image(photo), lambda: bool(camera.received['detections']), 'it goes on'
+    )
