@@ -58,12 +58,33 @@ CODES = {
     'override',
     'union-attr',
 }
-# Exceptions that newer Python files expect of the compiled part, only to catch them: they are added
-# where the wheel lacks them.
+# What newer Python files expect of the compiled part, where the wheel lacks it: an exception that
+# is only caught, and a filter of a subscription's content, which this package does not use.
 STAND_INS = """
 for name in ('TimerCancelledError',):
     if not hasattr(rclpy_implementation, name):
         setattr(rclpy_implementation, name, type(name, (RuntimeError,), {}))
+_Subscription = rclpy_implementation.Subscription
+if 'arg4' not in _Subscription.__init__.__doc__:
+
+    def _without_filter(node, kind, topic, qos, content_filter=None):
+        assert content_filter is None
+        return _Subscription(node, kind, topic, qos)
+
+    rclpy_implementation.Subscription = _without_filter
+"""
+# The compiled part is used: some releases differ in nothing else.
+PROBE = """
+import rclpy, rclpy.executors, rclpy.lifecycle
+from std_msgs.msg import Empty
+
+rclpy.init()
+node = rclpy.lifecycle.LifecycleNode('probe')
+node.create_subscription(Empty, 'probe', print, 1)
+node.create_publisher(Empty, 'probe', 1)
+node.create_timer(1.0, print)
+rclpy.executors.SingleThreadedExecutor().add_node(node)
+print(rclpy.__file__)
 """
 FINDING = re.compile(r'(?P<path>[^:]+):(?P<line>\d+): error: .*\[(?P<code>[\w-]+)\]$')
 
@@ -254,7 +275,7 @@ def run_tests(repository: Path, release: Release) -> str:
             file.write(STAND_INS)
         path = os.pathsep.join([str(folder), os.environ.get('PYTHONPATH', '')])
         environment = dict(os.environ, PYTHONPATH=path)
-        lacking = _import_error(folder, environment)
+        lacking = _probe(folder, environment)
         if lacking:
             return f'no ROS tests: it needs another compiled part ({lacking})'
         print(f'--- rclpy {release.number}', flush=True)
@@ -262,11 +283,10 @@ def run_tests(repository: Path, release: Release) -> str:
     return 'ROS tests passed' if tests.returncode == 0 else 'ROS tests FAILED'
 
 
-def _import_error(folder: Path, environment: dict[str, str]) -> str:
-    """Return why the release cannot be imported over the wheel; empty where it can."""
-    code = 'import rclpy.executors, rclpy.lifecycle; print(rclpy.__file__)'
+def _probe(folder: Path, environment: dict[str, str]) -> str:
+    """Return why the release cannot be used over the wheel; empty where it can."""
     result = subprocess.run(
-        [sys.executable, '-c', code], env=environment, cwd=folder, capture_output=True, text=True
+        [sys.executable, '-c', PROBE], env=environment, cwd=folder, capture_output=True, text=True
     )
     if result.returncode != 0:
         return result.stderr.strip().splitlines()[-1]
