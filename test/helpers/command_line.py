@@ -8,6 +8,8 @@ import signal
 import subprocess
 from pathlib import Path
 
+import cv2
+
 from instance_seg_ros.cli import main
 
 
@@ -16,6 +18,7 @@ def run_main(*arguments: object, folder: Path | None = None) -> subprocess.Compl
     stdout, stderr = io.StringIO(), io.StringIO()
     words = [str(argument) for argument in arguments]
     before, handler = os.getcwd(), signal.getsignal(signal.SIGTERM)
+    threads = cv2.getNumThreads()  # --num-threads is for the whole process
     os.chdir(folder or before)
     try:
         with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(stderr):
@@ -25,4 +28,5 @@ def run_main(*arguments: object, folder: Path | None = None) -> subprocess.Compl
     finally:
         os.chdir(before)
         signal.signal(signal.SIGTERM, handler)
+        cv2.setNumThreads(threads)
     return subprocess.CompletedProcess(words, code, stdout.getvalue(), stderr.getvalue())

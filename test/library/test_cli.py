@@ -31,7 +31,9 @@ LOW = ['--confidence-threshold', '0.1']  # the shipped model finds something in 
 
 
 def run(folder: Path, *arguments: object, **options: object) -> subprocess.CompletedProcess:
-    """Run the command line in a folder, where no sources shadow the installed package."""
+    """Run the command line in a folder; with options in a process of its own."""
+    if not options:
+        return run_main(*arguments, folder=folder)
     command = [sys.executable, '-m', 'instance_seg_ros', *map(str, arguments)]
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False, **options

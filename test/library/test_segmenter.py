@@ -477,7 +477,7 @@ import numpy as np
 from instance_seg_ros import Segmenter
 
 segmenter = Segmenter(model=sys.argv[1], refiner='smooth', confidence_threshold=0.3,
-                      parallel_nets=int(sys.argv[2]), low_memory=sys.argv[3] == 'True')
+                      max_instances=10, parallel_nets=int(sys.argv[2]), low_memory=sys.argv[3] == 'True')
 images = [np.random.default_rng(i).integers(0, 256, (200 + 40 * i, 300, 3), np.uint8)
           for i in range(3)]
 expected = [segmenter(image).label_image() for image in images]
@@ -492,7 +492,7 @@ threads = [threading.Thread(target=work, args=(k,)) for k in range(3)]
 for thread in threads:
     thread.start()
 for _ in range(20):
-    segmenter.update(max_instances=100)
+    segmenter.update(max_instances=10)
 for thread in threads:
     thread.join()
 print('wrong', wrong, sum(int(e.max()) for e in expected) > 0)
@@ -543,7 +543,10 @@ class TestStream:
         self, small_model: Path, parallel_nets: int
     ) -> None:
         segmenter = Segmenter(
-            model=str(small_model), confidence_threshold=0.3, parallel_nets=parallel_nets
+            model=str(small_model),
+            confidence_threshold=0.3,
+            max_instances=8,
+            parallel_nets=parallel_nets,
         )
         images = [
             np.random.default_rng(i).integers(0, 256, (100 + 20 * i, 150, 3), np.uint8)
