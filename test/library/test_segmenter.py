@@ -477,7 +477,8 @@ import numpy as np
 from instance_seg_ros import Segmenter
 
 segmenter = Segmenter(model=sys.argv[1], refiner='smooth', confidence_threshold=0.3,
-                      max_instances=10, parallel_nets=int(sys.argv[2]), low_memory=sys.argv[3] == 'True')
+                      max_instances=10, parallel_nets=int(sys.argv[2]),
+                      low_memory=sys.argv[3] == 'True')
 images = [np.random.default_rng(i).integers(0, 256, (200 + 40 * i, 300, 3), np.uint8)
           for i in range(3)]
 expected = [segmenter(image).label_image() for image in images]
