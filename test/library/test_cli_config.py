@@ -56,6 +56,7 @@ def scores(done: subprocess.CompletedProcess) -> list[float]:
         '/camera:\n  ros__parameters: {exposure: 7}\n',
     ],
 )
+@pytest.mark.slow
 def test_a_file_gives_settings_and_the_command_line_wins(
     tmp_path: Path, run: Callable, text: str
 ) -> None:

@@ -225,6 +225,7 @@ def test_overwrite_replaces_a_folder_of_cutouts_as_a_whole(tmp_path: Path, run: 
 
 
 # ---- ended early
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_files(tmp_path: Path, run: Callable) -> None:
     for i in range(16):
         photo(tmp_path / 'in' / f'{i:02}.jpg', 200)

@@ -249,6 +249,7 @@ def test_any_text_graph_is_read_or_refused(tmp_path_factory: object, edits: list
 @pytest.mark.parametrize(
     'text', ['node {\n' * 200_000, '\n' * 3_000_000, 'node {' + '{' * 1_000_000, '"' * 1_000_001]
 )
+@pytest.mark.slow
 def test_a_long_text_graph_of_nonsense_is_refused_in_linear_time(tmp_path: Path, text: str) -> None:
     (tmp_path / 'g.pbtxt').write_text(text)
     code = f"""

@@ -241,6 +241,7 @@ print('the same:', np.array_equal(detector.detect(small).rows, expected))
 
 
 @pytest.mark.parametrize('providers', [[CPU], ['AzureExecutionProvider', CPU]])
+@pytest.mark.slow
 def test_out_of_memory_in_the_middle_of_an_image(
     tmp_path: Path, photo: np.ndarray, providers: list[str]
 ) -> None:

@@ -194,6 +194,7 @@ class TestDownload:
             ('cut_always', r'ended after|connection broke'),
         ],
     )
+    @pytest.mark.slow
     def test_faults_that_stay(
         self, run, server: FileServer, data: Path, fault: str | int, words: str
     ) -> None:

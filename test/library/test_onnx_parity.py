@@ -76,6 +76,7 @@ def shipped() -> Engines:
 
 
 @pytest.mark.parametrize('size', SIZES, ids=lambda size: f'{size[1]}x{size[0]}')
+@pytest.mark.slow
 def test_shipped_model(shipped: Engines, photo: np.ndarray, size: tuple[int, int]) -> None:
     assert compare(shipped, cv2.resize(photo, size[::-1])) > 0
 

@@ -117,6 +117,7 @@ def test_a_share_that_is_none_is_refused(share: float) -> None:
 
 
 @pytest.mark.parametrize('refiner', ['none', 'smooth', 'gan'])
+@pytest.mark.slow
 def test_every_refiners_masks_lose_their_crumbs(
     refiner: str, segmenter: Segmenter, photo: np.ndarray
 ) -> None:

@@ -132,6 +132,7 @@ def test_without_memory_in_mid_frame(
 @pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which('unshare'), reason='needs root, to fill a /dev/shm'
 )
+@pytest.mark.slow
 def test_shared_memory_that_is_full(empty_domain: int) -> None:
     mount = 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$0" "$@"'
     script = str(HELPERS / 'full_shared_memory.py')

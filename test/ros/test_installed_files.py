@@ -69,6 +69,7 @@ print(len(received))
     'fastrtps' not in rclpy.get_rmw_implementation_identifier(),
     reason='the middleware is not Fast DDS',
 )
+@pytest.mark.slow
 def test_large_images_of_a_process_with_the_profile_reach_one_without(tmp_path: Path) -> None:
     plain = {name: value for name, value in os.environ.items() if not name.startswith('FAST')}
     name = 'FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'jazzy') else 'FASTDDS'

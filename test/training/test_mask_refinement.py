@@ -34,6 +34,7 @@ def run(folder: Path, *arguments: object) -> subprocess.CompletedProcess:
     )
 
 
+@pytest.mark.slow
 def test_the_table_tells_a_good_refiner_from_a_bad_one(tmp_path: Path) -> None:
     data = write_toy_data(tmp_path)  # bright red rectangles in front of noise
     figures = {}

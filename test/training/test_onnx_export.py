@@ -17,6 +17,7 @@ from training.onnx_export import GPU, PROCESSOR, add_onnx_parts
 
 @pytest.mark.parametrize('target', [PROCESSOR, GPU])
 @pytest.mark.parametrize('name', ['person_mask_rcnn', 'everyday_mask_rcnn'])
+@pytest.mark.slow
 def test_parts_give_what_the_frozen_graph_gives(
     tmp_path: Path, photo: np.ndarray, name: str, target: str
 ) -> None:
