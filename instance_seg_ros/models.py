@@ -83,6 +83,7 @@ class ModelManifest:
         presets: by name, what to run it with where speed counts more.
         engine: that is faster for this model, '' where it does not say.
         proposal_part, box_part, mask_part: ONNX parts, None where they are to be converted.
+        path: of the manifest that all this was read from, None where there is none.
     """
 
     name: str
@@ -99,6 +100,7 @@ class ModelManifest:
     proposal_part: Path | None = None
     box_part: Path | None = None
     mask_part: Path | None = None
+    path: Path | None = None
 
     @property
     def files(self) -> dict[str, Path]:
@@ -315,7 +317,7 @@ def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
     for role in digests:
         if files[role] is None:
             raise ModelError(f'manifest {path}: has a digest of {role}, which it does not name')
-    return ModelManifest(content['name'], **files, digests=digests, **options)
+    return ModelManifest(content['name'], **files, digests=digests, path=path, **options)
 
 
 def _needed_files(content: dict[str, Any]) -> tuple[str, ...]:
@@ -471,8 +473,9 @@ def _auto() -> ModelManifest:
 
 def _complete(manifest: ModelManifest) -> ModelManifest:
     if manifest.missing_files():
+        source = f' (manifest {manifest.path})' if manifest.path is not None else ''
         raise ModelError(
-            f'model {manifest.name!r}: {missing_words(manifest.files)}. '
+            f'model {manifest.name!r}{source}: {missing_words(manifest.files)}. '
             f'{remedy(manifest.name, manifest.files)}. Or put the files there or in a folder that '
             f'{SEARCH_PATH_VARIABLE} names, or give their paths as model_path, text_graph_path '
             'and labels_path'

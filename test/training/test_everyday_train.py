@@ -2,6 +2,8 @@
 """The trainer of the detector of everyday things: from labels to files that the Segmenter loads."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 import time
@@ -150,6 +152,22 @@ def test_a_run_goes_on_from_averaged_weights_and_their_classes(
     arguments[-1] = 'bal'
     assert main([*arguments, '--output', str(tmp_path / 'third')]) == 2
     assert '--propose bal: not among the classes of' in capsys.readouterr().err
+
+
+def test_heads_that_imitate_know_a_trained_network_before_its_first_step(
+    toy_data: ToyData, tmp_path: Path
+) -> None:
+    folder = os.environ.get('INSTANCE_SEG_ROS_TEACHER', str(REPOSITORY.parent / 'shared/teacher'))
+    if not (Path(folder) / 'yolox-nano.bin').is_file():
+        pytest.skip(f'there is no yolox-nano.bin in {folder}')
+    toy_data.content['categories'] = [{'id': i, 'name': f'thing {i}'} for i in range(80)]
+    toy_data.save()
+    arguments = ['train', '--packed', str(packed(toy_data, tmp_path / 'packed')), '--steps', '1']
+    arguments += ['--device', 'cpu', '--threads', '1', '--batch-size', '2', '--side', '96']
+    arguments += ['--checks', '0', '--init', str(SHIPPED), '--teacher', folder]
+    assert main([*arguments, '--output', str(tmp_path / 'run')]) == 0
+    (first,) = re.findall(r'step 1, .* imitation ([\d.]+)', (tmp_path / 'run/run.log').read_text())
+    assert float(first) < 3  # heads that know nothing are at 10 and more
 
 
 def test_a_run_that_is_killed_resumes_exactly(toy_data: ToyData, tmp_path: Path) -> None:

@@ -153,6 +153,8 @@ def _train(options: argparse.Namespace) -> None:
         if options.compile:
             task.compile()
         run = Run(task, where)
+        if options.init is not None and not run.step:
+            task.fit_heads()
         names = labels.with_name(pack.NAMES)
         if names.is_file():
             shutil.copyfile(names, options.output / pack.NAMES)

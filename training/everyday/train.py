@@ -47,6 +47,7 @@ LOG = logging.getLogger(__name__)
 
 _PERSON = 0
 _GRAPH_NUMBERS = 90  # classes of the shipped graph, COCO's gaps among them
+_HEAD_STEPS, _HEAD_RATE = 60, 1e-2
 _SCORED = 400  # photos that were trained on, to compare with those that were not
 
 
@@ -161,6 +162,27 @@ class EverydayTask(Task[Batch]):
         else:
             LOG.info('compiled')
 
+    def fit_heads(self, steps: int = _HEAD_STEPS) -> None:
+        """Let the heads that imitate learn from a network that was trained before, and not the
+        other way round: as they begin, they would spoil it.
+        """
+        if self.teacher is None:
+            return
+        optimizer = torch.optim.Adam(self.imitation.parameters(), _HEAD_RATE)
+        for step in range(steps):
+            optimizer.param_groups[0]['lr'] = _HEAD_RATE * (1 - step / steps)
+            images, _ = self._batch(0.0)
+            images = images.contiguous(memory_format=torch.channels_last)
+            with self.precision():
+                vision = self.teacher(images)
+                with torch.no_grad():
+                    levels = self.network.levels(images)
+                losses = self.imitation.losses(levels, vision)
+            optimizer.zero_grad(set_to_none=True)
+            torch.stack(losses).sum().backward()
+            optimizer.step()
+        LOG.info('heads that imitate: %.2f, %.3f', *(float(value.detach()) for value in losses))
+
     # ---- samples
     def batches(self, run: Run) -> Iterator[tuple[int, Batch]]:
         while run.progress() < 1:
@@ -186,10 +208,10 @@ class EverydayTask(Task[Batch]):
     # ---- a step
     def losses(self, run: Run, step: int, batch: Batch) -> dict[str, Tensor]:
         images, labels = batch
+        # Depthwise convolutions are faster so. The weights stay as they are.
+        images = images.contiguous(memory_format=torch.channels_last)
         with self.precision():
             vision = None if self.teacher is None else self.teacher(images)
-            # Depthwise convolutions are four times as fast so. The weights stay as they are.
-            images = images.contiguous(memory_format=torch.channels_last)
             levels = self.network.levels(images)
             parts = compute_losses(
                 self.network, levels, labels, self.data.masks, self._losses, self._generator
