@@ -10,6 +10,8 @@ SUFFIX := $(if $(filter kilted,$(ROS)),,-$(ROS))
 # The folders are passed on to tools/run.
 export VENV := $(abspath $(or $(VENV),.venv$(SUFFIX)))
 export WORKSPACE := $(abspath $(or $(WORKSPACE),.ros$(SUFFIX)))
+# Compiled tests are kept: else every process of `make test` would compile them all for itself.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help prepare demo test test-quick test-rclpy fuzz soak audit lint generate docs bench bench-gpu clean

@@ -105,10 +105,10 @@ def test_depth_of_an_image_is_kept_while_a_slow_network_works_on_it(
     connect: Callable[..., Camera], photo: np.ndarray, large_model: Path
 ) -> None:
     options = {**NODE, 'tracking': False, 'confidence_threshold': 0.3}
-    camera = connect('slow_depth', **options, model=large_model, input_max_side=2000)
+    camera = connect('slow_depth', **options, model=large_model, input_max_side=1400)
     depth = DepthCamera(camera)
     camera.subscribe('detections_3d')
-    image = camera.image(cv2.resize(photo, (2000, 2000)))
+    image = camera.image(cv2.resize(photo, (1400, 1400)))
     camera.publish_until(camera.image(photo), lambda: depth.listened() == 2, 'depth is read')
     camera.spin_for(3.0)  # until that one is done
     info = camera_info(image.header)

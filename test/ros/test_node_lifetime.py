@@ -57,15 +57,15 @@ def test_a_signal_ends_the_busy_node(
 def slow_camera(
     connect: Callable[..., Camera], large_model: Path, request: pytest.FixtureRequest
 ) -> Camera:
-    """A node whose model takes seconds for an image of 2000 x 2000."""
+    """A node whose model takes a second for an image of 1400 x 1400."""
     namespace = f'slow_{abs(hash(request.node.name))}'
-    camera = connect(namespace, model=large_model, input_max_side=2000)
+    camera = connect(namespace, model=large_model, input_max_side=1400)
     camera.subscribe(*EVERYTHING)
     return camera
 
 
 def large(photo: np.ndarray) -> np.ndarray:
-    return cv2.resize(photo, (2000, 2000))
+    return cv2.resize(photo, (1400, 1400))
 
 
 @SIGNALS

@@ -107,8 +107,8 @@ def test_segment_works_while_inactive_and_says_when_nothing_is_loaded(
 def test_parameters_are_answered_while_a_request_is_worked_on(
     connect: Callable[..., Camera], large_model: object, photo: np.ndarray
 ) -> None:
-    camera = connect('long_request', model=large_model, input_max_side=2000)
-    big = np.ascontiguousarray(np.tile(photo, (6, 6, 1)))
+    camera = connect('long_request', model=large_model, input_max_side=1400)
+    big = np.ascontiguousarray(np.tile(photo, (5, 5, 1)))
     request = camera.call_async(Segment, 'segment', Segment.Request(image=camera.image(big)))
     busy = camera.process.cpu_seconds + 0.5
     camera.spin_until(lambda: camera.process.cpu_seconds > busy, 'the image is in hand')
