@@ -225,7 +225,8 @@ def _add_setting(options: Any, setting: Setting) -> None:
         flag,
         type=_reader_of(setting),
         default=setting.default,
-        metavar=_METAVARS[setting.kind],
+        choices=setting.choices or None,
+        metavar=None if setting.choices else _METAVARS[setting.kind],
         help=f'{text} ({default})' if default != '' else text,
     )
 

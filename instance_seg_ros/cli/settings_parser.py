@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from instance_seg_ros.cli.completion import names_files
 from instance_seg_ros.cli.config_file import read_config
@@ -57,3 +57,7 @@ class SettingsParser(argparse.ArgumentParser):
             self.exit(_BAD_INPUT, f'instance-seg: error: --config: {error}\n')
         self.set_defaults(**config.values, config_left_out=tuple(config.left_out))
         return super().parse_known_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """End with one line; the options of a command fill a screen."""
+        self.exit(_BAD_INPUT, f'{self.prog}: error: {message}. See {self.prog} --help\n')

@@ -140,3 +140,47 @@ def test_bash_completes_commands_options_and_files(tmp_path: Path, run: Callable
     assert '--cutouts' in complete('instance-seg', 'image', '--cut')
     assert complete('instance-seg', 'image', '1') == ['1.png']
     assert complete('instance-seg', 'video', '--config', 'scr') == ['script']
+    assert complete('instance-seg', 'image', '--engine', 'on') == ['onnxruntime']
+
+
+def test_fish_completes_commands_options_and_files(tmp_path: Path, run: Callable) -> None:
+    pytest.importorskip('shtab', reason='needs shtab')
+    if shutil.which('fish') is None:
+        pytest.skip('there is no fish')
+    (tmp_path / 'script').write_text(run('completion', 'fish').stdout)
+
+    def complete(line: str) -> list[str]:
+        command = ['fish', '--no-config', '-c', f"source ./script; complete -C '{line}'"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return [found.split('\t')[0] for found in done.stdout.splitlines()]
+
+    assert complete('instance-seg im') == ['image']
+    assert '--cutouts' in complete('instance-seg image --cut')
+    assert complete('instance-seg image --engine on') == ['onnxruntime']
+    assert '1.png' in complete('instance-seg image 1')
+
+
+def test_zsh_completes_commands_options_and_files(tmp_path: Path, run: Callable) -> None:
+    pytest.importorskip('shtab', reason='needs shtab')
+    if shutil.which('zsh') is None:
+        pytest.skip('there is no zsh')
+    (tmp_path / '_instance-seg').write_text(run('completion', 'zsh').stdout)
+
+    # A terminal with a zsh in it: each read waits until the pattern has appeared.
+    code = """
+        zmodload zsh/zpty
+        zpty terminal zsh -f -i
+        zpty -w terminal 'fpath=($PWD $fpath); autoload -Uz compinit; compinit -u -D; echo r""eady'
+        zpty -r terminal shown '*ready*'
+        zpty -w -n terminal "$1"$'\\t'
+        zpty -r terminal shown "*$2*"
+    """
+
+    def completes(line: str, expected: str) -> None:
+        command = ['zsh', '-f', '-c', code, 'zsh', line, expected]
+        subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+
+    completes('instance-seg im', 'instance-seg image')
+    completes('instance-seg image --cut', '--cutouts')
+    completes('instance-seg image --engine on', 'onnxruntime')
+    completes('instance-seg image 1', '1.png')
