@@ -65,6 +65,11 @@ def encode(results: Sequence[ImageResult], formats: Sequence[str]) -> dict[str, 
     return files
 
 
+def encode_failed(results: Sequence[ImageResult]) -> bytes:
+    """Return the lines of the images that could not be used, as the file of all images has them."""
+    return b''.join(_image_line(result) for result in results if result.error)
+
+
 def _image_line(result: ImageResult) -> bytes:
     width, height = result.size or (None, None)
     return _line(

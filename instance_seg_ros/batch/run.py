@@ -18,7 +18,7 @@ from instance_seg_ros.batch.errors import BatchError
 from instance_seg_ros.batch.inputs import Item
 from instance_seg_ros.batch.local import run_local
 from instance_seg_ros.batch.on_ray import run_ray
-from instance_seg_ros.batch.shards import PARQUET, Plan, image_lines, result_names
+from instance_seg_ros.batch.shards import PARQUET, Plan, failed_name, result_names
 from instance_seg_ros.batch.storage import Storage
 from instance_seg_ros.batch.worker import Job, Report
 from instance_seg_ros.models import find_model
@@ -81,12 +81,11 @@ class BatchRun:
         """
         self._storage.lock()
         self._plan.begin(self._storage, overwrite=overwrite)
-        done = self._plan.done(self._storage)
         if retry_failed:
-            for number in sorted(done):
-                if any(line['error'] for line in image_lines(self._storage, [number])):
-                    self._storage.remove(result_names(number, ())['images'])
-                    done.remove(number)
+            for number in sorted(self._plan.failed(self._storage)):
+                self._storage.remove(result_names(number, ())['images'])
+                self._storage.remove(failed_name(number))
+        done = self._plan.done(self._storage)
         self.left = [number for number in range(self.shards) if number not in done]
 
     def run(self, workers: Workers) -> Iterator[Report]:
@@ -103,6 +102,10 @@ class BatchRun:
         if workers.scheduler == LOCAL:
             return run_local(shards, self._job, count)
         return run_ray(list(shards), self._job, count, workers.threads, workers.address)
+
+    def failed(self) -> list[str]:
+        """Return where images are listed that could not be used, by this run or those before."""
+        return [failed_name(number) for number in sorted(self._plan.failed(self._storage))]
 
     def unwritten(self) -> int:
         """Return how many shards are not written."""

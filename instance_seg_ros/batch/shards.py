@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from instance_seg_ros.batch.storage import Storage
 PARQUET, COCO = 'parquet', 'coco'
 FORMATS = (PARQUET, COCO)
 _PLAN = 'plan.json'
-_IMAGES, _ATTEMPTS = 'images', 'attempts'
+_IMAGES, _ATTEMPTS, _FAILED = 'images', 'attempts', 'failed'
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,11 @@ def result_names(number: int, formats: Sequence[str]) -> dict[str, str]:
 def attempts_name(number: int) -> str:
     """Return the name of the file in which attempts at a shard are noted."""
     return f'{_ATTEMPTS}/{number:06}.json'
+
+
+def failed_name(number: int) -> str:
+    """Return the name of the file of the images that a shard could not use; others have none."""
+    return f'{_FAILED}/{number:06}.jsonl'
 
 
 class Plan:
@@ -99,15 +104,16 @@ class Plan:
 
     def done(self, storage: Storage) -> set[int]:
         """Return the numbers of the shards that are written."""
-        names = storage.names(_IMAGES)
-        return {int(name.partition('.')[0]) for name in names if name[:6].isdecimal()}
+        return _numbers(storage, _IMAGES)
+
+    def failed(self, storage: Storage) -> set[int]:
+        """Return the numbers of the shards with images that could not be used."""
+        return _numbers(storage, _FAILED) & self.done(storage)
 
 
-def image_lines(storage: Storage, numbers: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Yield what is known of each image of some shards."""
-    for number in numbers:
-        for line in (storage.read(result_names(number, ())[_IMAGES]) or b'').splitlines():
-            yield json.loads(line)
+def _numbers(storage: Storage, folder: str) -> set[int]:
+    names = storage.names(folder)
+    return {int(name.partition('.')[0]) for name in names if name[:6].isdecimal()}
 
 
 def _differences(found: bytes, wanted: dict[str, Any]) -> str:
@@ -122,6 +128,6 @@ def _differences(found: bytes, wanted: dict[str, Any]) -> str:
 def _remove_results(storage: Storage) -> None:
     storage.remove(_PLAN)
     # Those of the images first: without them a shard does not count as written.
-    for folder in (_IMAGES, 'instances', COCO, _ATTEMPTS):
+    for folder in (_IMAGES, _FAILED, 'instances', COCO, _ATTEMPTS):
         for name in storage.names(folder):
             storage.remove(f'{folder}/{name}')

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.batch.attempts import Attempt, TooManyAttempts
 from instance_seg_ros.batch.inputs import Item, ItemReader
-from instance_seg_ros.batch.rows import ImageResult, encode
-from instance_seg_ros.batch.shards import Shard, result_names
+from instance_seg_ros.batch.rows import ImageResult, encode, encode_failed
+from instance_seg_ros.batch.shards import Shard, failed_name, result_names
 from instance_seg_ros.batch.storage import Storage
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.memory import reuse_freed_memory
@@ -105,11 +105,15 @@ class ShardWorker:
             for result, pixels in self._read_all(shard, attempt)
         ]
         files = encode(results, self._job.formats)
+        errors = [result.error for result in results if result.error]
+        if errors:
+            self._storage.write(failed_name(shard.number), encode_failed(results))
+        elif attempt.careful:  # one that was ended may have written it
+            self._storage.remove(failed_name(shard.number))
         # The file of the images is the last: with it the shard counts as written.
         for kind, name in result_names(shard.number, self._job.formats).items():
             self._storage.write(name, files[kind])
         attempt.finish()
-        errors = [result.error for result in results if result.error]
         return Report(
             shard.number,
             len(results),

@@ -130,6 +130,7 @@ def test_one_worker_finds_what_the_segmenter_finds(
     assert [line['id'] for line in images.values()] == list(range(1, IMAGES + 4))
     errors = {Path(name).name: line['error'] for name, line in images.items() if line['error']}
     assert set(errors) == {'small.png', 'broken.jpg'}
+    assert lines(tmp_path, 'failed') == [line for line in images.values() if line['error']]
     assert 'expected at least' in errors['small.png'] and 'JPEG' in errors['broken.jpg']
     found = lines(tmp_path, 'coco')
     segmenter = Segmenter(
@@ -194,7 +195,7 @@ def test_an_image_that_ends_its_worker_is_left_out(
     assert poison['error'] and not poison['instances']
     assert a['instances'] == z['instances'] > 0
     assert results(tmp_path / 'out').keys() == {
-        'plan.json', 'coco/000000.jsonl', 'images/000000.jsonl',
+        'plan.json', 'coco/000000.jsonl', 'images/000000.jsonl', 'failed/000000.jsonl',
     }  # fmt: skip
 
 
@@ -208,8 +209,10 @@ def test_a_repaired_image_is_taken_in_and_other_settings_are_refused(
     assert batch(*command) == 1
     assert 'later.png' in capsys.readouterr().err
     image.write_bytes((photos / '00.png').read_bytes())
-    assert batch(*command) == 0  # all is done
+    assert batch(*command) == 1  # all is done, and one image is left out as before
+    assert 'out/failed/000000.jsonl lists them; --retry-failed' in capsys.readouterr().err
     assert batch(*command, '--retry-failed') == 0
+    assert batch(*command) == 0 and not list((tmp_path / 'out' / 'failed').iterdir())
     first, second = lines(tmp_path / 'out', 'images')
     assert first['instances'] == second['instances'] > 0
 
