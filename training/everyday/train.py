@@ -163,8 +163,8 @@ class EverydayTask(Task[Batch]):
             LOG.info('compiled')
 
     def fit_heads(self, steps: int = _HEAD_STEPS) -> None:
-        """Let the heads that imitate learn from a network that was trained before, and not the
-        other way round: as they begin, they would spoil it.
+        """Fit the heads that imitate the teacher to a network that was trained before, which stays
+        as it is: random heads would spoil it in the first steps.
         """
         if self.teacher is None:
             return
@@ -181,7 +181,7 @@ class EverydayTask(Task[Batch]):
             optimizer.zero_grad(set_to_none=True)
             torch.stack(losses).sum().backward()
             optimizer.step()
-        LOG.info('heads that imitate: %.2f, %.3f', *(float(value.detach()) for value in losses))
+        LOG.info('errors of the fitted heads: %.2f, %.3f', *(float(x.detach()) for x in losses))
 
     # ---- samples
     def batches(self, run: Run) -> Iterator[tuple[int, Batch]]:
