@@ -18,7 +18,7 @@ from instance_seg_ros.batch.errors import BatchError
 from instance_seg_ros.batch.inputs import Item
 from instance_seg_ros.batch.local import run_local
 from instance_seg_ros.batch.on_ray import run_ray
-from instance_seg_ros.batch.shards import PARQUET, Plan, failed_name, result_names
+from instance_seg_ros.batch.shards import FAILED, PARQUET, Plan, failed_name, result_names
 from instance_seg_ros.batch.storage import Storage
 from instance_seg_ros.batch.worker import Job, Report
 from instance_seg_ros.models import find_model
@@ -103,9 +103,9 @@ class BatchRun:
             return run_local(shards, self._job, count)
         return run_ray(list(shards), self._job, count, workers.threads, workers.address)
 
-    def failed(self) -> list[str]:
-        """Return where images are listed that could not be used, by this run or those before."""
-        return [failed_name(number) for number in sorted(self._plan.failed(self._storage))]
+    def failures(self) -> str:
+        """Return where images are listed that no run could use so far, '' where there are none."""
+        return f'{self._storage.place}/{FAILED}' if self._plan.failed(self._storage) else ''
 
     def unwritten(self) -> int:
         """Return how many shards are not written."""

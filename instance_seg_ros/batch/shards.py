@@ -16,7 +16,8 @@ from instance_seg_ros.batch.storage import Storage
 PARQUET, COCO = 'parquet', 'coco'
 FORMATS = (PARQUET, COCO)
 _PLAN = 'plan.json'
-_IMAGES, _ATTEMPTS, _FAILED = 'images', 'attempts', 'failed'
+FAILED = 'failed'  # folder of the lists of images that could not be used
+_IMAGES, _ATTEMPTS = 'images', 'attempts'
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def attempts_name(number: int) -> str:
 
 def failed_name(number: int) -> str:
     """Return the name of the file of the images that a shard could not use; others have none."""
-    return f'{_FAILED}/{number:06}.jsonl'
+    return f'{FAILED}/{number:06}.jsonl'
 
 
 class Plan:
@@ -108,7 +109,7 @@ class Plan:
 
     def failed(self, storage: Storage) -> set[int]:
         """Return the numbers of the shards with images that could not be used."""
-        return _numbers(storage, _FAILED) & self.done(storage)
+        return _numbers(storage, FAILED)
 
 
 def _numbers(storage: Storage, folder: str) -> set[int]:
@@ -128,6 +129,6 @@ def _differences(found: bytes, wanted: dict[str, Any]) -> str:
 def _remove_results(storage: Storage) -> None:
     storage.remove(_PLAN)
     # Those of the images first: without them a shard does not count as written.
-    for folder in (_IMAGES, _FAILED, 'instances', COCO, _ATTEMPTS):
+    for folder in (_IMAGES, FAILED, 'instances', COCO, _ATTEMPTS):
         for name in storage.names(folder):
             storage.remove(f'{folder}/{name}')

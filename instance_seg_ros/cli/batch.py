@@ -71,14 +71,12 @@ def _run(options: argparse.Namespace, settings: dict[str, Any], console: Console
         console.warn(
             f'{plural(unwritten, "shard")} could not be written; the same command tries again'
         )
-    listed = run.failed()
-    if listed and not failed:
+    failures = run.failures()
+    if failures and not failed:
         console.warn(
-            f'images were left out before: {options.output}/{listed[0]} lists them'
-            f'{f", and {len(listed) - 1} more files" if len(listed) > 1 else ""}; --retry-failed '
-            'tries them again'
+            f'images were left out before: {failures} lists them; --retry-failed tries them again'
         )
-    return SOME_FAILED if failed or listed or unwritten else DONE
+    return SOME_FAILED if failed or failures or unwritten else DONE
 
 
 def _follow(reports: Iterable[Report], shards: int, console: Console) -> int:

@@ -5,9 +5,9 @@ y = scale * conv(x, w) + shift becomes y = conv(x, scale * w) + shift.
 
 cv2.dnn does the same, but again whenever an input changes its shape, in one thread and into another
 copy of the weights. The number of regions changes twice in every frame, for boxes and for masks.
-Done once, a node with the published model takes 33 to 44 MB less memory, without which it would
-take more than 600 MB (docs/performance.md has the figures). The arithmetic is that of cv2.dnn,
-float32 step by step, so the results are the same bits.
+Done once, a full-size model takes 33 to 44 MB less memory, of 550, and hardly less time
+(docs/performance.md). The arithmetic is that of cv2.dnn, float32 step by step, so the results are
+the same bits.
 """
 
 from __future__ import annotations

@@ -210,7 +210,7 @@ def test_a_repaired_image_is_taken_in_and_other_settings_are_refused(
     assert 'later.png' in capsys.readouterr().err
     image.write_bytes((photos / '00.png').read_bytes())
     assert batch(*command) == 1  # all is done, and one image is left out as before
-    assert 'out/failed/000000.jsonl lists them; --retry-failed' in capsys.readouterr().err
+    assert 'out/failed lists them; --retry-failed' in capsys.readouterr().err
     assert batch(*command, '--retry-failed') == 0
     assert batch(*command) == 0 and not list((tmp_path / 'out' / 'failed').iterdir())
     first, second = lines(tmp_path / 'out', 'images')

@@ -146,7 +146,7 @@ def test_bash_completes_commands_options_and_files(tmp_path: Path, run: Callable
 def test_fish_completes_commands_options_and_files(tmp_path: Path, run: Callable) -> None:
     pytest.importorskip('shtab', reason='needs shtab')
     if shutil.which('fish') is None:
-        pytest.skip('there is no fish')
+        pytest.skip('fish is not installed, and only it can say what it completes')
     (tmp_path / 'script').write_text(run('completion', 'fish').stdout)
 
     def complete(line: str) -> list[str]:
@@ -163,7 +163,7 @@ def test_fish_completes_commands_options_and_files(tmp_path: Path, run: Callable
 def test_zsh_completes_commands_options_and_files(tmp_path: Path, run: Callable) -> None:
     pytest.importorskip('shtab', reason='needs shtab')
     if shutil.which('zsh') is None:
-        pytest.skip('there is no zsh')
+        pytest.skip('zsh is not installed, and only it can say what it completes')
     (tmp_path / '_instance-seg').write_text(run('completion', 'zsh').stdout)
 
     # A terminal with a zsh in it: each read waits until the pattern has appeared.

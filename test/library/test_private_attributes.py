@@ -26,8 +26,8 @@ def lint(folder: Path, source: str) -> str:
         ("import x\ngetattr(x, '_z')", '_z'),
         ('from x import _z', '_z'),
         ('class A:\n    def f(self, other):\n        other._z = 1', 'other._z'),
-        ('from x import B\nclass A(B):\n    def f(self):\n        return self._z', 'self._z'),
-        ('from x import B\nclass A(B):\n    def f(self):\n        super()._z()', 'super()._z'),
+        ('from absent import B\nclass A(B):\n    def f(self):\n        return self._z', 'self._z'),
+        ('from absent import B\nclass A(B):\n    def f(self):\n        super()._z()', 'super()._z'),
         (
             'from queue import Queue\nclass A(Queue):\n    def _init(self, size):\n        pass',
             '_init',

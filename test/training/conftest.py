@@ -33,6 +33,15 @@ def published_text_graph() -> Path:
     return Path(path)
 
 
+@pytest.fixture(scope='session')
+def teacher_folder() -> Path:
+    """Folder of yolox-nano.param and .bin, which are not part of the repository."""
+    folder = Path(os.environ.get('INSTANCE_SEG_ROS_TEACHER', REPOSITORY.parent / 'shared/teacher'))
+    if not (folder / 'yolox-nano.bin').is_file():
+        pytest.skip(f'the teacher is not part of the repository: no yolox-nano.bin in {folder}')
+    return folder
+
+
 @pytest.fixture
 def toy_data(tmp_path: Path) -> ToyData:
     """A data set of 8 images, each with one "box" in the middle."""

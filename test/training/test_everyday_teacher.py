@@ -1,7 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The teacher: networks in ncnn's format, and what it adds to labels."""
 
-import os
 import struct
 from pathlib import Path
 
@@ -68,11 +67,8 @@ def test_files_of_different_networks_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope='module')
-def teacher() -> Teacher:
-    folder = Path(os.environ.get('INSTANCE_SEG_ROS_TEACHER', REPOSITORY.parent / 'shared/teacher'))
-    if not (folder / 'yolox-nano.bin').is_file():
-        pytest.skip(f'there is no yolox-nano.bin in {folder}')
-    files = folder / 'yolox-nano.param', folder / 'yolox-nano.bin'
+def teacher(teacher_folder: Path) -> Teacher:
+    files = teacher_folder / 'yolox-nano.param', teacher_folder / 'yolox-nano.bin'
     return Teacher(*files, torch.device('cpu'))
 
 

@@ -2,7 +2,6 @@
 """The trainer of the detector of everyday things: from labels to files that the Segmenter loads."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -155,16 +154,13 @@ def test_a_run_goes_on_from_averaged_weights_and_their_classes(
 
 
 def test_heads_that_imitate_know_a_trained_network_before_its_first_step(
-    toy_data: ToyData, tmp_path: Path
+    toy_data: ToyData, teacher_folder: Path, tmp_path: Path
 ) -> None:
-    folder = os.environ.get('INSTANCE_SEG_ROS_TEACHER', str(REPOSITORY.parent / 'shared/teacher'))
-    if not (Path(folder) / 'yolox-nano.bin').is_file():
-        pytest.skip(f'there is no yolox-nano.bin in {folder}')
     toy_data.content['categories'] = [{'id': i, 'name': f'thing {i}'} for i in range(80)]
     toy_data.save()
     arguments = ['train', '--packed', str(packed(toy_data, tmp_path / 'packed')), '--steps', '1']
     arguments += ['--device', 'cpu', '--threads', '1', '--batch-size', '2', '--side', '96']
-    arguments += ['--checks', '0', '--init', str(SHIPPED), '--teacher', folder]
+    arguments += ['--checks', '0', '--init', str(SHIPPED), '--teacher', str(teacher_folder)]
     assert main([*arguments, '--output', str(tmp_path / 'run')]) == 0
     (first,) = re.findall(r'step 1, .* imitation ([\d.]+)', (tmp_path / 'run/run.log').read_text())
     assert float(first) < 3  # heads that know nothing are at 10 and more

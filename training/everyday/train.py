@@ -162,17 +162,16 @@ class EverydayTask(Task[Batch]):
         else:
             LOG.info('compiled')
 
-    def fit_heads(self, steps: int = _HEAD_STEPS) -> None:
+    def fit_heads(self) -> None:
         """Fit the heads that imitate the teacher to a network that was trained before, which stays
         as it is: random heads would spoil it in the first steps.
         """
         if self.teacher is None:
             return
         optimizer = torch.optim.Adam(self.imitation.parameters(), _HEAD_RATE)
-        for step in range(steps):
-            optimizer.param_groups[0]['lr'] = _HEAD_RATE * (1 - step / steps)
+        for step in range(_HEAD_STEPS):
+            optimizer.param_groups[0]['lr'] = _HEAD_RATE * (1 - step / _HEAD_STEPS)
             images, _ = self._batch(0.0)
-            images = images.contiguous(memory_format=torch.channels_last)
             with self.precision():
                 vision = self.teacher(images)
                 with torch.no_grad():
@@ -203,13 +202,15 @@ class EverydayTask(Task[Batch]):
                     ).view(-1, 3)
         settings = ViewSettings(side=self.settings.side, mosaic=0.5 if progress < 0.85 else 0.1)
         chosen = data.train_index[drawn]
-        return make_views(data.photos, data.sizes, data.labels, chosen, settings, self._generator)
+        images, labels = make_views(
+            data.photos, data.sizes, data.labels, chosen, settings, self._generator
+        )
+        # Depthwise convolutions are faster so. The weights stay as they are.
+        return images.contiguous(memory_format=torch.channels_last), labels
 
     # ---- a step
     def losses(self, run: Run, step: int, batch: Batch) -> dict[str, Tensor]:
         images, labels = batch
-        # Depthwise convolutions are faster so. The weights stay as they are.
-        images = images.contiguous(memory_format=torch.channels_last)
         with self.precision():
             vision = None if self.teacher is None else self.teacher(images)
             levels = self.network.levels(images)
