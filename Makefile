@@ -3,7 +3,7 @@
 # In a ROS 2 workspace an ordinary `colcon build` needs none of this.
 
 PYTHON ?= python3
-JOBS ?= 5
+JOBS ?= 4
 # Of which PyPI has wheels: kilted or jazzy. Where ROS 2 is installed and sourced, that is used.
 ROS ?= kilted
 SUFFIX := $(if $(filter kilted,$(ROS)),,-$(ROS))
@@ -41,7 +41,7 @@ prepare:
 demo: prepare
 	@tools/run python demo/run_demo.py --output demo_output
 
-# Five processes at a time, also on two cores: tests of nodes wait for them half of the time. Each takes
+# Four processes at a time, also on two cores: tests of nodes wait for them half of the time. Each takes
 # whole files, so that a node or a network of a file is started once, and has a ROS domain of its own.
 # JOBS=0 runs all in one process. The order of files is that of test/conftest.py.
 DISTRIBUTED := --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
+from functools import cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -206,6 +207,11 @@ def setting(
 
 def settings_of(*classes: type) -> tuple[Setting, ...]:
     """Return the settings of some settings classes, those of a group together."""
+    return _settings_of(classes)
+
+
+@cache  # the settings are checked whenever they change
+def _settings_of(classes: tuple[type, ...]) -> tuple[Setting, ...]:
     listed = (
         replace(each.metadata[_KEY], name=each.name, annotation=str(each.type))
         for settings_class in classes

@@ -12,6 +12,7 @@ import pytest
 SLOW_FIXTURES = {
     'full_size_model',
     'large_model',
+    'slow_model',
     'start_node',
     'start_shared_node',
     'toy_data',
@@ -80,12 +81,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Which models passed their trial, and what was converted, is kept for the session alone.
 
-    Nor do models count that the user has installed.
+    All its processes share that: a trial of a full-size model takes seconds. Nor do models count
+    that the user has installed.
     """
-    variables = ('XDG_CACHE_HOME', 'XDG_DATA_HOME')
-    before = {name: os.environ.get(name) for name in variables}
-    for name in variables:
-        os.environ[name] = str(tmp_path_factory.mktemp(name.lower()))
+    session = tmp_path_factory.getbasetemp()
+    if 'PYTEST_XDIST_WORKER' in os.environ:
+        session = session.parent
+    folders = {
+        'XDG_CACHE_HOME': session / 'cache',
+        'XDG_DATA_HOME': tmp_path_factory.mktemp('data'),
+    }
+    before = {name: os.environ.get(name) for name in folders}
+    for name, folder in folders.items():
+        folder.mkdir(exist_ok=True)
+        os.environ[name] = str(folder)
     yield Path(os.environ['XDG_CACHE_HOME'])
     for name, value in before.items():
         if value is None:

@@ -3,21 +3,9 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
-import os
-import signal
-import sys
 from collections.abc import Sequence
 
-from instance_seg_ros.cli.commands import run
-from instance_seg_ros.cli.console import CommandError, never_fail_to_print
-from instance_seg_ros.cli.options import make_parser
-from instance_seg_ros.cli.results import STDOUT
-from instance_seg_ros.memory import reuse_freed_memory
-
-# Exit codes. The last two are those that shells report after Ctrl-C and a broken pipe.
-BAD_INPUT, INTERRUPTED, READER_GONE = 2, 130, 141
+from instance_seg_ros.matrix_threads import start_no_matrix_threads
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,50 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; see ``instance-seg --help``.
     """
-    never_fail_to_print()
-    parser = make_parser()
-    options = parser.parse_args(arguments)
-    reuse_freed_memory()
-    quiet = getattr(options, 'quiet', False)
-    logging.basicConfig(level=logging.WARNING if quiet else logging.INFO, format='%(message)s')
-    # SIGTERM ends like Ctrl-C, so that a video that is being written can be played.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        return _run(options)
-    except KeyboardInterrupt:
-        print('\ninterrupted', file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output has gone, as with "| head"
-        _close_stdout()
-        if getattr(options, 'json', None) == STDOUT:  # unlike a table, it is not complete
-            print('instance-seg: error: standard output: its reader has gone', file=sys.stderr)
-        return READER_GONE
+    start_no_matrix_threads()
+    from instance_seg_ros.cli.program import run_program  # imports NumPy
 
-
-def _run(options: argparse.Namespace) -> int:
-    try:
-        code = run(options)
-        _flush()
-        return code
-    except CommandError as error:
-        print(f'instance-seg: error: {error}', file=sys.stderr)
-        try:
-            sys.stdout.flush()
-        except OSError:
-            _close_stdout()
-        return BAD_INPUT
-
-
-def _flush() -> None:
-    """See now, not when Python ends, whether all that was printed has a place."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise CommandError(f'standard output: {error.strerror}') from None
-
-
-def _close_stdout() -> None:
-    """Let what is still to be printed go nowhere, and not be complained about."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return run_program(arguments)

@@ -5,31 +5,25 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from instance_seg_ros.cli.bag_run import run_bag
-from instance_seg_ros.cli.batch import run_batch
-from instance_seg_ros.cli.completion import print_completion
 from instance_seg_ros.cli.config_file import described
 from instance_seg_ros.cli.console import CommandError, Console
-from instance_seg_ros.cli.evaluate import run_evaluate
-from instance_seg_ros.cli.image_run import run_images
-from instance_seg_ros.cli.labels_run import run_labels
-from instance_seg_ros.cli.models import run_models
 from instance_seg_ros.cli.options import LIBRARY_SETTINGS, make_parser
 from instance_seg_ros.cli.outputs import Outputs
-from instance_seg_ros.cli.results import STDOUT, check_results, results_wanted
-from instance_seg_ros.cli.video_run import run_camera, run_video
-from instance_seg_ros.cli.view import run_view
+from instance_seg_ros.cli.results import check_results, results_wanted
+from instance_seg_ros.cli.values import STDOUT
 from instance_seg_ros.cli.window import Window, has_display
 from instance_seg_ros.errors import ImageError, ModelError
 from instance_seg_ros.installed import find_shared
 from instance_seg_ros.segmenter import Segmenter
 
 DONE = 0
+_Loader = Callable[[], 'tuple[Segmenter, Window | None]']
 _MODEL_FILES = ('model', 'model_path', 'text_graph_path', 'labels_path', 'refiner')
 
 
@@ -45,29 +39,7 @@ def run(options: argparse.Namespace) -> int:
     """
     _silence_opencv()
     try:
-        if options.command == 'models':
-            return run_models(options)
-        if options.command == 'completion':
-            print_completion(options.shell, make_parser())
-            return DONE
-        if options.command == 'bag':
-            console = Console(quiet=options.quiet)
-            _say_what_is_left_out(options, console)
-            return run_bag(options, console, lambda: _make_segmenter(options))
-        if options.command == 'evaluate':
-            return _evaluate(options)
-        if options.command == 'labels':
-            return run_labels(options, Console(quiet=options.quiet))
-        if options.command == 'batch':
-            console = Console(quiet=options.quiet)
-            _say_what_is_left_out(options, console)
-            return run_batch(options, _settings_of(options), console)
-        if options.command == 'view':
-            console = Console(quiet=options.quiet)
-            _say_what_is_left_out(options, console)
-            return run_view(options, console, lambda: _make_segmenter(options))
-        _check_options(options)
-        return _run(options)
+        return _COMMANDS[options.command](options)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -78,9 +50,31 @@ def run(options: argparse.Namespace) -> int:
         raise CommandError(str(error)) from None
 
 
-def _run(options: argparse.Namespace) -> int:
-    console = Console(quiet=options.quiet, stdout_is_taken=options.json == STDOUT)
-    _say_what_is_left_out(options, console)
+def _run_photos(options: argparse.Namespace) -> int:
+    from instance_seg_ros.cli.image_run import run_images
+
+    if options.command == 'demo':
+        options.source = [str(_photos())]
+    return run_images(options, *_prepared(options))
+
+
+def _run_video(options: argparse.Namespace) -> int:
+    from instance_seg_ros.cli.video_run import run_video
+
+    run_video(options, *_prepared(options))
+    return DONE
+
+
+def _run_camera(options: argparse.Namespace) -> int:
+    from instance_seg_ros.cli.video_run import run_camera
+
+    run_camera(options, *_prepared(options))
+    return DONE
+
+
+def _prepared(options: argparse.Namespace) -> tuple[Console, Outputs, _Loader]:
+    _check_options(options)
+    console = _console(options, stdout_is_taken=options.json == STDOUT)
     read = [Path(getattr(options, name)).expanduser() for name in _MODEL_FILES]
     if options.config is not None:
         read.append(options.config.expanduser())
@@ -90,18 +84,31 @@ def _run(options: argparse.Namespace) -> int:
         window = _make_window(options)
         return _make_segmenter(options), window
 
-    if options.command == 'demo':
-        options.source = [str(_photos())]
-    if options.command in ('image', 'demo'):
-        return run_images(options, console, outputs, load)
-    command = {'video': run_video, 'camera': run_camera}[options.command]
-    command(options, console, outputs, load)
-    return DONE
+    return console, outputs, load
 
 
-def _evaluate(options: argparse.Namespace) -> int:
-    console = Console(quiet=options.quiet, stdout_is_taken=options.json == STDOUT)
-    _say_what_is_left_out(options, console)
+def _run_bag(options: argparse.Namespace) -> int:
+    from instance_seg_ros.cli.bag_run import run_bag
+
+    return run_bag(options, _console(options), lambda: _make_segmenter(options))
+
+
+def _run_batch(options: argparse.Namespace) -> int:
+    from instance_seg_ros.cli.batch import run_batch
+
+    return run_batch(options, _settings_of(options), _console(options))
+
+
+def _run_view(options: argparse.Namespace) -> int:
+    from instance_seg_ros.cli.view import run_view
+
+    return run_view(options, _console(options), lambda: _make_segmenter(options))
+
+
+def _run_evaluate(options: argparse.Namespace) -> int:
+    from instance_seg_ros.cli.evaluate import run_evaluate
+
+    console = _console(options, stdout_is_taken=options.json == STDOUT)
     outputs = Outputs(Path(), [options.annotations], overwrite=options.overwrite)
 
     def load(preset: str) -> Segmenter:
@@ -111,9 +118,47 @@ def _evaluate(options: argparse.Namespace) -> int:
     return run_evaluate(options, console, outputs, load)
 
 
-def _say_what_is_left_out(options: argparse.Namespace, console: Console) -> None:
+def _run_labels(options: argparse.Namespace) -> int:
+    from instance_seg_ros.cli.labels_run import run_labels
+
+    return run_labels(options, Console(quiet=options.quiet))
+
+
+def _run_models(options: argparse.Namespace) -> int:
+    from instance_seg_ros.cli.models import run_models
+
+    return run_models(options)
+
+
+def _run_completion(options: argparse.Namespace) -> int:
+    from instance_seg_ros.cli.completion import print_completion
+
+    print_completion(options.shell, make_parser())
+    return DONE
+
+
+# The modules of a command are imported when it runs: all together they take a tenth of a second.
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    'image': _run_photos,
+    'demo': _run_photos,
+    'video': _run_video,
+    'camera': _run_camera,
+    'bag': _run_bag,
+    'batch': _run_batch,
+    'view': _run_view,
+    'evaluate': _run_evaluate,
+    'labels': _run_labels,
+    'models': _run_models,
+    'completion': _run_completion,
+}
+
+
+def _console(options: argparse.Namespace, stdout_is_taken: bool = False) -> Console:
+    """Make the console, and say there which settings of the file are left out."""
+    console = Console(quiet=options.quiet, stdout_is_taken=stdout_is_taken)
     if options.config_left_out:
         console.say(described(options.config, options.config_left_out))
+    return console
 
 
 def _photos() -> Path:

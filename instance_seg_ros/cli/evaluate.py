@@ -8,7 +8,7 @@ import json
 
 from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.cli.outputs import Outputs
-from instance_seg_ros.cli.results import STDOUT
+from instance_seg_ros.cli.values import STDOUT
 from instance_seg_ros.evaluation.measure import Choice, Evaluation, Load, measure
 from instance_seg_ros.evaluation.notes import DatasetError
 from instance_seg_ros.evaluation.reader import CocoDataset, read_coco

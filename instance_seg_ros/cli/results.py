@@ -18,8 +18,8 @@ from typing import Any, Protocol, TextIO
 from instance_seg_ros.cli.console import CommandError, stdout_is_closed
 from instance_seg_ros.cli.outputs import Outputs, written
 from instance_seg_ros.cli.rows import Row
+from instance_seg_ros.cli.values import STDOUT
 
-STDOUT = Path('-')
 _OPTIONS = ('--json', '--csv', '--parquet')
 COLUMNS = (
     'image', 'image_id', 'seconds', 'width', 'height', 'instance', 'class_id', 'class_name',

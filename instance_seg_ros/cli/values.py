@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from pathlib import Path
 from typing import Any
+
+STDOUT = Path('-')  # what --json takes for standard output
 
 
 def count(text: str) -> int:

@@ -122,14 +122,14 @@ def changed_parameters(node: Node, changes: list[Parameter], active: bool) -> Pa
 
     Args:
         node: has the values so far.
-        changes: what is to be set; parameters that are not ours are left out.
+        changes: what is to be set.
         active: whether the node is active, so that some parameters cannot change.
 
     Raises:
         ValueError: for a value that cannot be used, and for a change that needs a re-configure.
     """
     values = {name: node.get_parameter(name).value for name in _BY_NAME}
-    new = {change.name: change.value for change in changes if change.name in _BY_NAME}
+    new = {change.name: change.value for change in changes}
     deleted = [name for name, value in new.items() if value is None]
     if deleted:
         raise ValueError(f'{", ".join(deleted)}: expected a value; it cannot be deleted')
@@ -150,9 +150,7 @@ def changed_parameters(node: Node, changes: list[Parameter], active: bool) -> Pa
 def needs_configure(changes: list[Parameter]) -> list[str]:
     """Return the names of those that apply at the next configure only."""
     return [
-        change.name
-        for change in changes
-        if change.name in _BY_NAME and _BY_NAME[change.name].applies is Applies.AT_CONFIGURE
+        change.name for change in changes if _BY_NAME[change.name].applies is Applies.AT_CONFIGURE
     ]
 
 
@@ -160,6 +158,9 @@ def watch_parameters(
     node: Node, check: Callable[[list[Parameter]], None], apply: Callable[[list[Parameter]], None]
 ) -> None:
     """Check and apply changes of parameters, whole sets or nothing.
+
+    Both get only those parameters that are settings, and are not called for others: rclpy and the
+    outputs declare dozens of their own.
 
     Args:
         node: whose parameters they are.
@@ -170,15 +171,24 @@ def watch_parameters(
 
     def on_set(changes: list[Parameter]) -> SetParametersResult:
         try:
-            check(changes)
+            if ours := _settings_among(changes):
+                check(ours)
         except (ValueError, ModelError) as error:
             return SetParametersResult(successful=False, reason=str(error))
         except Exception as error:  # no value may end the node
             return SetParametersResult(successful=False, reason=f'{type(error).__name__}: {error}')
         return SetParametersResult(successful=True)
 
+    def on_accepted(changes: list[Parameter]) -> None:
+        if ours := _settings_among(changes):
+            apply(ours)
+
     convert_parameters(node, _converted)
-    add_parameter_callbacks(node, on_set, apply)
+    add_parameter_callbacks(node, on_set, on_accepted)
+
+
+def _settings_among(changes: list[Parameter]) -> list[Parameter]:
+    return [change for change in changes if change.name in _BY_NAME]
 
 
 def _given(node: Node, name: str) -> Any:

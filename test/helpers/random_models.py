@@ -19,6 +19,7 @@ COCO_LABELS = REPOSITORY / 'models' / 'coco_labels.txt'
 # Full-size ones take seconds each to write, so they are kept; `make clean` removes them.
 MODELS = REPOSITORY / '.pytest_cache' / 'models'
 STOP_SIGN, SHEEP = 12, 19  # class ids: COCO's ids less one
+SLOW_SIDE = 1600  # pixels: see the fixture slow_model
 # OpenCV 5 has a second engine, which returns other tensors.
 ENGINE = {'engine': cv2.dnn.ENGINE_CLASSIC} if hasattr(cv2.dnn, 'ENGINE_CLASSIC') else {}
 

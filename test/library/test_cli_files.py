@@ -18,7 +18,7 @@ from command_line import run_main
 from image_files import JPEG_2000
 
 PHOTOS = Path(__file__).parents[2] / 'demo' / 'photos'
-FAST = ('--refiner', 'none', '--num-threads', '1')
+FAST = ('--model', 'person_mask_rcnn', '--refiner', 'none', '--num-threads', '1')
 
 
 def start(folder: Path, *arguments: object, **options: object) -> subprocess.Popen:

@@ -150,21 +150,22 @@ def best_five(
 
 
 def test_weights_are_needed_again_for_another_size(
-    full_size_model: Path, tmp_path: Path, image: np.ndarray, detections: Detections
+    half: Path, half_detector: MaskRcnn, tmp_path: Path, image: np.ndarray
 ) -> None:
+    rows = half_detector.detect(image).rows
     weights = tmp_path / 'model.pb'
-    shutil.copy(full_size_model.with_name('model.pb'), weights)
-    detector = MaskRcnn(weights, full_size_model.with_name('model.pbtxt'))
+    shutil.copy(half / 'model.pb', weights)
+    detector = MaskRcnn(weights, half / 'model.pbtxt')
     expected = detector.detect(cv2.resize(image, (88, 80))).rows
     os.utime(weights, (1, 1))
-    np.testing.assert_array_equal(detector.detect(image).rows, detections.rows)
+    np.testing.assert_array_equal(detector.detect(image).rows, rows)
     with weights.open('r+b') as file:
         file.seek(2_000_000)
         file.write(b'other')
     with pytest.raises(ModelError, match=f'weights {weights}: the file was written to .* Load'):
         detector.detect(cv2.resize(image, (88, 80)))
-    np.testing.assert_array_equal(detector.detect(image).rows, detections.rows)
-    shutil.copy(full_size_model.with_name('model.pb'), weights)
+    np.testing.assert_array_equal(detector.detect(image).rows, rows)
+    shutil.copy(half / 'model.pb', weights)
     weights.unlink()  # and even then
     np.testing.assert_array_equal(detector.detect(cv2.resize(image, (88, 80))).rows, expected)
 

@@ -124,6 +124,14 @@ def large_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_manifest(folder, COCO_LABELS.read_text().splitlines())
 
 
+@pytest.fixture(scope='session')
+def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Manifest of a model that takes half a second and more for SLOW_SIDE x SLOW_SIDE pixels."""
+    folder = tmp_path_factory.mktemp('slow')
+    write_model(folder, 0.5, 90, {STOP_SIGN + 1: 5.0})
+    return write_manifest(folder, COCO_LABELS.read_text().splitlines())
+
+
 @contextmanager
 def starter(factory: pytest.TempPathFactory) -> Iterator[Callable[..., NodeProcess]]:
     started: list[NodeProcess] = []

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from depth_camera import FOCAL, NODE, DepthCamera, camera_info, depth_image
+from random_models import SLOW_SIDE
 from ros_harness import Camera, pixels_of
 from sensor_msgs.msg import PointCloud2
 
@@ -102,13 +103,13 @@ def test_depth_is_read_only_while_somebody_wants_it(
 
 
 def test_depth_of_an_image_is_kept_while_a_slow_network_works_on_it(
-    connect: Callable[..., Camera], photo: np.ndarray, large_model: Path
+    connect: Callable[..., Camera], photo: np.ndarray, slow_model: Path
 ) -> None:
-    options = {**NODE, 'tracking': False, 'confidence_threshold': 0.3}
-    camera = connect('slow_depth', **options, model=large_model, input_max_side=1400)
+    options = {**NODE, 'tracking': False, 'confidence_threshold': 0.3, 'refiner': 'none'}
+    camera = connect('slow_depth', **options, model=slow_model, input_max_side=SLOW_SIDE)
     depth = DepthCamera(camera)
     camera.subscribe('detections_3d')
-    image = camera.image(cv2.resize(photo, (1400, 1400)))
+    image = camera.image(cv2.resize(photo, (SLOW_SIDE, SLOW_SIDE)))
     camera.publish_until(camera.image(photo), lambda: depth.listened() == 2, 'depth is read')
     camera.spin_for(3.0)  # until that one is done
     info = camera_info(image.header)

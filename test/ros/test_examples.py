@@ -18,27 +18,38 @@ from depth_camera import DepthCamera, camera_info, depth_image
 from ros_harness import TIMEOUT, Camera, NodeProcess, decode_mask, kill_process
 
 EXAMPLES = Path(__file__).resolve().parents[2] / 'examples'
+NAMESPACE = 'examples'
 
 
-def command(name: str, namespace: str, *arguments: str) -> list[str]:
+@pytest.fixture(scope='module')
+def camera(connect_shared: Callable[..., Camera]) -> Camera:
+    return connect_shared(
+        NAMESPACE, refiner='none', depth_topic='depth', camera_info_topic='depth_info'
+    )
+
+
+def command(name: str, *arguments: str, namespace: str = NAMESPACE) -> list[str]:
     script = [sys.executable, str(EXAMPLES / name), *arguments]
     return [*script, '--ros-args', '-r', f'__ns:=/{namespace}']
 
 
-def run(name: str, namespace: str, *arguments: str) -> list[str]:
+def run(name: str, *arguments: str, namespace: str = NAMESPACE) -> list[str]:
     result = subprocess.run(
-        command(name, namespace, *arguments), capture_output=True, text=True, timeout=2 * TIMEOUT
+        command(name, *arguments, namespace=namespace),
+        capture_output=True,
+        text=True,
+        timeout=2 * TIMEOUT,
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout.splitlines()
 
 
 @contextmanager
-def listener(name: str, namespace: str, log: Path):
+def listener(name: str, log: Path):
     """Run an example in the background; yields a function that returns what it has printed."""
     with log.open('w') as output:
         process = subprocess.Popen(
-            command(name, namespace),
+            command(name),
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, 'PYTHONUNBUFFERED': '1'},
@@ -58,63 +69,55 @@ def listener(name: str, namespace: str, log: Path):
     ],
 )
 def test_a_listener_rebuilds_the_masks(
-    name: str,
-    encoding: str,
-    line: str,
-    connect: Callable[..., Camera],
-    photo: np.ndarray,
-    tmp_path: Path,
+    name: str, encoding: str, line: str, camera: Camera, photo: np.ndarray, tmp_path: Path
 ) -> None:
-    camera = connect('example_listener', mask_encoding=encoding)
+    assert camera.set_parameters(mask_encoding=encoding).successful
     camera.subscribe('instance_masks')
     image = camera.image(photo)
     masks = camera.ask(image)['instance_masks'].masks
     expected = [(mask.class_name, str(decode_mask(mask).sum())) for mask in masks]
     assert expected and all(int(pixels) > 1000 for _, pixels in expected)
-    with listener(name, 'example_listener', tmp_path / 'output.txt') as said:
+    with listener(name, tmp_path / 'output.txt') as said:
         camera.publish_until(
             image, lambda: set(expected) <= set(re.findall(line, said())), f'{name} says {expected}'
         )
 
 
 def test_the_listener_of_run_lengths_says_what_to_set(
-    connect: Callable[..., Camera], photo: np.ndarray, tmp_path: Path
+    camera: Camera, photo: np.ndarray, tmp_path: Path
 ) -> None:
-    camera = connect('example_images', mask_encoding='mono8')
-    with listener('decode_rle.py', 'example_images', tmp_path / 'output.txt') as said:
+    assert camera.set_parameters(mask_encoding='mono8').successful
+    with listener('decode_rle.py', tmp_path / 'output.txt') as said:
         camera.publish_until(
             camera.image(photo), lambda: 'set the parameter mask_encoding' in said(), 'advice'
         )
 
 
 def test_a_node_segments_a_file_on_demand(
-    connect: Callable[..., Camera], photo: np.ndarray, tmp_path: Path
+    camera: Camera, photo: np.ndarray, tmp_path: Path
 ) -> None:
-    connect('example_demand')
     cv2.imwrite(str(tmp_path / 'photo.png'), photo)
-    (line,) = run('segment_on_demand.py', 'example_demand', str(tmp_path / 'photo.png'))
+    (line,) = run('segment_on_demand.py', str(tmp_path / 'photo.png'))
     found = re.fullmatch(r'person [\d.]+: (\d+) pixels', line)
     assert found and int(found[1]) > 10_000, line
 
 
 def test_a_manager_takes_the_node_through_its_life(start_node: Callable[..., NodeProcess]) -> None:
     start_node('example_manager', autostart=False)
-    said = run('lifecycle_manager.py', 'example_manager')
+    said = run('lifecycle_manager.py', namespace='example_manager')
     assert said == [
         'configure: now inactive',
         'activate: now active',
         'deactivate: now inactive',
         'cleanup: now unconfigured',
     ]
-    assert run('lifecycle_manager.py', 'example_manager', 'configure', 'activate') == said[:2]
+    again = run('lifecycle_manager.py', 'configure', 'activate', namespace='example_manager')
+    assert again == said[:2]
 
 
-def test_a_listener_follows_ids(
-    connect: Callable[..., Camera], photo: np.ndarray, tmp_path: Path
-) -> None:
-    camera = connect('example_ids', refiner='none')
+def test_a_listener_follows_ids(camera: Camera, photo: np.ndarray, tmp_path: Path) -> None:
     nobody = np.full_like(photo, 128)
-    with listener('follow_ids.py', 'example_ids', tmp_path / 'output.txt') as said:
+    with listener('follow_ids.py', tmp_path / 'output.txt') as said:
         for pixels, tracking, text in (
             (photo, False, 'no ids: ros2 param set /instance_seg tracking true'),
             (photo, True, 'person 1 came'),
@@ -127,15 +130,13 @@ def test_a_listener_follows_ids(
 
 
 def test_a_listener_says_where_objects_are(
-    connect: Callable[..., Camera], photo: np.ndarray, tmp_path: Path
+    camera: Camera, photo: np.ndarray, tmp_path: Path
 ) -> None:
-    camera = connect(
-        'example_places', refiner='none', depth_topic='depth', camera_info_topic='depth_info'
-    )
+    assert camera.set_parameters(tracking=False).successful
     depth = DepthCamera(camera)
     image = camera.image(photo)
     line = r'class 0 without an id: (\S+) right, \S+ down, 2.00 ahead of camera_optical; '
-    with listener('where_objects_are.py', 'example_places', tmp_path / 'output.txt') as said:
+    with listener('where_objects_are.py', tmp_path / 'output.txt') as said:
 
         def answered() -> bool:
             depth.publish(depth_image(image.header, 2.0), camera_info(image.header))

@@ -56,10 +56,10 @@ def as_lines(rows: list[list[str]]) -> str:
     return '\n'.join(f'| {" | ".join(row)} |' for row in rows) or '(nothing)'
 
 
-@pytest.fixture
-def camera(connect: Callable[..., Camera]) -> Camera:
+@pytest.fixture(scope='module')
+def camera(connect_shared: Callable[..., Camera]) -> Camera:
     """Connected to a node that has seg.yaml's values, which are the defaults."""
-    return connect('documented', model='auto')
+    return connect_shared('documented', model='auto')
 
 
 def parameter_row(descriptor: ParameterDescriptor, default: object) -> list[str]:

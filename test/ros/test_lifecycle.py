@@ -151,7 +151,7 @@ def test_what_only_configure_can_find_out_is_reported_and_can_be_corrected(
 def test_cleanup_frees_the_memory(
     start_node: Callable[..., NodeProcess], large_model: Path, photo: np.ndarray
 ) -> None:
-    process = start_node('memory', autostart=False, model=large_model)
+    process = start_node('memory', autostart=False, model=large_model, refiner='none')
     camera = Camera('memory', process, wait_until_ready=False)
     assert camera.state() == 'unconfigured'
     used = []

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from ament_index_python.packages import get_package_share_directory
+from random_models import SLOW_SIDE
 from ros_harness import Camera, NodeProcess, shared_memory_left, shared_memory_of
 
 from instance_seg_ros.srv import Segment
@@ -55,17 +56,17 @@ def test_a_signal_ends_the_busy_node(
 
 @pytest.fixture
 def slow_camera(
-    connect: Callable[..., Camera], large_model: Path, request: pytest.FixtureRequest
+    connect: Callable[..., Camera], slow_model: Path, request: pytest.FixtureRequest
 ) -> Camera:
-    """A node whose model takes a second for an image of 1400 x 1400."""
+    """A node that works on what large() returns for a while."""
     namespace = f'slow_{abs(hash(request.node.name))}'
-    camera = connect(namespace, model=large_model, input_max_side=1400)
+    camera = connect(namespace, model=slow_model, input_max_side=SLOW_SIDE)
     camera.subscribe(*EVERYTHING)
     return camera
 
 
 def large(photo: np.ndarray) -> np.ndarray:
-    return cv2.resize(photo, (1400, 1400))
+    return cv2.resize(photo, (SLOW_SIDE, SLOW_SIDE))
 
 
 @SIGNALS

@@ -2,9 +2,11 @@
 """The node's services: pausing, and segmenting on demand."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from random_models import SLOW_SIDE
 from ros_harness import Camera, figures, pixels_of
 from std_srvs.srv import SetBool
 
@@ -105,9 +107,9 @@ def test_segment_works_while_inactive_and_says_when_nothing_is_loaded(
 
 
 def test_parameters_are_answered_while_a_request_is_worked_on(
-    connect: Callable[..., Camera], large_model: object, photo: np.ndarray
+    connect: Callable[..., Camera], slow_model: Path, photo: np.ndarray
 ) -> None:
-    camera = connect('long_request', model=large_model, input_max_side=1400)
+    camera = connect('long_request', model=slow_model, input_max_side=SLOW_SIDE, refiner='none')
     big = np.ascontiguousarray(np.tile(photo, (5, 5, 1)))
     request = camera.call_async(Segment, 'segment', Segment.Request(image=camera.image(big)))
     busy = camera.process.cpu_seconds + 0.5

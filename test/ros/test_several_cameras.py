@@ -109,7 +109,9 @@ def test_remapping_gives_two_cameras_of_one_namespace_places_of_their_own(
 def test_one_model_serves_all(start_node: Callable[..., NodeProcess], large_model: Path) -> None:
     used = []
     for topics in ("['a/image']", "['a/image', 'b/image', 'c/image', 'd/image']"):
-        process = start_node(f'memory_{len(used)}', image_topics=topics, model=large_model)
+        process = start_node(
+            f'memory_{len(used)}', image_topics=topics, model=large_model, refiner='none'
+        )
         Camera(f'memory_{len(used)}', process, topic='a/image').close()
         used.append(process.memory)
         process.stop()
