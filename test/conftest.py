@@ -11,7 +11,7 @@ import pytest
 # `make test-quick` leaves out what takes seconds: a full-size network, a node over DDS ...
 SLOW_FIXTURES = {
     'full_size_model',
-    'large_model',
+    'half_size_model',
     'slow_model',
     'start_node',
     'start_shared_node',

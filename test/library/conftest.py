@@ -53,6 +53,14 @@ def full_size_model(tmp_path_factory: pytest.TempPathFactory, coco_names: list[s
     return write_manifest(folder, coco_names)
 
 
+@pytest.fixture(scope='session')
+def half_size_model(tmp_path_factory: pytest.TempPathFactory, coco_names: list[str]) -> Path:
+    """Manifest of a model of half the published one's channels, a quarter of its work: 17 MB."""
+    folder = tmp_path_factory.mktemp('half')
+    write_model(folder, 0.5, 90, {67 + 1: -30.0})
+    return write_manifest(folder, coco_names)
+
+
 @pytest.fixture
 def segmenter(small_model: Path) -> Segmenter:
     """A Segmenter that finds several instances in any image."""

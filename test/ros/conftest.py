@@ -117,14 +117,6 @@ def coco_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope='session')
-def large_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Manifest of a model of the published one's size: it takes its time and its memory."""
-    folder = tmp_path_factory.mktemp('large')
-    write_model(folder, 1.0, 90, {STOP_SIGN + 1: 5.0})
-    return write_manifest(folder, COCO_LABELS.read_text().splitlines())
-
-
-@pytest.fixture(scope='session')
 def slow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Manifest of a model that takes half a second and more for SLOW_SIDE x SLOW_SIDE pixels."""
     folder = tmp_path_factory.mktemp('slow')

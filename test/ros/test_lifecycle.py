@@ -149,9 +149,9 @@ def test_what_only_configure_can_find_out_is_reported_and_can_be_corrected(
 
 
 def test_cleanup_frees_the_memory(
-    start_node: Callable[..., NodeProcess], large_model: Path, photo: np.ndarray
+    start_node: Callable[..., NodeProcess], slow_model: Path, photo: np.ndarray
 ) -> None:
-    process = start_node('memory', autostart=False, model=large_model, refiner='none')
+    process = start_node('memory', autostart=False, model=slow_model, refiner='none')
     camera = Camera('memory', process, wait_until_ready=False)
     assert camera.state() == 'unconfigured'
     used = []
@@ -164,6 +164,6 @@ def test_cleanup_frees_the_memory(
         assert camera.change_state('cleanup')
         used.append((loaded, process.memory))
     for loaded, freed in used:
-        # The model's file has 64 MB, and the network's intermediate results as many again.
-        assert loaded - freed > 100e6, used
-    assert abs(used[2][1] - used[1][1]) < 60e6, used  # nothing piles up
+        # The model's file has 17 MB, which cv2.dnn keeps in three forms, beside what it computes.
+        assert loaded - freed > 60e6, used
+    assert abs(used[2][1] - used[1][1]) < 12e6, used  # nothing piles up

@@ -24,7 +24,7 @@ START = {
     'mask_threshold': 0.5,
     'min_part': 0.05,
     'classes': [''],
-    'max_instances': 100,
+    'max_instances': 20,
     'input_max_side': 0,
     'mask_encoding': 'mono8',
     'refiner': 'smooth',
@@ -151,7 +151,7 @@ def test_a_parameter_cannot_be_deleted(camera: Camera, photo: np.ndarray) -> Non
         SetParameters, 'set_parameters', SetParameters.Request(parameters=[message])
     ).results
     assert not result.successful
-    assert camera.parameters('max_instances') == {'max_instances': 100}
+    assert camera.parameters('max_instances') == {'max_instances': START['max_instances']}
     assert found(camera, photo)[0]
 
 

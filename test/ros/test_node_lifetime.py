@@ -97,9 +97,9 @@ def test_a_signal_ends_the_node_while_a_service_is_answered(
 @SIGNALS
 @pytest.mark.parametrize('delay', [0.0, 0.4, 0.8])
 def test_a_signal_ends_the_starting_node(
-    number: int, delay: float, start_node: Callable[..., NodeProcess], large_model: Path
+    number: int, delay: float, start_node: Callable[..., NodeProcess], slow_model: Path
 ) -> None:
-    process = start_node(f'starting_{number}', model=large_model)
+    process = start_node(f'starting_{number}', model=slow_model)
     process.wait_for_signal_handlers()
     time.sleep(delay)  # importing, joining DDS, loading the model: whatever it is doing then
     assert_ends_cleanly(process, number)
