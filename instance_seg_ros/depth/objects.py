@@ -13,9 +13,12 @@ from instance_seg_ros.depth.intrinsics import Intrinsics
 from instance_seg_ros.instances import Instances
 
 MIN_POINTS = 10  # fewer are noise
-# Part of the mask's half width that is left out at its border, where a depth camera mixes the
-# object with what is behind it.
+# Part of the mask's half width at its border that has no say in how far the object is.
 BORDER = 0.05
+# A depth camera mixes the object with what is behind it: pixels with a neighbour so far from the
+# object are left out. In parts of the object's distance, and beyond the limit below.
+FAR = 0.04
+MIXED = 3  # pixels to such a neighbour
 # Points further from the median depth than this many median deviations are not of the object ...
 MAX_DEVIATIONS = 3.0
 # ... but those within this part of its distance always are: a flat object has almost no deviation.
@@ -96,20 +99,40 @@ def _object(
 ) -> Object3D | None:
     mask, left, top = _in_depth_image(mask, roi, image_size, depth.shape)
     region = depth[top : top + mask.shape[0], left : left + mask.shape[1]]
-    rows, columns = np.nonzero(_without_border(mask) & np.isfinite(region))
-    z = region[rows, columns]
-    kept = _of_one_object(z)
-    if np.count_nonzero(kept) < MIN_POINTS:
+    inner = region[_without_border(mask) & np.isfinite(region)]
+    if len(inner) < MIN_POINTS:
         return None
-    z, columns, rows = z[kept], columns[kept] + left, rows[kept] + top
+    middle, limit = _of_most(inner)
+    close = (mask > 0) & (np.abs(region - middle) <= limit)
+    pure = close & ~_mixed(depth, (left, top, *region.shape[::-1]), middle, limit)
+    if np.count_nonzero(pure) < MIN_POINTS:  # a thin object is outline all over
+        pure = close
+    rows, columns = np.nonzero(pure)
+    if len(rows) < MIN_POINTS:
+        return None
+    z = region[rows, columns]
+    columns, rows = columns + left, rows + top
     points = np.stack(
         [(columns - camera.cx) / camera.fx * z, (rows - camera.cy) / camera.fy * z, z], 1
     ).astype(np.float32)
-    low, high = np.percentile(points, (LOWEST, HIGHEST), axis=0).astype(np.float64)
+    extent = np.percentile(points, (LOWEST, HIGHEST), axis=0).astype(np.float64)
+    # Mixed pixels have no place of their own, but they are as wide as others.
+    outline = (_extent(close) - _extent(pure)) * middle / (camera.fx, camera.fy)
+    extent[:, :2] += outline
+    low, high = extent
     pixels = np.stack([columns, rows], 1).astype(np.int32)
     return Object3D(
         index, (low + high) / 2, high - low, points, pixels, (depth.shape[0], depth.shape[1])
     )
+
+
+def _extent(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the column and the row of both percentiles of a mask, (2, 2)."""
+    extents = []
+    for counts in (mask.sum(0), mask.sum(1)):
+        parts = np.cumsum(counts) / max(1, counts.sum())
+        extents.append(np.searchsorted(parts, (LOWEST / 100, HIGHEST / 100)))
+    return np.array(extents, np.float64).T
 
 
 def _in_depth_image(
@@ -144,17 +167,29 @@ def _without_border(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return (inner if np.count_nonzero(inner) >= MIN_POINTS else mask) > 0
 
 
-def _of_one_object(z: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return which depths belong to the object that most of them belong to."""
-    kept = np.full(len(z), True)
+def _of_most(z: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the depth of what most of them belong to, and how far it goes from there."""
+    kept = z
     for _ in range(10):
-        if not kept.any():
-            break
-        median = np.median(z[kept])
-        deviation = np.median(np.abs(z[kept] - median))
-        limit = max(MAX_DEVIATIONS * deviation, MIN_DEPTH_PART * median)
-        closer = np.abs(z - median) <= limit
-        if np.array_equal(closer, kept):
+        middle = float(np.median(kept))
+        deviation = float(np.median(np.abs(kept - middle)))
+        limit = max(MAX_DEVIATIONS * deviation, MIN_DEPTH_PART * middle)
+        closer = z[np.abs(z - middle) <= limit]
+        if len(closer) == len(kept):
             break
         kept = closer
-    return kept
+    return middle, limit
+
+
+def _mixed(
+    depth: NDArray[np.float32], roi: tuple[int, int, int, int], middle: float, limit: float
+) -> NDArray[np.bool_]:
+    """Return where in the ROI a pixel may have some of its depth from another surface."""
+    x, y, w, h = roi
+    left, top = max(0, x - MIXED), max(0, y - MIXED)
+    around = depth[top : y + h + MIXED, left : x + w + MIXED]
+    with np.errstate(invalid='ignore'):  # no measurement says nothing
+        far = np.abs(around - middle) > max(limit, FAR * middle) + limit
+    kernel = np.ones((2 * MIXED + 1, 2 * MIXED + 1), np.uint8)
+    near_it = cv2.dilate(far.astype(np.uint8), kernel)
+    return near_it[y - top : y - top + h, x - left : x - left + w] > 0

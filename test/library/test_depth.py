@@ -5,62 +5,22 @@ import math
 
 import numpy as np
 import pytest
+from boards import CAMERA, board, instances_of, with_background, with_mixed_outlines
 
 from instance_seg_ros.depth import DepthError, Intrinsics, depth_in_metres, locate
-from instance_seg_ros.instances import Instances
-
-CAMERA = Intrinsics(525.0, 525.0, 319.5, 239.5, 640, 480)
-
-
-def board(
-    center: tuple[float, float, float],
-    size: tuple[float, float],
-    tilt: float,
-    background: float,
-    camera: Intrinsics = CAMERA,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return mask and depth (metres) of a board that is turned about the vertical axis."""
-    right, down = np.array([math.cos(tilt), 0, math.sin(tilt)]), np.array([0, 1.0, 0])
-    normal = np.cross(right, down)
-    x, y = np.meshgrid(np.arange(camera.width), np.arange(camera.height))
-    rays = np.stack(
-        [(x - camera.cx) / camera.fx, (y - camera.cy) / camera.fy, np.ones(x.shape)], -1
-    )
-    points = (np.array(center) @ normal / (rays @ normal))[..., None] * rays
-    offset = points - np.array(center)
-    mask = (np.abs(offset @ right) <= size[0] / 2) & (np.abs(offset @ down) <= size[1] / 2)
-    depth = np.where(mask, points[..., 2], background).astype(np.float32)
-    return mask.astype(np.uint8), depth
-
-
-def instances_of(mask: np.ndarray) -> Instances:
-    rows, columns = np.nonzero(mask)
-    x, y, x2, y2 = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-    return Instances(
-        np.array([[x, y, x2, y2]], np.float32),
-        np.ones(1, np.float32),
-        np.zeros(1, np.int32),
-        ['board'],
-        np.array([[x, y, x2 - x, y2 - y]], np.int32),
-        [mask[y:y2, x:x2]],
-        np.zeros(1, bool),
-        mask.shape[:2],
-    )
 
 
 @pytest.mark.parametrize('tilt', [-0.8, -0.3, 0.0, 0.5, 0.9])
 @pytest.mark.parametrize('bleed', [0.0, 0.2])
+@pytest.mark.parametrize('mixed', [False, True])
 @pytest.mark.parametrize('center', [(0, 0, 0.9), (0.3, -0.1, 1.5), (-0.5, 0.2, 3.5)])
 def test_the_centre_is_right_within_one_per_cent(
-    center: tuple[float, float, float], bleed: float, tilt: float
+    center: tuple[float, float, float], mixed: bool, bleed: float, tilt: float
 ) -> None:
     rng = np.random.default_rng(7)
     mask, depth = board(center, (0.4, 0.3), tilt, background=center[2] + 0.6)
-    area = np.count_nonzero(mask)
-    grown, shift = mask.copy(), 0
-    while np.count_nonzero(grown) * (1 - bleed) < area:  # the mask takes in background at one side
-        shift += 1
-        grown[:, shift:] |= mask[:, :-shift]
+    grown = with_background(mask, bleed)
+    depth = with_mixed_outlines(depth) if mixed else depth
     depth *= 1 + rng.normal(0, 0.003, depth.shape).astype(np.float32)
     depth[rng.random(depth.shape) < 0.1] = 0
     (found,) = locate(instances_of(grown), depth_in_metres(depth), CAMERA)
