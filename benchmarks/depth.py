@@ -35,7 +35,7 @@ def errors(boards: int, part: float, mixed: bool) -> np.ndarray:
     board counts: the border of the image cuts some.
     """
     rng = np.random.default_rng(1)
-    found = []
+    found: list[tuple[float, float]] = []
     while len(found) < boards:
         z = rng.uniform(0.8, 4)
         center = rng.uniform(-0.45, 0.45) * z, rng.uniform(-0.35, 0.35) * z, z
@@ -51,7 +51,8 @@ def errors(boards: int, part: float, mixed: bool) -> np.ndarray:
         grown = instances_of(with_background(mask, part))
         (place,) = locate(grown, depth_in_metres(depth), CAMERA)
         wrong = np.abs(place.size / true_size - 1)[:2].max()
-        found.append((np.linalg.norm(place.center - truth) / np.linalg.norm(truth), wrong))
+        off = np.linalg.norm(place.center - truth) / np.linalg.norm(truth)
+        found.append((float(off), float(wrong)))
     return np.array(found)
 
 
