@@ -20,6 +20,7 @@ SLOW_FIXTURES = {
 }
 # ... and processes of its own in nearly every test, or many runs of the whole command line.
 SLOW_FILES = {
+    'test_silence.py',
     'test_bag.py',
     'test_batch.py',
     'test_cli.py',
