@@ -16,7 +16,7 @@ OK, WARN, ERROR = b'\0', b'\1', b'\2'
 
 @pytest.fixture(scope='module')
 def camera(connect_shared: Callable[..., Camera]) -> Camera:
-    return connect_shared('watched', confidence_threshold=0.3)
+    return connect_shared('watched', confidence_threshold=0.3, refiner='auto')
 
 
 def stamped(camera: Camera, photo: np.ndarray, age: float = 0.0) -> object:

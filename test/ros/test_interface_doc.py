@@ -59,7 +59,7 @@ def as_lines(rows: list[list[str]]) -> str:
 @pytest.fixture(scope='module')
 def camera(connect_shared: Callable[..., Camera]) -> Camera:
     """Connected to a node that has seg.yaml's values, which are the defaults."""
-    return connect_shared('documented', model='auto')
+    return connect_shared('documented', model='auto', refiner='auto')
 
 
 def parameter_row(descriptor: ParameterDescriptor, default: object) -> list[str]:

@@ -18,12 +18,12 @@ EVERYTHING = ('detections', 'instance_masks', 'debug_image', 'label_image')
 
 @pytest.fixture(scope='module')
 def camera(connect_shared: Callable[..., Camera]) -> Camera:
-    return connect_shared('shared', confidence_threshold=0.3)
+    return connect_shared('shared', confidence_threshold=0.3, refiner='auto')
 
 
 @pytest.fixture(scope='module')
 def rle_camera(connect_shared: Callable[..., Camera]) -> Camera:
-    return connect_shared('rle', confidence_threshold=0.3, mask_encoding='rle')
+    return connect_shared('rle', confidence_threshold=0.3, mask_encoding='rle', refiner='auto')
 
 
 def boxes(detections: object) -> np.ndarray:
