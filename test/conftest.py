@@ -20,13 +20,16 @@ SLOW_FIXTURES = {
 }
 # ... and processes of its own in nearly every test, or many runs of the whole command line.
 SLOW_FILES = {
-    'test_silence.py',
     'test_bag.py',
     'test_batch.py',
     'test_cli.py',
     'test_cli_files.py',
+    'test_cli_formats.py',
     'test_cli_tracking.py',
+    'test_engines.py',
     'test_labelling.py',
+    'test_models_command.py',
+    'test_silence.py',
     'test_view.py',
 }
 
@@ -52,6 +55,9 @@ LONG_FILES = (
     'test_node.py',
     'test_distribution.py',
     'test_silence.py',
+    'test_cli_formats.py',
+    'test_engines.py',
+    'test_models_command.py',
     'test_cli.py',
     'test_faults_of_files.py',
     'test_engines.py',
