@@ -127,7 +127,7 @@ def _object(
 
 
 def _extent(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the column and the row of both percentiles of a mask, (2, 2)."""
+    """Return (column, row) at the lower and at the upper percentile of a mask, (2, 2), pixels."""
     extents = []
     for counts in (mask.sum(0), mask.sum(1)):
         parts = np.cumsum(counts) / max(1, counts.sum())
@@ -168,7 +168,7 @@ def _without_border(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def _of_most(z: NDArray[np.float32]) -> tuple[float, float]:
-    """Return the depth of what most of them belong to, and how far it goes from there."""
+    """Return the depth of the object that most of z (N,) is of, and how far it goes; metres."""
     kept = z
     for _ in range(10):
         middle = float(np.median(kept))
@@ -184,7 +184,16 @@ def _of_most(z: NDArray[np.float32]) -> tuple[float, float]:
 def _mixed(
     depth: NDArray[np.float32], roi: tuple[int, int, int, int], middle: float, limit: float
 ) -> NDArray[np.bool_]:
-    """Return where in the ROI a pixel may have some of its depth from another surface."""
+    """Return where in the ROI (x, y, w, h) a pixel may have some depth of another surface.
+
+    Args:
+        depth: (H, W), metres, the whole image: what is beside the ROI counts, too.
+        roi: in pixels of the depth image.
+        middle, limit: of _of_most.
+
+    Returns:
+        bool (h, w).
+    """
     x, y, w, h = roi
     left, top = max(0, x - MIXED), max(0, y - MIXED)
     around = depth[top : y + h + MIXED, left : x + w + MIXED]

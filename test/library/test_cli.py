@@ -438,16 +438,28 @@ def test_help_describes_every_setting_with_its_default(tmp_path: Path, command: 
             assert default in described.split(' --')[0], option
 
 
+def run_code(code: str, folder: Path, **given: str) -> subprocess.CompletedProcess:
+    """Run Python code in a new process, OpenBLAS as by default or as the environment says."""
+    inherited = {k: v for k, v in os.environ.items() if k != 'OPENBLAS_NUM_THREADS'}
+    return subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT,
+        env={**inherited, **given},
+    )
+
+
 @pytest.mark.parametrize('arguments', [['--help'], ['image', '--help'], ['image', '--alpha', 'x']])
 def test_help_and_bad_options_do_not_wait_for_opencv(arguments: list[str], tmp_path: Path) -> None:
-    code = (
+    done = run_code(
         'import sys\n'
         "sys.modules['cv2'] = sys.modules['numpy'] = None  # importing them fails\n"
         'from instance_seg_ros.cli import main\n'
-        f'sys.exit(main({arguments}))'
+        f'sys.exit(main({arguments}))',
+        tmp_path,
     )
-    command = [sys.executable, '-c', code]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT)
     assert done.returncode == (0 if '--help' in arguments else 2), done.stderr
     assert 'Traceback' not in done.stderr
 
@@ -459,18 +471,6 @@ def test_no_thread_of_openblas_is_started_unless_it_is_asked_for(tmp_path: Path)
         "main(['models', 'list'])\n"
         "print(len(os.listdir('/proc/self/task')), os.environ['OPENBLAS_NUM_THREADS'])"
     )
-
-    def threads_and_limit(**given: str) -> list[str]:
-        inherited = {k: v for k, v in os.environ.items() if k != 'OPENBLAS_NUM_THREADS'}
-        done = subprocess.run(
-            [sys.executable, '-c', code],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=LIMIT,
-            env={**inherited, **given},
-        )
-        return done.stdout.splitlines()[-1].split()
-
-    assert threads_and_limit() == ['1', '1']
-    assert threads_and_limit(OPENBLAS_NUM_THREADS='2')[1] == '2'
+    assert run_code(code, tmp_path).stdout.splitlines()[-1] == '1 1'
+    asked_for = run_code(code, tmp_path, OPENBLAS_NUM_THREADS='2')
+    assert asked_for.stdout.split()[-1] == '2'
