@@ -7,7 +7,13 @@ import pytest
 
 torch = pytest.importorskip('torch', reason='the trainer needs PyTorch')
 
-from training.everyday.losses import LossSettings, assign_anchors, assign_regions, compute_losses
+from training.everyday.losses import (
+    LossSettings,
+    assign_anchors,
+    assign_regions,
+    compute_losses,
+    second_stage_losses,
+)
 from training.everyday.network import EverydayConfig, EverydayNetwork
 from training.everyday.views import ANY_CATEGORY, IGNORED, OBJECT, Labels, ViewSettings, make_views
 
@@ -106,6 +112,28 @@ def test_masks_learn_only_where_there_are_masks(masks: bool) -> None:
     losses['mask'].backward() if masks else sum(losses.values()).backward()
     gradient = network.mask_out.weight.grad
     assert (gradient is not None and gradient.abs().sum() > 0) == masks
+
+
+@pytest.mark.parametrize('refined', [False, True])
+def test_a_region_may_count_as_what_its_refined_box_shows(refined: bool) -> None:
+    """A proposal that is off, whose box is moved onto the cat: found, or background?"""
+    network = EverydayNetwork(EverydayConfig(num_classes=CLASSES))
+    off = torch.tensor([[[0.3, 0.1, 0.7, 0.5]]])
+    encodings = torch.tensor([[0.0, -5.0, 0.0, 0.0]])  # in tenths: half a width to the left
+    scores = torch.tensor([[0.0, 0.0, 9.0, 0.0, 0.0]])  # sure of a cat
+    losses = second_stage_losses(
+        network,
+        off,
+        torch.ones(1, 1, dtype=torch.bool),
+        torch.zeros(1, 256, 7, 7),
+        encodings,
+        scores,
+        labels([(CAT, 1, OBJECT)], ALL),
+        torch.ones(1, 1, 56, 56, dtype=torch.uint8),
+        LossSettings(refined=refined),
+        torch.Generator(),
+    )
+    assert losses['class'] < 0.01 if refined else losses['class'] > 5
 
 
 def test_boxes_and_masks_go_with_the_picture_that_they_belong_to() -> None:

@@ -191,6 +191,51 @@ def test_a_run_that_is_killed_resumes_exactly(toy_data: ToyData, tmp_path: Path)
     assert all(torch.equal(known[name], resumed[name]) for name in known)
 
 
+def test_a_run_pastes_objects_and_learns_masks_from_boxes(
+    toy_data: ToyData, tmp_path: Path
+) -> None:
+    for annotation in toy_data.content['annotations'][::2]:
+        del annotation['segmentation']
+    toy_data.save()
+    folder = packed(toy_data, tmp_path / 'packed')
+    arguments = ['train', '--packed', str(folder), '--device', 'cpu', '--threads', '1']
+    arguments += ['--steps', '1', '--batch-size', '6', '--side', '320', '--init', str(SHIPPED)]
+    arguments += ['--checks', '0', '--output']
+    assert main([*arguments, str(tmp_path / 'plain')]) == 0
+    assert main([*arguments, str(tmp_path / 'more'), '--paste', '1', '--box-masks', '4']) == 0
+    plain, more = ((tmp_path / run / 'run.log').read_text() for run in ('plain', 'more'))
+    assert re.search(r' projection \d.* affinity \d', more) and 'projection' not in plain
+    box_losses = [re.findall(r' class ([\d.]+)', log)[0] for log in (plain, more)]
+    assert box_losses[0] != box_losses[1]
+
+
+def test_a_refit_changes_all_but_the_features_and_goes_on_to_a_model(
+    toy_data: ToyData, tmp_path: Path
+) -> None:
+    folder, run = packed(toy_data, tmp_path / 'packed'), tmp_path / 'run'
+    arguments = ['refit', '--packed', str(folder), '--device', 'cpu', '--threads', '1']
+    arguments += ['--steps', '2', '--batch-size', '2', '--sides', '96', '128', '--checks', '0']
+    arguments += ['--learning-rate', '0.1']
+    assert main([*arguments, '--init', str(SHIPPED), '--output', str(run)]) == 0
+    log = (run / 'run.log').read_text()
+    for loss in ('class', 'box', 'mask', 'rpn_score', 'rpn_box'):
+        assert re.search(rf'step 1, .* {loss} \d', log)
+    before = read_network(SHIPPED, EverydayConfig(num_classes=90))
+    after = load_network(run / 'everyday.pt')
+    image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 255
+    with torch.no_grad():
+        features, same = before.levels(image)[0], after.levels(image)[0]
+        assert (features - same).abs().max() < 0.02 * features.abs().max()
+        # The weights are stored in 16 bits: what was trained moved further than that.
+        for name in ('rpn_scores', 'region_in', 'class_in', 'boxes', 'mask_in'):
+            old, new = (getattr(network, name).weight for network in (before, after))
+            assert (old - new).abs().max() > 1e-3 * old.abs().max(), name
+    assert after.config.proposals == 64
+    assert main(['export', '--run', str(run), '--output', str(tmp_path / 'model')]) == 0
+    segmenter = Segmenter(model=tmp_path / 'model.yaml', refiner='none')
+    segmenter(cv2.imread(str(toy_data.images / '0.png')))
+
+
 def test_wrong_input_is_named(
     toy_data: ToyData, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -201,6 +246,25 @@ def test_wrong_input_is_named(
         ([*run, '--packed', str(tmp_path)], 'lacks labels.npz or photos'),
         ([*run, '--packed', str(folder), '--hold-out', '1:0'], 'all photos are held out'),
         ([*run, '--packed', str(folder), '--side', '50'], '--side 50: expected a multiple of 32'),
+        ([*run, '--packed', str(folder), '--paste', '2'], '--paste 2: expected a share from 0 to'),
+        (
+            [*run, '--packed', str(folder), '--box-masks', '-1'],
+            '--box-masks -1: expected 0 or more',
+        ),
+        (
+            [
+                'refit',
+                *run[1:],
+                '--packed',
+                str(folder),
+                '--init',
+                str(SHIPPED),
+                '--sides',
+                '9',
+                '5',
+            ],
+            '--sides 9 5: expected two numbers from 32, the smaller first',
+        ),
         (['merge', str(folder), '--output', str(folder)], 'is one of the packs'),
         (['export', '--run', str(folder), '--output', 'x'], 'everyday.pt: cannot be read'),
     ):

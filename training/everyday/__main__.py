@@ -1,12 +1,15 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Command line: ``python -m training.everyday pack|merge|train|evaluate|export --help``."""
+"""Command line: ``python -m training.everyday pack|merge|train|refit|evaluate|export --help``."""
 
 from __future__ import annotations
 
 import argparse
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from training.data_options import add_hold_out, held_out_ids
 from training.detector.__main__ import add_evaluate
@@ -21,13 +24,33 @@ from training.run.options import (
     run_options,
 )
 
+if TYPE_CHECKING:
+    from training.everyday.packed_data import PackedData
+    from training.everyday.teacher import Teacher
+    from training.run.settings import RunOptions
+
 
 def _add_commands(commands: Subparsers) -> None:
     pack.add_options(add_command(commands, 'pack', pack.run, 'pack COCO files into a few files'))
     merge.add_options(add_command(commands, 'merge', merge.run, 'make one pack of several'))
     _add_train(commands)
+    _add_refit(commands)
     add_evaluate(commands)
     _add_export(commands)
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    """Add what says which photos are trained on, and what is seen and written of a run."""
+    add = command.add_argument
+    add('--packed', type=Path, metavar='FOLDER', help='that pack or merge wrote')
+    add('--labels', type=Path, help='in place of --packed: its file of labels, and --photos')
+    add('--photos', type=Path, nargs='+', help='its files of photos, in their order')
+    add_hold_out(command)
+    add('--teacher', type=Path, help='folder of yolox-nano.param and .bin; else none')
+    add('--teacher-batch', type=int, default=64, help='photos that the teacher sees at a time')
+    add('--most-photos', type=int, help='read no more than these, for a try')
+    add('--checks', type=int, default=4, help='times that the held-out photos are looked at')
+    add('--name', default='everyday', help='of the file of averaged weights in --output')
 
 
 def _add_train(commands: Subparsers) -> None:
@@ -35,10 +58,7 @@ def _add_train(commands: Subparsers) -> None:
         commands, 'train', _train, 'train a model; resumes a run in the same --output'
     )
     add = train.add_argument
-    add('--packed', type=Path, metavar='FOLDER', help='that pack or merge wrote')
-    add('--labels', type=Path, help='in place of --packed: its file of labels, and --photos')
-    add('--photos', type=Path, nargs='+', help='its files of photos, in their order')
-    add_hold_out(train)
+    _add_data(train)
     add_run_options(
         train,
         minutes=9,
@@ -62,7 +82,6 @@ def _add_train(commands: Subparsers) -> None:
         'it, and leave more proposals to these',
     )
     add('--backbone', type=Path, help='ImageNet weights of EfficientNet-Lite0; else from scratch')
-    add('--teacher', type=Path, help='folder of yolox-nano.param and .bin; else none')
     add('--side', type=int, default=448, help='of the augmented views, pixels; a multiple of 32')
     add(
         '--backbone-rate',
@@ -74,11 +93,45 @@ def _add_train(commands: Subparsers) -> None:
     add('--averaging', type=float, default=0.998, help='decay of the averaged weights')
     add('--imitation', type=float, default=1.0, help="weight of the teacher's features")
     add('--dense', type=float, default=0.5, help="weight of the teacher's class scores")
-    add('--checks', type=int, default=4, help='times that the held-out photos are looked at')
-    add('--name', default='everyday', help='of the file of averaged weights in --output')
+    add('--paste', type=float, default=0.0, help='share of views with an object of another photo')
+    add(
+        '--box-masks',
+        type=int,
+        default=0,
+        metavar='N',
+        help='objects of an image, on average, whose masks learn from boxes alone at most',
+    )
     add('--compile', action='store_true', help='fuse a part of the losses, on a GPU')
-    add('--most-photos', type=int, help='read no more than these, for a try')
-    add('--teacher-batch', type=int, default=64, help='photos that the teacher sees at a time')
+
+
+def _add_refit(commands: Subparsers) -> None:
+    refit = add_command(
+        commands,
+        'refit',
+        _refit,
+        'train both stages of a trained network on whole photos; its features stay',
+    )
+    _add_data(refit)
+    add_run_options(
+        refit,
+        minutes=40,
+        batch_size=8,
+        learning_rate=5e-4,
+        device='auto',
+        threads=None,
+        workers=None,
+    )
+    refit.add_argument(
+        '--init', type=Path, required=True, help="a frozen graph, or a run's averaged weights (.pt)"
+    )
+    refit.add_argument(
+        '--sides',
+        type=float,
+        nargs=2,
+        default=[420, 640],
+        metavar=('LOW', 'HIGH'),
+        help='longest side of the photos, pixels; around input_max_side of the model',
+    )
 
 
 def _add_export(commands: Subparsers) -> None:
@@ -105,22 +158,12 @@ def _add_export(commands: Subparsers) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    import torch
-
-    from training.everyday.packed_data import PackedData, files_of_pack
-    from training.everyday.teacher import Teacher
     from training.everyday.train import EverydayTask, Settings, first_network
     from training.run.loop import Run
-    from training.run.report import log_file
 
-    if bool(options.packed) == bool(options.labels and options.photos):
-        raise ValueError('expected --packed FOLDER, or both --labels and --photos')
-    labels, photos = options.labels, options.photos
-    if options.packed:
-        labels, photos = files_of_pack(options.packed)
+    labels, photos = _files(options)
     if options.side < 32 or options.side % 32:
         raise ValueError(f'--side {options.side}: expected a multiple of 32')
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     where = run_options(options)
     settings = Settings(
         **common_settings(options),
@@ -130,16 +173,11 @@ def _train(options: argparse.Namespace) -> None:
         average=options.averaging,
         imitation=options.imitation,
         dense=options.dense,
+        pasted=_share('--paste', options.paste),
+        box_masks=_count('--box-masks', options.box_masks),
         proposed=_categories(options.propose, labels.with_name(pack.NAMES)),
     )
-    device = torch.device(where.device)
-    with log_file(options.output):
-        data = PackedData(labels, photos, held_out_ids(options), device, options.most_photos)
-        teacher = None
-        if options.teacher is not None:
-            stem = options.teacher / 'yolox-nano'
-            teacher = Teacher(stem.with_suffix('.param'), stem.with_suffix('.bin'), device)
-            data.complete_labels(teacher, options.teacher_batch)
+    with _data(options, labels, photos, where) as (data, teacher):
         frozen = not options.backbone_rate
         task = EverydayTask(
             data,
@@ -155,13 +193,75 @@ def _train(options: argparse.Namespace) -> None:
         run = Run(task, where)
         if options.init is not None and not run.step:
             task.fit_heads()
+        run.run()
+    _print_end(options)
+
+
+def _refit(options: argparse.Namespace) -> None:
+    from training.everyday.refit import RefitTask, refit_settings
+    from training.run.loop import Run
+
+    labels, photos = _files(options)
+    where = run_options(options)
+    settings = refit_settings(common_settings(options), options.sides)
+    with _data(options, labels, photos, where) as (data, _):
+        task = RefitTask(data, settings, where, options.init, options.checks, options.name)
+        Run(task, where).run()
+    _print_end(options)
+
+
+def _files(options: argparse.Namespace) -> tuple[Path, list[Path]]:
+    """Return the files of labels and of photos."""
+    from training.everyday.packed_data import files_of_pack
+
+    if bool(options.packed) == bool(options.labels and options.photos):
+        raise ValueError('expected --packed FOLDER, or both --labels and --photos')
+    return files_of_pack(options.packed) if options.packed else (options.labels, options.photos)
+
+
+@contextmanager
+def _data(
+    options: argparse.Namespace, labels: Path, photos: list[Path], where: RunOptions
+) -> Iterator[tuple[PackedData, Teacher | None]]:
+    """Read the photos, with what the teacher sees in them, and the teacher; write a log."""
+    import torch
+
+    from training.everyday.packed_data import PackedData
+    from training.everyday.teacher import Teacher
+    from training.run.report import log_file
+
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    device = torch.device(where.device)
+    with log_file(options.output):
+        data = PackedData(labels, photos, held_out_ids(options), device, options.most_photos)
+        teacher = None
+        if options.teacher is not None:
+            stem = options.teacher / 'yolox-nano'
+            teacher = Teacher(stem.with_suffix('.param'), stem.with_suffix('.bin'), device)
+            data.complete_labels(teacher, options.teacher_batch)
+        options.output.mkdir(parents=True, exist_ok=True)
         names = labels.with_name(pack.NAMES)
         if names.is_file():
             shutil.copyfile(names, options.output / pack.NAMES)
-        run.run()
+        yield data, teacher
+
+
+def _print_end(options: argparse.Namespace) -> None:
     print(
         f'{options.output} is ready for python -m training.everyday export --run {options.output}'
     )
+
+
+def _share(option: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f'{option} {value:g}: expected a share from 0 to 1')
+    return value
+
+
+def _count(option: str, value: int) -> int:
+    if value < 0:
+        raise ValueError(f'{option} {value}: expected 0 or more')
+    return value
 
 
 def _categories(wanted: list[str], names: Path) -> tuple[int, ...]:

@@ -4,7 +4,7 @@
 A region without an object is a negative for the classes that are known in its photo and, where a
 class is known but for some places (half seen by the teacher, a crowd), for no class that may be
 there. The first stage's negatives lie outside of everything that may be an object. Masks learn
-where there are masks.
+where there are masks and, if wanted, from boxes.
 
 The first stage's score is the overlap of its box with the object (Li et al. 2020, arXiv
 2006.04388), learnt from all anchors; the second sees the proposals that cv2.dnn would make, because
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.everyday.box_masks import box_mask_losses
 from training.everyday.boxes import decode, paired_overlaps, propose
 from training.everyday.network import MASK_SIZE, EverydayNetwork, anchor_boxes, crop
 from training.everyday.views import ANY_CATEGORY, IGNORED, OBJECT, Labels, mask_targets
@@ -41,8 +42,10 @@ class LossSettings:
             objects would count for all.
         jittered: regions per image that are objects' boxes, moved a little.
         masks: regions of an image, on average, that learn masks at most.
+        box_masks: the same where the object has a box alone; 0: none does.
         proposed: categories whose objects the first stage proposes; others are background to it.
             Empty: all.
+        refined: whether a region's class is that of its refined box, which is what is reported.
     """
 
     anchor_positive: float = 0.5
@@ -54,12 +57,15 @@ class LossSettings:
     anchors_in_full: float = 8.0
     jitter: float = 0.08
     masks: int = 7
+    box_masks: int = 0
     rpn_score_weight: float = 1.0
     rpn_box_weight: float = 1.0
     class_weight: float = 1.5
     box_weight: float = 1.0
     mask_weight: float = 1.0
+    box_mask_weight: float = 0.5
     proposed: tuple[int, ...] = ()
+    refined: bool = False
 
 
 def compute_losses(
@@ -69,6 +75,7 @@ def compute_losses(
     masks: Tensor,
     settings: LossSettings,
     generator: torch.Generator,
+    images: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Return the weighted losses by name.
 
@@ -79,18 +86,37 @@ def compute_losses(
         masks: table of masks (M, 1, s, s), 0 to 1 or 0 to 255 as :func:`mask_targets` takes them.
         settings: how.
         generator: of the device.
+        images: RGB (B, 3, H, W), 0 to 255; needed where masks learn from boxes.
 
     """
     features = levels[0]
+    losses, proposals = first_stage_losses_and_proposals(network, features, labels, settings)
+    regions, usable = _with_objects(proposals, labels, settings, generator)
+    inner = network.regions(crop(features, regions))
+    boxes, scores = network.second_stage(inner)
+    losses |= second_stage_losses(
+        network, regions, usable, inner, boxes, scores, labels, masks, settings, generator, images
+    )
+    return losses
+
+
+def first_stage_losses_and_proposals(
+    network: EverydayNetwork, features: Tensor, labels: Labels, settings: LossSettings
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the weighted losses of the first stage, and its proposals (B, R, 4).
+
+    Args:
+        network: the network.
+        features: of stride 8 (B, C, H, W).
+        labels: of the images.
+        settings: how.
+
+    """
     encodings, logits = network.first_stage(features)
     references = anchor_boxes(network.config, *features.shape[2:]).to(features.device)
     margin = logits[..., 1] - logits[..., 0]
     proposed = labels.of_categories(settings.proposed) if settings.proposed else labels
     score_loss, box_loss = first_stage_losses(references, encodings, margin, proposed, settings)
-    losses = {
-        'rpn_score': settings.rpn_score_weight * score_loss,
-        'rpn_box': settings.rpn_box_weight * box_loss,
-    }
     config = network.config
     proposals = propose(
         references,
@@ -100,13 +126,10 @@ def compute_losses(
         config.proposals,
         config.rpn_nms_threshold,
     )
-    regions, usable = _with_objects(proposals, labels, settings, generator)
-    inner = network.regions(crop(features, regions))
-    boxes, scores = network.second_stage(inner)
-    losses |= second_stage_losses(
-        network, regions, usable, inner, boxes, scores, labels, masks, settings, generator
-    )
-    return losses
+    return {
+        'rpn_score': settings.rpn_score_weight * score_loss,
+        'rpn_box': settings.rpn_box_weight * box_loss,
+    }, proposals
 
 
 def first_stage_losses(
@@ -204,15 +227,21 @@ def second_stage_losses(
     masks: Tensor,
     settings: LossSettings,
     generator: torch.Generator,
+    images: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Losses of classes, boxes and masks of regions (B, R, 4); inner, boxes and scores have a row
     for each.
     """
     target, allowed, counts, matches = assign_regions(regions, labels, settings)
     counts = (counts * usable).flatten()
+    called, called_counts = target, counts
+    if settings.refined:
+        refined = decode(regions, boxes.detach().reshape(regions.shape)).clamp(0, 1)
+        called, allowed, called_counts, _ = assign_regions(refined, labels, settings)
+        called_counts = (called_counts * usable).flatten()
     scores = scores.masked_fill(~allowed.flatten(0, 1), _FORBIDDEN)
-    loss = functional.cross_entropy(scores, target.flatten(), reduction='none')
-    class_loss = (loss * counts).sum() / counts.sum().clamp(min=1)
+    loss = functional.cross_entropy(scores, called.flatten(), reduction='none')
+    class_loss = (loss * called_counts).sum() / called_counts.sum().clamp(min=1)
     rows = ((target.flatten() > 0) & (counts > 0)).nonzero()[:, 0]
     image = rows // regions.shape[1]
     matched = matches.flatten()[rows]
@@ -220,33 +249,55 @@ def second_stage_losses(
     certain = labels.weight[image, matched]
     _, giou = paired_overlaps(decode(flat, boxes[rows]), labels.boxes[image, matched])
     box_loss = ((1 - giou) * certain).sum() / certain.sum().clamp(min=1)
+    losses = {
+        'class': settings.class_weight * class_loss,
+        'box': settings.box_weight * box_loss,
+        'mask': scores.new_zeros(()),
+    }
     # Masks: some of the regions whose object has one.
     table_rows = labels.mask[image, matched]
-    usable_rows = (table_rows >= 0).nonzero()[:, 0]
-    mask_loss = scores.new_zeros(())
-    if len(usable_rows):
-        order = torch.randperm(len(usable_rows), device=rows.device, generator=generator)
-        most = settings.masks * len(regions)
-        if rows.device.type == 'cuda':
-            # Always the same number, some of them twice: other sizes cost a GPU time.
-            order = order.repeat(-(-most // len(order)))
-        picked = usable_rows[order[:most]]
-        image, matched = image[picked], matched[picked]
+    picked = _some(table_rows >= 0, settings.masks * len(regions), generator)
+    if len(picked):
+        predicted = network.masks(inner[rows[picked]])
         wanted = mask_targets(
             masks,
             table_rows[picked],
-            labels.flipped[image, matched],
-            labels.whole[image, matched],
+            labels.flipped[image, matched][picked],
+            labels.whole[image, matched][picked],
             flat[picked],
             MASK_SIZE,
         )
-        predicted = network.masks(inner[rows[picked]])
         mask_loss = functional.binary_cross_entropy_with_logits(predicted, wanted)
-    return {
-        'class': settings.class_weight * class_loss,
-        'box': settings.box_weight * box_loss,
-        'mask': settings.mask_weight * mask_loss,
-    }
+        losses['mask'] = settings.mask_weight * mask_loss
+    if settings.box_masks and images is not None:
+        losses |= {'projection': scores.new_zeros(()), 'affinity': scores.new_zeros(())}
+        # What the teacher alone saw has no exact box.
+        labelled = (table_rows < 0) & (certain == 1)
+        picked = _some(labelled, settings.box_masks * len(regions), generator)
+        if len(picked):
+            projection, affinity = box_mask_losses(
+                network.masks(inner[rows[picked]]),
+                flat[picked],
+                labels.boxes[image, matched][picked],
+                images,
+                image[picked],
+            )
+            losses['projection'] = settings.box_mask_weight * projection
+            losses['affinity'] = settings.box_mask_weight * affinity
+    return losses
+
+
+def _some(usable: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Return random positions of usable entries, ``most`` at most; on a GPU always as many, some of
+    them twice, because other sizes cost it time.
+    """
+    positions = usable.nonzero()[:, 0]
+    if not len(positions):
+        return positions
+    order = torch.randperm(len(positions), device=usable.device, generator=generator)
+    if usable.device.type == 'cuda':
+        order = order.repeat(-(-most // len(order)))
+    return positions[order[:most]]
 
 
 @torch.no_grad()

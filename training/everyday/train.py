@@ -36,6 +36,7 @@ from training.everyday.network import (
     with_classes,
 )
 from training.everyday.packed_data import PackedData, rarity
+from training.everyday.pasting import PasteSettings, find_donors, paste_objects
 from training.everyday.scoring import score_photos
 from training.everyday.teacher import ImitationHeads, Teacher
 from training.everyday.views import Labels, ViewSettings, make_views
@@ -61,6 +62,8 @@ class Settings(RunSettings):
         imitation: weight of the error of the teacher's features.
         dense: weight of the error of the teacher's class scores.
         proposed: categories that the first stage proposes; empty: all.
+        pasted: share of views that get an object of another photo.
+        box_masks: regions of an image, on average, whose masks learn from boxes alone at most.
     """
 
     minutes: float = 9.0
@@ -74,6 +77,8 @@ class Settings(RunSettings):
     imitation: float = 1.0
     dense: float = 0.5
     proposed: tuple[int, ...] = ()
+    pasted: float = 0.0
+    box_masks: int = 0
 
     longest_warmup: ClassVar[float | None] = 0.1
     average_grows: ClassVar[bool] = False
@@ -126,7 +131,9 @@ class EverydayTask(Task[Batch]):
             )
         ]
         self._generator = torch.Generator(self.device).manual_seed(settings.seed)
-        self._losses = LossSettings(proposed=settings.proposed)
+        self._losses = LossSettings(proposed=settings.proposed, box_masks=settings.box_masks)
+        self._paste = PasteSettings(share=settings.pasted)
+        self._donors = find_donors(data.labels, data.sizes, data.train_index, self._paste)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -205,6 +212,16 @@ class EverydayTask(Task[Batch]):
         images, labels = make_views(
             data.photos, data.sizes, data.labels, chosen, settings, self._generator
         )
+        images, labels = paste_objects(
+            images,
+            labels,
+            data.photos,
+            data.sizes,
+            self._donors,
+            data.masks,
+            self._paste,
+            self._generator,
+        )
         # Depthwise convolutions are faster so. The weights stay as they are.
         return images.contiguous(memory_format=torch.channels_last), labels
 
@@ -215,7 +232,7 @@ class EverydayTask(Task[Batch]):
             vision = None if self.teacher is None else self.teacher(images)
             levels = self.network.levels(images)
             parts = compute_losses(
-                self.network, levels, labels, self.data.masks, self._losses, self._generator
+                self.network, levels, labels, self.data.masks, self._losses, self._generator, images
             )
             if vision is not None:
                 imitation, dense = self.imitation.losses(levels, vision)

@@ -156,7 +156,7 @@ def make_views(
         frame = torch.stack([left, top, width * scale_x, height * scale_y], 1)
         parts.append(_moved(labels[index], flip, frame, window, some, settings))
     views = _merged(parts, settings)
-    return _coloured(images, generator), views
+    return coloured(images, generator), views
 
 
 def _place(low: Tensor, high: Tensor, size: Tensor, share: Tensor) -> Tensor:
@@ -230,8 +230,11 @@ def _merged(parts: list[Labels], settings: ViewSettings) -> Labels:
     return Labels(**cut, known=known)
 
 
-def _coloured(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Change brightness, contrast, saturation, the balance of colours; a few become grey."""
+def coloured(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Change brightness, contrast, saturation, the balance of colours; a few become grey.
+
+    Images are (B, 3, H, W), 0 to 255.
+    """
 
     def draw(low: float, high: float, channels: int = 1) -> Tensor:
         shape = len(images), channels, 1, 1
