@@ -111,7 +111,7 @@ class RefitTask(EverydayTask):
         return network
 
     # ---- samples
-    def batches(self, run: Run) -> Iterator[tuple[int, Batch]]:  # type: ignore[override]
+    def batches(self, run: Run) -> Iterator[tuple[int, Batch]]:
         while run.progress() < 1:
             yield run.step, self._photos()
 
@@ -144,7 +144,7 @@ class RefitTask(EverydayTask):
         return image.contiguous(memory_format=torch.channels_last)
 
     # ---- a step
-    def losses(self, run: Run, step: int, batch: Batch) -> dict[str, Tensor]:  # type: ignore[override]
+    def losses(self, run: Run, step: int, batch: Batch) -> dict[str, Tensor]:
         images, labels = batch
         network, settings = self.network, self._losses
         first: list[dict[str, Tensor]] = []
