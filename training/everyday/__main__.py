@@ -239,7 +239,6 @@ def _data(
             stem = options.teacher / 'yolox-nano'
             teacher = Teacher(stem.with_suffix('.param'), stem.with_suffix('.bin'), device)
             data.complete_labels(teacher, options.teacher_batch)
-        options.output.mkdir(parents=True, exist_ok=True)
         names = labels.with_name(pack.NAMES)
         if names.is_file():
             shutil.copyfile(names, options.output / pack.NAMES)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from training.everyday.views import sample
+
 _POOLED = 4  # colours are means of as many pixels, so that noise does not matter
 _LIKE_COLOUR = 0.3  # as in the paper
 _NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # the other four are the same pairs
@@ -109,9 +111,7 @@ def _colours(images: Tensor, image: Tensor, regions: Tensor, logits: Tensor) -> 
         regions[:, None, :2] + steps[None, :, None] * (regions[:, 2:] - regions[:, :2])[:, None]
     )
     x, y = points.unbind(-1)  # (R, m)
-    shape = len(regions), size, size
-    grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1) * 2 - 1
-    return functional.grid_sample(pooled[image], grid, padding_mode='border', align_corners=False)
+    return sample(pooled[image], x, y)
 
 
 def lab(rgb: Tensor) -> Tensor:

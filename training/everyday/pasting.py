@@ -8,13 +8,14 @@ photo whose labels are complete, leaves these complete.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.everyday.views import IGNORED, OBJECT, Labels
+from training.everyday.views import IGNORED, OBJECT, Labels, sample
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,6 @@ def paste_objects(
         The views with the objects, and their labels: the objects that are pasted are added, those
         that they cover are ignored or left out.
     """
-    if not settings.share:
-        return images, labels
     device, batch, side = images.device, len(images), images.shape[-1]
     drawn = torch.rand(batch, device=device, generator=generator) < settings.share
     rows = (drawn & (labels.kind == 0).any(1)).nonzero()[:, 0]
@@ -134,7 +133,7 @@ def _places(
     box: Tensor, sizes: Tensor, side: int, settings: PasteSettings, generator: torch.Generator
 ) -> Tensor:
     """Boxes (R, 4) in fractions of the view, of the shape that the objects have in their photos."""
-    low, high = (torch.tensor(value).log().item() for value in settings.sides)
+    low, high = (math.log(value) for value in settings.sides)
     draw = torch.rand(3, len(box), device=box.device, generator=generator)
     shape = (box[:, 2:] - box[:, :2]) * sizes.flip(1)  # width and height in pixels
     longest = shape.amax(1)
@@ -164,19 +163,12 @@ def _rendered(
     y = (steps[None] - box[:, 1:2]) / (box[:, 3:] - box[:, 1:2])
     inside = ((x > 0) & (x < 1))[:, None, :] & ((y > 0) & (y < 1))[:, :, None]
     x = torch.where(flipped[:, None], 1 - x, x)
-    alpha = _sampled(masks[donors.mask[chosen]].float(), x, y) * inside[:, None]
+    alpha = sample(masks[donors.mask[chosen]].float(), x, y) * inside[:, None]
     source, index = donors.box[chosen], donors.photo[chosen]
     share = sizes[index].flip(1) / photos.shape[-1]  # a photo fills the top left of its square
     x = (source[:, :1] + x * (source[:, 2:3] - source[:, :1])) * share[:, :1]
     y = (source[:, 1:2] + y * (source[:, 3:] - source[:, 1:2])) * share[:, 1:]
-    return _sampled(photos[index].float(), x, y), alpha.clamp(0, 1)
-
-
-def _sampled(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Sample images (R, C, H, W) at columns x and rows y (R, side), fractions of the images."""
-    shape = len(images), y.shape[1], x.shape[1]
-    grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1) * 2 - 1
-    return functional.grid_sample(images, grid, padding_mode='border', align_corners=False)
+    return sample(photos[index].float(), x, y), alpha.clamp(0, 1)
 
 
 def _with_pasted(
@@ -189,6 +181,7 @@ def _with_pasted(
     alpha: Tensor,
     settings: PasteSettings,
 ) -> Labels:
+    """Labels of the views (B, G) with the objects that were pasted into the views ``rows``."""
     covered = torch.zeros_like(labels.weight)
     covered[rows] = _covered(labels.boxes[rows], alpha)
     kind = torch.where(

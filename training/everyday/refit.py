@@ -26,15 +26,19 @@ from training.everyday.losses import (
     first_stage_losses_and_proposals,
     second_stage_losses,
 )
-from training.everyday.network import Convolution, EverydayNetwork, crop, freeze_backbone
+from training.everyday.network import (
+    SIZE_MULTIPLE,
+    Convolution,
+    EverydayNetwork,
+    crop,
+    freeze_backbone,
+)
 from training.everyday.packed_data import PackedData, rarity
-from training.everyday.train import EverydayTask, Settings, first_network
-from training.everyday.views import OBJECT, Labels, coloured
+from training.everyday.train import PERSON, EverydayTask, Settings, first_network
+from training.everyday.views import OBJECT, Labels, coloured, mirrored
 from training.run.loop import Run
 from training.run.settings import RunOptions
 
-_PERSON = 0
-_MULTIPLE = 32
 Batch = tuple[list[Tensor], Labels]
 
 
@@ -92,12 +96,10 @@ class RefitTask(EverydayTask):
             result=result,
         )
         labels = data.labels[data.train_index]
-        first_class = ((labels.kind == OBJECT) & (labels.category == _PERSON)).any(1)
-        self._weights = rarity(data.labels, data.train_index).clamp(max=3)
-        self._weights = self._weights * torch.where(self._whole, 1.0, settings.partly)
-        self._weights = self._weights * torch.where(
-            self._whole & ~first_class, settings.without, 1.0
-        )
+        first_class = ((labels.kind == OBJECT) & (labels.category == PERSON)).any(1)
+        drawn = torch.where(self._whole, 1.0, settings.partly)
+        drawn = torch.where(self._whole & ~first_class, settings.without, drawn)
+        self._weights = rarity(data.labels, data.train_index).clamp(max=3) * drawn
         self._losses = LossSettings(jittered=0, masks=16, refined=True)
 
     def _first(self, init: Path, classes: int) -> EverydayNetwork:
@@ -133,7 +135,7 @@ class RefitTask(EverydayTask):
         scale = math.exp(low + draw[0] * (high - low)) / max(height, width)
         stretch = math.exp((draw[1] - 0.5) * settings.stretch)
         size = [
-            max(round(pixels * scale / _MULTIPLE), 1) * _MULTIPLE
+            max(round(pixels * scale / SIZE_MULTIPLE), 1) * SIZE_MULTIPLE
             for pixels in (height / stretch, width * stretch)
         ]
         photo = self.data.photos[index : index + 1, :, :height, :width].float()
@@ -194,14 +196,6 @@ def freeze_features(network: EverydayNetwork) -> None:
         layer.requires_grad_(False)
 
 
-def mirrored(labels: Labels, flip: Tensor) -> Labels:
-    """Return the labels of photos, some of which are mirrored (N,)."""
-    x1, y1, x2, y2 = labels.boxes.unbind(-1)
-    boxes = torch.stack([1 - x2, y1, 1 - x1, y2], -1)
-    boxes = torch.where(flip[:, None, None], boxes, labels.boxes)
-    return replace(labels, boxes=boxes, whole=boxes, flipped=labels.flipped ^ flip[:, None])
-
-
 def refit_settings(common: dict[str, Any], sides: tuple[float, float]) -> RefitSettings:
     """Return the settings of a run.
 
@@ -209,8 +203,9 @@ def refit_settings(common: dict[str, Any], sides: tuple[float, float]) -> RefitS
         ValueError: the sides are none.
     """
     low, high = sides
-    if not _MULTIPLE <= low <= high:
+    if not SIZE_MULTIPLE <= low <= high:
         raise ValueError(
-            f'--sides {low:g} {high:g}: expected two numbers from {_MULTIPLE}, the smaller first'
+            f'--sides {low:g} {high:g}: expected two numbers from {SIZE_MULTIPLE}, the smaller '
+            'first'
         )
     return RefitSettings(**common, sides=sides)

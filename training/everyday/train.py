@@ -46,7 +46,7 @@ from training.run.task import Task
 
 LOG = logging.getLogger(__name__)
 
-_PERSON = 0
+PERSON = 0
 _GRAPH_NUMBERS = 90  # classes of the shipped graph, COCO's gaps among them
 _HEAD_STEPS, _HEAD_RATE = 60, 1e-2
 _SCORED = 400  # photos that were trained on, to compare with those that were not
@@ -133,7 +133,11 @@ class EverydayTask(Task[Batch]):
         self._generator = torch.Generator(self.device).manual_seed(settings.seed)
         self._losses = LossSettings(proposed=settings.proposed, box_masks=settings.box_masks)
         self._paste = PasteSettings(share=settings.pasted)
-        self._donors = find_donors(data.labels, data.sizes, data.train_index, self._paste)
+        self._donors = (
+            find_donors(data.labels, data.sizes, data.train_index, self._paste)
+            if settings.pasted
+            else None
+        )
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -212,16 +216,17 @@ class EverydayTask(Task[Batch]):
         images, labels = make_views(
             data.photos, data.sizes, data.labels, chosen, settings, self._generator
         )
-        images, labels = paste_objects(
-            images,
-            labels,
-            data.photos,
-            data.sizes,
-            self._donors,
-            data.masks,
-            self._paste,
-            self._generator,
-        )
+        if self._donors is not None:
+            images, labels = paste_objects(
+                images,
+                labels,
+                data.photos,
+                data.sizes,
+                self._donors,
+                data.masks,
+                self._paste,
+                self._generator,
+            )
         # Depthwise convolutions are faster so. The weights stay as they are.
         return images.contiguous(memory_format=torch.channels_last), labels
 
@@ -266,7 +271,7 @@ class EverydayTask(Task[Batch]):
             with self.precision():
                 found = score_photos(network, data.photos, data.sizes, data.labels, index)
             line[f'{prefix}mean'] = float(np.nanmean(found)) if np.isfinite(found).any() else None
-            line[f'{prefix}person'] = _number(found[_PERSON])
+            line[f'{prefix}person'] = _number(found[PERSON])
             if thorough and not prefix:
                 line['all'] = [_number(v, 3) for v in found]
         LOG.info('check %s', json.dumps(line))

@@ -149,7 +149,7 @@ def make_views(
         some = (x1 > x0) & (y1 > y0)
         rows = some.nonzero()[:, 0] if slot else torch.arange(batch, device=device)
         if len(rows):
-            sampled = _sample(photos, index[rows], u[rows], v[rows])
+            sampled = _of_photos(photos, index[rows], u[rows], v[rows])
             seen = (seen_y[rows][:, None, :, None]) & (seen_x[rows][:, None, None, :])
             images[rows] = torch.where(seen, sampled, images[rows])
         window = torch.stack([x0, y0, x1, y1], 1)
@@ -164,15 +164,26 @@ def _place(low: Tensor, high: Tensor, size: Tensor, share: Tensor) -> Tensor:
     return low + share * (high - low - size)
 
 
-def _sample(photos: Tensor, index: Tensor, u: Tensor, v: Tensor) -> Tensor:
+def sample(images: Tensor, x: Tensor, y: Tensor, padding: str = 'border') -> Tensor:
+    """Images (R, C, H, W) at the columns x (R, m) and rows y (R, n), fractions of the images, as
+    (R, C, n, m). ``padding`` is grid_sample's, for what is outside of them.
+    """
+    shape = len(images), y.shape[1], x.shape[1]
+    grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1) * 2 - 1
+    return functional.grid_sample(images, grid, padding_mode=padding, align_corners=False)
+
+
+def _of_photos(photos: Tensor, index: Tensor, u: Tensor, v: Tensor) -> Tensor:
     side = photos.shape[-1]
-    shape = len(index), v.shape[1], u.shape[1]
-    x = (u * 2 / side - 1)[:, None, :].expand(shape)
-    y = (v * 2 / side - 1)[:, :, None].expand(shape)
-    source = photos[index].float()
-    return functional.grid_sample(
-        source, torch.stack([x, y], -1), padding_mode='border', align_corners=False
-    )
+    return sample(photos[index].float(), u / side, v / side)
+
+
+def mirrored(labels: Labels, flip: Tensor) -> Labels:
+    """Return the labels of images, some of which are mirrored (N,)."""
+    x1, y1, x2, y2 = labels.boxes.unbind(-1)
+    boxes = torch.stack([1 - x2, y1, 1 - x1, y2], -1)
+    boxes = torch.where(flip[:, None, None], boxes, labels.boxes)
+    return replace(labels, boxes=boxes, whole=boxes, flipped=labels.flipped ^ flip[:, None])
 
 
 def _moved(
@@ -184,8 +195,8 @@ def _moved(
     settings: ViewSettings,
 ) -> Labels:
     """Labels of photos as they lie in the view (frame: left, top, width, height in pixels)."""
+    labels = mirrored(labels, flip)
     x1, y1, x2, y2 = labels.boxes.unbind(-1)
-    x1, x2 = (torch.where(flip[:, None], 1 - x2, x1), torch.where(flip[:, None], 1 - x1, x2))
     left, top, width, height = (value[:, None] for value in frame.unbind(1))
     whole = torch.stack(
         [left + x1 * width, top + y1 * height, left + x2 * width, top + y2 * height], -1
@@ -209,7 +220,6 @@ def _moved(
         boxes=seen / settings.side,
         whole=whole / settings.side,
         kind=kind,
-        flipped=labels.flipped ^ flip[:, None],
         known=labels.known | ~some[:, None],
     )
 
@@ -257,7 +267,7 @@ def whole_view(photos: Tensor, sizes: Tensor, index: Tensor, longest: int, side:
     scale = longest / torch.maximum(height, width)
     pixels = torch.arange(side, device=photos.device) + 0.5
     u, v = pixels[None] / scale[:, None], pixels[None] / scale[:, None]
-    sampled = _sample(photos, index, u, v)
+    sampled = _of_photos(photos, index, u, v)
     seen = (v < height[:, None])[:, None, :, None] & (u < width[:, None])[:, None, None, :]
     return torch.where(seen, sampled, _GREY)
 
@@ -281,6 +291,4 @@ def mask_targets(
     inside = (points - whole[:, None, :2]) / (whole[:, None, 2:] - whole[:, None, :2]).clamp(1e-6)
     x, y = inside.unbind(-1)
     x = torch.where(flipped[:, None], 1 - x, x)
-    shape = len(rows), size, size
-    grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], -1) * 2 - 1
-    return functional.grid_sample(masks[rows].float(), grid, align_corners=False)[:, 0].clamp(0, 1)
+    return sample(masks[rows].float(), x, y, 'zeros')[:, 0].clamp(0, 1)
