@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROW = 7  # image id, class id, score, x1, y1, x2, y2
+BOX_COLUMN = 3  # where the box begins
 
 
 @dataclass(frozen=True)
@@ -84,4 +85,4 @@ class Detector(Protocol):
         """Sum up milliseconds by layer of ``proposals``, ``boxes``, ``masks`` in the block."""
 
 
-__all__ = ['ROW', 'Detections', 'Detector']
+__all__ = ['BOX_COLUMN', 'ROW', 'Detections', 'Detector']

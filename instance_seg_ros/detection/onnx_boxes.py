@@ -66,10 +66,11 @@ def anchors(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Valu
     return Value(graph.add('Concat', flat, repeated, axis=1))
 
 
-def proposals(t: Translation, node: GraphNode) -> str:
+def proposals(t: Translation, node: GraphNode, scored: bool) -> tuple[str, str]:
     """Return the regions (proposals, 4) of the first stage's DetectionOutput, by falling score.
 
-    As OpenCV does it fills up with boxes of no area where there are too few.
+    With them their scores (proposals,) if ``scored``, else an empty name. As OpenCV does it fills
+    up with boxes of no area where there are too few.
     """
     attributes = t.attributes(node)
     _check_output(t, node, attributes)
@@ -107,11 +108,15 @@ def proposals(t: Translation, node: GraphNode) -> str:
     )
     rows = graph.add('Gather', survivors, graph.constant(2, 'int64'), axis=1)
     regions = graph.add('Gather', boxes, rows)
+    scores = graph.add('Gather', best, rows) if scored else ''
     if limit <= 0:
-        return regions
+        return regions, scores
     missing = graph.add('Sub', graph.integers(limit), graph.add('Shape', rows))
     before, behind = graph.integers(0, 0), graph.integers(0)
-    return graph.add('Pad', regions, graph.add('Concat', before, missing, behind, axis=0))
+    regions = graph.add('Pad', regions, graph.add('Concat', before, missing, behind, axis=0))
+    if scored:
+        scores = graph.add('Pad', scores, graph.add('Concat', behind, missing, axis=0))
+    return regions, scores
 
 
 def boxes_and_scores(t: Translation, node: GraphNode) -> tuple[str, str]:
@@ -159,9 +164,16 @@ def clipped(graph: OnnxGraph, boxes: str) -> str:
     return graph.add('Clip', boxes, graph.constant(0.0), graph.constant(1.0))
 
 
-def as_rows(graph: OnnxGraph, regions: str) -> str:
-    """Return regions (n, 4) as OpenCV's rows (1, 1, n, 7), with zeros for all but the box."""
+def as_rows(graph: OnnxGraph, regions: str, scores: str = '') -> str:
+    """Return regions (n, 4), and their scores (n,) if given, as OpenCV's rows (1, 1, n, 7).
+
+    All else is zeros.
+    """
     rows = graph.add('Pad', regions, graph.integers(0, 3, 0, 0))
+    if scores:
+        column = graph.add('Unsqueeze', scores, graph.integers(1))
+        column = graph.add('Pad', column, graph.integers(0, 2, 0, 4))
+        rows = graph.add('Add', rows, column)
     return graph.add('Unsqueeze', rows, graph.integers(0, 1))
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.detection.onnx_convert import VERSION, Change, convert
+from instance_seg_ros.detection.onnx_convert import REGION_INPUTS, VERSION, Change, convert
 from instance_seg_ros.detection.onnx_file import OnnxGraph
 from instance_seg_ros.detection.onnx_precision import Ranges, observe, to_half, to_int8
 from instance_seg_ros.errors import ModelError
@@ -55,15 +55,15 @@ def observe_ranges(
         part: [name for name in sessions.outputs(part) if name.endswith(('_low', '_high'))]
         for part in _PARTS
     }
+    regions = {k: v for k, v in REGION_INPUTS.items() if k in sessions.inputs('boxes')}
     seen: dict[str, list[list[float]]] = {part: [] for part in _PARTS}
     for image in images:
         blob = cv2.dnn.blobFromImage(image, swapRB=True, crop=False)
-        outputs = ['proposals', *names['proposals']]
-        regions, *values, features = sessions.run(
-            'proposals', {'image': blob}, outputs, ['features']
-        )
-        seen['proposals'].append([float(value) for value in values])
-        values = sessions.run('boxes', {'features': features, 'regions': regions}, names['boxes'])
+        outputs = [*regions.values(), *names['proposals']]
+        *values, features = sessions.run('proposals', {'image': blob}, outputs, ['features'])
+        seen['proposals'].append([float(value) for value in values[len(regions) :]])
+        feed = {'features': features, **dict(zip(regions, values, strict=False))}
+        values = sessions.run('boxes', feed, names['boxes'])
         seen['boxes'].append([float(value) for value in values])
     if not seen['proposals']:
         raise ModelError(f'model {weights.stem}: no image to observe it on')

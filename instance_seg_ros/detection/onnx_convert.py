@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
+from instance_seg_ros.detection.detections import BOX_COLUMN
 from instance_seg_ros.detection.frozen_graph import read_constants, read_weights
 from instance_seg_ros.detection.onnx_boxes import anchors, as_rows, boxes_and_scores, proposals
 from instance_seg_ros.detection.onnx_file import OnnxGraph
@@ -33,6 +34,8 @@ from instance_seg_ros.text_files import one_line
 
 # To be raised whenever the same files give other parts.
 VERSION = 4
+# What the boxes may read of each region, and what it is among the outputs of the proposals.
+REGION_INPUTS = {'regions': 'proposals', 'region_scores': 'proposal_scores'}
 _OPERATIONS = {**LAYERS, **SHAPES, 'PriorBox': anchors}
 
 
@@ -41,12 +44,15 @@ class OnnxParts:
     """A Mask R-CNN as the bytes of three ONNX files.
 
     Attributes:
-        proposals: ``image`` float32 (1, 3, H, W), RGB, 0 to 255, to ``features`` (1, C, h, w) and
+        proposals: ``image`` float32 (1, 3, H, W), RGB, 0 to 255, to ``features`` (1, C, h, w),
             ``proposals`` float32 (P, 4), x1, y1, x2, y2 as fractions of the image.
         boxes: ``features`` and ``regions`` (n, 4) to ``scores`` (n, classes), ``boxes``
             (n, classes or 1, 4) and ``region_features``.
         masks: ``region_features`` to ``masks`` (n, classes, M, M), probabilities; or these and
             ``class_ids`` int64 (n,) to the ``masks`` (n, 1, M, M) of those classes.
+
+    Where scores of the first stage are part of those of the second, ``proposals`` gives
+    ``proposal_scores`` (P,), too, and ``boxes`` reads them as ``region_scores`` (n,).
     """
 
     proposals: bytes
@@ -101,9 +107,12 @@ def convert(
     names = {name for nodes in parts.values() for node in nodes for name in node.inputs}
     try:
         constants = read_constants(payload, names)
-        boxes, metadata, region_size = _box_part(graph, parts['boxes'], constants, for_processor)
+        scored = _reads_scores(graph, parts['boxes'], constants)
+        boxes, metadata, region_size = _box_part(
+            graph, parts['boxes'], constants, scored, for_processor
+        )
         graphs = {
-            'proposals': _proposal_part(graph, parts['proposals'], constants),
+            'proposals': _proposal_part(graph, parts['proposals'], constants, scored),
             'boxes': boxes,
             'masks': _mask_part(graph, parts['masks'], constants, region_size),
         }
@@ -129,8 +138,22 @@ def convert(
     )
 
 
-def _proposal_part(
+def _reads_scores(
     split_graph: SplitGraph, nodes: list[GraphNode], constants: dict[str, NDArray[Any]]
+) -> bool:
+    """Whether the second stage slices more of the proposals' rows than their boxes."""
+    t = Translation(nodes, constants, OnnxGraph('boxes'))
+    return any(
+        node.op == 'Slice' and t.constant(node, 1).ravel()[-1] < BOX_COLUMN
+        for node in t.users(split_graph.proposal_output)
+    )
+
+
+def _proposal_part(
+    split_graph: SplitGraph,
+    nodes: list[GraphNode],
+    constants: dict[str, NDArray[Any]],
+    scored: bool,
 ) -> OnnxGraph:
     graph = OnnxGraph('proposals')
     t = Translation(nodes, constants, graph)
@@ -141,7 +164,10 @@ def _proposal_part(
     t.translate([split_graph.features, *output.inputs], _OPERATIONS)
     features = t.values[split_graph.features]
     graph.output('features', features.name, 'float32', [1, 'channels', 'rows', 'columns'])
-    graph.output('proposals', proposals(t, output), 'float32', ['proposals', 4])
+    regions, scores = proposals(t, output, scored)
+    graph.output('proposals', regions, 'float32', ['proposals', 4])
+    if scored:
+        graph.output('proposal_scores', scores, 'float32', ['proposals'])
     return graph
 
 
@@ -149,6 +175,7 @@ def _box_part(
     split_graph: SplitGraph,
     nodes: list[GraphNode],
     constants: dict[str, NDArray[Any]],
+    scored: bool,
     for_processor: bool,
 ) -> tuple[OnnxGraph, dict[str, str], tuple[int, int] | None]:
     """Return the part, what its file says of it, and the size of its region features."""
@@ -159,7 +186,9 @@ def _box_part(
     features = graph.input('features', 'float32', [1, 'channels', 'rows', 'columns'])
     t.values[split_graph.features] = Value(features, image=True)
     t.regions = graph.input('regions', 'float32', ['regions', 4])
-    t.values[split_graph.proposal_output] = Value(as_rows(graph, t.regions))
+    region_scores = graph.input('region_scores', 'float32', ['regions']) if scored else ''
+    rows = as_rows(graph, t.regions, region_scores)
+    t.values[split_graph.proposal_output] = Value(rows)
     output = t.node(split_graph.detections)
     t.translate([split_graph.mask_features, *output.inputs], _OPERATIONS)
     boxes, scores = boxes_and_scores(t, output)
@@ -205,4 +234,4 @@ def _metadata() -> dict[str, str]:
     return {'converter': f'instance_seg_ros {VERSION}'}
 
 
-__all__ = ['VERSION', 'Change', 'OnnxParts', 'convert']
+__all__ = ['REGION_INPUTS', 'VERSION', 'Change', 'OnnxParts', 'convert']

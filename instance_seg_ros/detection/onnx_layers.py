@@ -254,6 +254,16 @@ def softmax(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Valu
     return Value(t.graph.add('Softmax', x, axis=attributes.integer('axis', -1)))
 
 
+def power(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
+    """Power, a layer of OpenCV's own: (shift + scale * x) ** power."""
+    x = t.value(node)
+    factors = [attributes.number(key, default) for key, default in (('scale', 1), ('shift', 0))]
+    if factors != [1, 0]:
+        t.fail(node, 'has a scale or shift')
+    exponent = t.graph.constant(attributes.number('power', 1))
+    return renamed(x, t.graph.add('Pow', x.name, exponent))
+
+
 _ARITHMETIC = {'Add': 'Add', 'AddV2': 'Add', 'Sub': 'Sub', 'Mul': 'Mul', 'RealDiv': 'Div'}
 
 
@@ -300,6 +310,7 @@ LAYERS = {
     'MatMul': matrix_product,
     'MaxPool': pool,
     'Mul': arithmetic,
+    'Power': power,
     'RealDiv': arithmetic,
     'Relu': relu,
     'Relu6': relu6,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.detection.detections import ROW, Detections
 from instance_seg_ros.detection.nms import suppress
-from instance_seg_ros.detection.onnx_convert import OnnxParts
+from instance_seg_ros.detection.onnx_convert import REGION_INPUTS, OnnxParts
 from instance_seg_ros.detection.text_graph import SCORE_FLOOR
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.onnx_sessions import Sessions
@@ -28,7 +28,7 @@ _IN_BF16 = 'proposals', 'boxes'
 _WARM_UP_SIZE = (192, 256)
 _INPUTS = {
     'proposals': ({'image'}, set()),
-    'boxes': ({'features', 'regions'}, set()),
+    'boxes': ({'features', 'regions'}, {'region_scores'}),
     'masks': (set(), {'features', 'regions', 'region_features', 'class_ids'}),
 }
 _OUTPUTS = {
@@ -73,6 +73,8 @@ class OnnxMaskRcnn:
         bf16 = _IN_BF16 if precision == BF16 else ()
         self._sessions = Sessions(files, name, num_threads, providers, low_memory, bf16)
         self._check_interface()
+        inputs = self._sessions.inputs('boxes')
+        self._region_inputs = [name for name in REGION_INPUTS if name in inputs]
         metadata = self._sessions.metadata('boxes')
         self._nms_threshold = self._number(metadata, 'nms_threshold', 0.6)
         self._max_detections = int(self._number(metadata, 'max_detections', 100))
@@ -100,10 +102,9 @@ class OnnxMaskRcnn:
             ModelError: onnxruntime fails, and there is no other provider.
 
         """
-        blob = cv2.dnn.blobFromImage(image_bgr, swapRB=True, crop=False)
-        proposals, features = self._run('proposals', {'image': blob}, ['proposals'], ['features'])
-        scores, boxes = self._boxes(features, proposals[: self._proposals])
-        return Detections(self._rows(scores, boxes), features)
+        proposals, features = self._propose(image_bgr)
+        used = [array[: self._proposals] for array in proposals]
+        return Detections(self._rows(*self._boxes(features, used)), features)
 
     def masks(self, detections: Detections, keep: NDArray[np.intp]) -> NDArray[np.float32]:
         """Mask probabilities of some detections, each for its own class.
@@ -125,9 +126,7 @@ class OnnxMaskRcnn:
         masks = np.concatenate(
             [
                 self._masks(detections.features, some, ids)
-                for some, ids in zip(
-                    self._portions(regions), self._portions(class_ids), strict=True
-                )
+                for some, ids in self._portions(regions, class_ids)
             ]
         )
         return masks[np.arange(len(keep)), class_ids if masks.shape[1] > 1 else 0]
@@ -145,12 +144,19 @@ class OnnxMaskRcnn:
             self._times = None
 
     # ---- parts
+    def _propose(self, image_bgr: NDArray[np.uint8]) -> tuple[list[NDArray[Any]], Any]:
+        """Return what the part of the boxes reads of all proposals, and the features."""
+        blob = cv2.dnn.blobFromImage(image_bgr, swapRB=True, crop=False)
+        wanted = [REGION_INPUTS[name] for name in self._region_inputs]
+        *proposals, features = self._run('proposals', {'image': blob}, wanted, ['features'])
+        return proposals, features
+
     def _boxes(
-        self, features: Any, regions: NDArray[np.float32]
+        self, features: Any, proposals: Sequence[NDArray[Any]]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         portions = [
-            self._run('boxes', {'features': features, 'regions': some}, ['scores', 'boxes'])
-            for some in self._portions(regions)
+            self._run('boxes', self._region_feed(features, *some), ['scores', 'boxes'])
+            for some in self._portions(*proposals)
         ]
         scores, boxes = (np.concatenate(arrays) for arrays in zip(*portions, strict=True))
         return scores, boxes
@@ -161,15 +167,28 @@ class OnnxMaskRcnn:
         feed = {'features': features, 'regions': regions}
         wanted = self._sessions.inputs('masks')
         if 'region_features' in wanted:
-            (feed['region_features'],) = self._run('boxes', feed, [], ['region_features'], 'masks')
+            # Scores do not change the features, but the part cannot run without them.
+            scored = self._region_feed(features, regions, np.ones(len(regions), np.float32))
+            (feed['region_features'],) = self._run(
+                'boxes', scored, [], ['region_features'], 'masks'
+            )
         feed['class_ids'] = class_ids.astype(np.int64)
         (masks,) = self._run('masks', {name: feed[name] for name in wanted}, ['masks'])
         return np.asarray(masks, np.float32)
 
-    def _portions(self, rows: NDArray[Any]) -> list[NDArray[Any]]:
+    def _region_feed(self, features: Any, *regions: NDArray[Any]) -> dict[str, Any]:
+        """Return what the part of the boxes reads, of regions (n, 4) and their scores (n,)."""
+        return {'features': features, **dict(zip(self._region_inputs, regions, strict=False))}
+
+    def _portions(self, *arrays: NDArray[Any]) -> list[tuple[NDArray[Any], ...]]:
+        """Return arrays of the same length in portions."""
         on_processor = self._sessions.provider in (CPU_PROVIDER, OPENVINO_PROVIDER)
-        count = _REGIONS_AT_ONCE if on_processor else max(len(rows), 1)
-        return [rows[start : start + count] for start in range(0, max(len(rows), 1), count)]
+        rows = max(len(arrays[0]), 1)
+        count = _REGIONS_AT_ONCE if on_processor else rows
+        return [
+            tuple(array[start : start + count] for array in arrays)
+            for start in range(0, rows, count)
+        ]
 
     def _run(
         self,
@@ -212,6 +231,12 @@ class OnnxMaskRcnn:
                     f'{", ".join(sorted(_OUTPUTS[part]))}; see docs/models.md'
                 )
         given = self._sessions.outputs('boxes')
+        proposed = self._sessions.outputs('proposals')
+        if 'region_scores' in self._sessions.inputs('boxes') and 'proposal_scores' not in proposed:
+            raise ModelError(
+                f'{self._name}: its part boxes reads region_scores, and its part proposals has no '
+                'output proposal_scores'
+            )
         if 'region_features' in self._sessions.inputs('masks') and 'region_features' not in given:
             raise ModelError(
                 f'{self._name}: its part masks reads region_features, which is not among the '
@@ -222,11 +247,12 @@ class OnnxMaskRcnn:
         """Run all parts once; return the number of classes and the side of a mask."""
         height, width = _WARM_UP_SIZE
         image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-        blob = cv2.dnn.blobFromImage(image, swapRB=True, crop=False)
-        proposals, features = self._run('proposals', {'image': blob}, ['proposals'], ['features'])
-        self._check('proposals', proposals, (None, 4))
+        proposals, features = self._propose(image)
+        self._check('proposals', proposals[0], (None, 4))
+        for scores in proposals[1:]:
+            self._check('proposal_scores', scores, (len(proposals[0]),))
         region = np.array([[0.25, 0.25, 0.75, 0.75]], np.float32)
-        scores, boxes = self._boxes(features, region)
+        scores, boxes = self._boxes(features, [region, np.ones(1, np.float32)][: len(proposals)])
         self._check('scores', scores, (1, None))
         classes = scores.shape[1]
         self._check('boxes', boxes, (1, classes if boxes.shape[1:2] != (1,) else 1, 4))

@@ -314,6 +314,17 @@ def test_wrong_parts_are_refused(own_parts: Path, changes: dict[str, object], me
         load(edit(own_parts, **changes))
 
 
+def test_scores_of_regions_need_those_of_the_proposals(tmp_path: Path) -> None:
+    """Parts of a model that has no scores of proposals, with the boxes of one that reads them."""
+    weights = {
+        name: REPOSITORY / 'models' / f'{name}_mask_rcnn.pb' for name in ('everyday', 'person')
+    }
+    scored, plain = (convert(path, path.with_suffix('.pbtxt')) for path in weights.values())
+    files = plain.by_name() | {'boxes': scored.boxes}
+    with pytest.raises(ModelError, match='reads region_scores, .* has no output proposal_scores'):
+        OnnxMaskRcnn(files, 'the model')
+
+
 def test_a_mask_part_may_read_features_and_regions(own_parts: Path, photo: np.ndarray) -> None:
     """Networks whose masks have nothing in common with the boxes are exported like that."""
     onnx = pytest.importorskip('onnx', reason='it merges two parts into one')

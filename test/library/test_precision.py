@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from random_models import REPOSITORY
@@ -57,9 +58,8 @@ def assert_alike(ours: Instances, theirs: Instances, box: float, score: float) -
 
 # In int8 another of several regions of nearly the same score may win.
 @pytest.mark.parametrize('precision, box, score', [('int8', 0.03, 0.1), ('f16', 1e-3, 2e-3)])
-def test_the_shipped_model_finds_the_same(
-    photo: np.ndarray, precision: str, box: float, score: float
-) -> None:
+def test_the_shipped_model_finds_the_same(precision: str, box: float, score: float) -> None:
+    photo = cv2.imread(str(PHOTOS / 'grace_hopper.jpg'))
     expected, engine = segment(photo, 'f32')
     assert engine == f'onnxruntime ({CPU})'
     found, engine = segment(photo, precision)

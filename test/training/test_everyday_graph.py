@@ -13,7 +13,13 @@ torch = pytest.importorskip('torch', reason='parity compares with PyTorch')
 from training.everyday.boxes import decode, propose
 from training.everyday.export import export
 from training.everyday.graph import read_network
-from training.everyday.network import EverydayConfig, EverydayNetwork, anchor_boxes, crop
+from training.everyday.network import (
+    SCORE_EXPONENT,
+    EverydayConfig,
+    EverydayNetwork,
+    anchor_boxes,
+    crop,
+)
 from training.graph.seams import DETECTIONS, MASKS
 
 SHIPPED = REPOSITORY / 'models' / 'everyday_mask_rcnn.pb'
@@ -23,21 +29,22 @@ FEATURES = 'Neck/merge_8/pointwise/Relu6'
 
 @torch.no_grad()
 def compute(network: EverydayNetwork, blob: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Features, boxes (P, 4) and scores (P, 91) of the proposals, in fractions."""
+    """Features, boxes (P, 4) and scores (P, 90) of the proposals, in fractions."""
     config = network.config
     features = network.levels(torch.from_numpy(blob))[0]
     encodings, logits = network.first_stage(features)
-    regions = propose(
+    regions, region_scores = propose(
         anchor_boxes(config, *features.shape[2:]),
         encodings,
-        logits[..., 1] - logits[..., 0],
+        logits.softmax(-1)[..., 1],
         config.rpn_candidates,
         config.proposals,
         config.rpn_nms_threshold,
     )
     boxes, scores = network.second_stage(network.regions(crop(features, regions)))
     boxes = decode(regions[0], boxes).clamp(0, 1)
-    return features.numpy(), boxes.numpy(), scores.softmax(-1).numpy()
+    scores = (scores.softmax(-1)[:, 1:] * region_scores[0, :, None]) ** SCORE_EXPONENT
+    return features.numpy(), boxes.numpy(), scores.numpy()
 
 
 @pytest.mark.parametrize('size', [(320, 320), (288, 416)])
@@ -58,13 +65,27 @@ def test_same_numbers(tmp_path: Path, photo: np.ndarray, size: tuple[int, int]) 
 
     np.testing.assert_allclose(ours, features, atol=1e-3)
     for row in rows:
-        distance = np.abs(boxes - row[3:]).max(1) + np.abs(scores[:, int(row[1]) + 1] - row[2])
+        distance = np.abs(boxes - row[3:]).max(1) + np.abs(scores[:, int(row[1])] - row[2])
         assert distance.min() < 1e-3
     with torch.no_grad():
         inner = network.regions(crop(torch.from_numpy(features), torch.tensor(rows[None, :, 3:])))
         expected = network.masks(inner).sigmoid().numpy()
     for row, mask, one in zip(rows, masks, expected, strict=True):
         np.testing.assert_allclose(mask[int(row[1])], one, atol=1e-3)
+
+
+def test_only_reported_classes_are_found(tmp_path: Path, photo: np.ndarray) -> None:
+    network = read_network(SHIPPED, CONFIG)
+    names = {i + 1: f'class {i}' for i in range(90)}
+    blob = cv2.dnn.blobFromImage(cv2.resize(photo, (320, 320)), swapRB=True)
+    found = []
+    for reported in (None, ['class 46']):
+        export(network, names, tmp_path / 'model', reported=reported)
+        net = load_whole_graph(tmp_path)
+        net.setInput(blob)
+        rows = net.forward(DETECTIONS)[0, 0]
+        found.append({int(row[1]) for row in rows if row[2] > 0})
+    assert found[0] > found[1] == {46}
 
 
 def test_a_frozen_graph_of_another_network_is_refused() -> None:

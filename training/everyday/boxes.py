@@ -55,8 +55,9 @@ def propose(
     candidates: int,
     count: int,
     threshold: float,
-) -> Tensor:
-    """Proposals (B, count, 4) of a batch, as cv2.dnn's first stage makes them.
+) -> tuple[Tensor, Tensor]:
+    """Proposals (B, count, 4) of a batch and their scores (B, count), as cv2.dnn's first stage
+    makes them.
 
     Args:
         references: anchors (A, 4).
@@ -67,7 +68,7 @@ def propose(
         threshold: IoU of the suppression.
 
     """
-    order = scores.topk(candidates, 1).indices
+    scores, order = scores.topk(candidates, 1)
     index = order[..., None].expand(-1, -1, 4)
     boxes = decode(references[order], encodings.gather(1, index)).clamp(0, 1)
     rank = torch.arange(candidates, 0, -1.0, device=scores.device).repeat(len(boxes), 1)
@@ -75,9 +76,10 @@ def propose(
     chosen = []
     for _ in range(count):
         best = rank.argmax(1)
-        chosen.append(boxes[images, best])
-        suppressed = overlaps(boxes, chosen[-1][:, None])[..., 0] > threshold
+        chosen.append(best)
+        suppressed = overlaps(boxes, boxes[images, best][:, None])[..., 0] > threshold
         # Where too few survive, the best of the others follow.
         rank = torch.where(suppressed & (rank > 0), rank - candidates, rank)
         rank[images, best] = -torch.inf
-    return torch.stack(chosen, 1)
+    kept = torch.stack(chosen, 1)
+    return boxes[images[:, None], kept], scores.gather(1, kept)

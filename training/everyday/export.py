@@ -23,8 +23,8 @@ from training.everyday.network import SIZE_MULTIPLE, Convolution, EverydayConfig
 from training.everyday.packed_data import read_names
 
 _NO_CLASS = '-'
-INPUT_MAX_SIDE = 544
-PROPOSALS = 40
+INPUT_MAX_SIDE = 640
+PROPOSALS = 100
 # Older runs say 600, which often are those of one large object: half of the photos would have 20
 # proposals or fewer.
 CANDIDATES = 2500
@@ -33,7 +33,8 @@ CANDIDATES = 2500
 def load_network(checkpoint: Path) -> EverydayNetwork:
     """Return the averaged network that a run wrote, in evaluation mode on the CPU.
 
-    As many anchors as ``CANDIDATES`` enter its first stage's NMS, whatever the run had.
+    ``CANDIDATES`` anchors enter its first stage's NMS and ``PROPOSALS`` leave it, whatever the run
+    had.
 
     Raises:
         ValueError: the file is missing, broken or another one.
@@ -41,7 +42,7 @@ def load_network(checkpoint: Path) -> EverydayNetwork:
     try:
         content = torch.load(checkpoint, map_location='cpu', weights_only=True)
         config = EverydayConfig.from_dict(content['config'])
-        network = EverydayNetwork(replace(config, rpn_candidates=CANDIDATES))
+        network = EverydayNetwork(replace(config, rpn_candidates=CANDIDATES, proposals=PROPOSALS))
         state = {k: v.float() if v.is_floating_point() else v for k, v in content['state'].items()}
         for name, layer in network.named_modules():
             # A run that went on from a frozen graph has the norms in kernels and biases.
@@ -73,7 +74,7 @@ def export(
         names: category id, from 1, to name, as many as the network has classes, rising.
         stem: path without ending.
         reported: names of the classes that are reported; by default all. The others still take
-            scores away from these.
+            probability away from these.
         logit_changes: by name, what is added to the class's logit, or to ``background``'s.
         settings: of the manifest, in place of or beside the usual ones.
 
@@ -82,17 +83,18 @@ def export(
     """
     ids = sorted(names)
     numbers = {names[i]: i - 1 for i in ids} | {'background': -1}
+    wanted = set(names.values() if reported is None else reported)
     nodes, arrays = describe(
         network,
         [i - 1 for i in ids],
         {numbers[name]: change for name, change in logit_changes.items()},
+        [numbers[name] for name in wanted],
     )
-    wanted = set(names.values() if reported is None else reported)
     labels = [names.get(i, _NO_CLASS) for i in range(1, max(ids) + 1)]
     labels = [name if name in wanted else _NO_CLASS for name in labels]
     usual = {
         'input_max_side': INPUT_MAX_SIDE,
-        'max_upscale': 1.0625,
+        'max_upscale': 1.25,
         'size_multiple': SIZE_MULTIPLE,
         'proposals': PROPOSALS,
         'presets': {

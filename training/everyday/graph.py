@@ -8,7 +8,7 @@ Batch norms are folded into the convolutions. The seams are those of the publish
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from training.everyday.network import (
     FEATURE_STRIDE,
     LEVELS,
     MASK_SIZE,
+    SCORE_EXPONENT,
     Block,
     Convolution,
     EverydayConfig,
@@ -97,7 +98,10 @@ class _Graph(NodeList):
 
 
 def describe(
-    network: EverydayNetwork, class_ids: Sequence[int], logit_changes: Mapping[int, float]
+    network: EverydayNetwork,
+    class_ids: Sequence[int],
+    logit_changes: Mapping[int, float],
+    reported: Collection[int] | None = None,
 ) -> tuple[list[Node], dict[str, NDArray[np.float32]]]:
     """Return the operations of a network in evaluation mode, in running order, and their arrays.
 
@@ -107,9 +111,11 @@ def describe(
             score.
         logit_changes: by class number, what is added to the class's logit; -1 stands for
             "background".
+        reported: class numbers that the graph gives detections of; all by default.
     """
     g = _Graph()
-    _describe(g, network, class_ids, logit_changes)
+    reported = class_ids if reported is None else reported
+    _describe(g, network, class_ids, logit_changes, reported)
     return list(g.nodes.values()), g.arrays
 
 
@@ -118,11 +124,21 @@ def _describe(
     network: EverydayNetwork,
     class_ids: Sequence[int],
     logit_changes: Mapping[int, float],
+    reported: Collection[int],
 ) -> None:
     features = _backbone(g, network)
     _proposals(g, network, features)
     numbers = max(class_ids) + 1
-    _box_stage(g, network, features, class_ids, numbers, logit_changes)
+    x = _regions(g, network, features, PROPOSALS, '')
+    x = g.convolution('Boxes/features', network.class_in, x)
+    axes = {'Boxes/mean/reduction_indices': (1, 2)}
+    x = g.add('Boxes/mean', 'Mean', x, constants=axes, attributes={'keep_dims': True})
+    x = g.add('Boxes/flatten', 'Flatten', x)
+    boxes = _box_encodings(g, network, x)
+    kernel, bias = _class_arrays(network, class_ids, numbers, logit_changes)
+    g.layers['Boxes/classes'] = network.classes
+    scores = _scores(g, g.matrix('Boxes/classes', x, kernel, bias), numbers, reported)
+    detections(g, boxes, scores, numbers, network.config, share_location=True)
     _mask_stage(g, network, features, numbers)
 
 
@@ -140,7 +156,8 @@ def read_network(weights: Path, config: EverydayConfig) -> EverydayNetwork:
         if isinstance(layer, Convolution):
             layer.absorb_norm()
     described = _Graph()
-    _describe(described, network, range(config.num_classes), {})
+    numbers = range(config.num_classes)
+    _describe(described, network, numbers, {}, numbers)
     stored = read_floats(weights)
     for name, layer in described.layers.items():
         for part, parameter in (('weights', layer.weight), ('biases', layer.bias)):
@@ -226,42 +243,46 @@ def _regions(g: _Graph, network: EverydayNetwork, features: str, boxes: str, suf
     return g.separable(f'Regions{suffix}/second', network.region_2, x, 'Regions/second')
 
 
-def _box_stage(
-    g: _Graph,
-    network: EverydayNetwork,
-    features: str,
-    class_ids: Sequence[int],
-    numbers: int,
-    logit_changes: Mapping[int, float],
-) -> None:
-    config = network.config
-    x = _regions(g, network, features, PROPOSALS, '')
-    x = g.convolution('Boxes/features', network.class_in, x)
-    axes = {'Boxes/mean/reduction_indices': (1, 2)}
-    x = g.add('Boxes/mean', 'Mean', x, constants=axes, attributes={'keep_dims': True})
-    x = g.add('Boxes/flatten', 'Flatten', x)
-    kernel, bias = _class_arrays(network, class_ids, numbers, logit_changes)
-    scores = g.matrix('Boxes/classes', x, kernel, bias)
-    g.layers |= {'Boxes/classes': network.classes, 'Boxes/encodings': network.boxes}
-    boxes = g.matrix(
-        'Boxes/encodings',
-        x,
-        network.boxes.weight.detach().float().numpy().T,
-        network.boxes.bias.detach().float().numpy(),
-        loc_pred_transposed=True,
+def _box_encodings(g: _Graph, network: EverydayNetwork, x: str) -> str:
+    g.layers['Boxes/encodings'] = network.boxes
+    kernel, bias = (
+        value.detach().float().numpy() for value in (network.boxes.weight.T, network.boxes.bias)
     )
+    boxes = g.matrix('Boxes/encodings', x, kernel, bias, loc_pred_transposed=True)
     shape = g.constant('Boxes/encodings/shape', 'int32', 1, -1, 4)
-    boxes = g.add('Boxes/encodings/reshape', 'Reshape', boxes, shape)
+    return g.add('Boxes/encodings/reshape', 'Reshape', boxes, shape)
+
+
+def _scores(g: _Graph, logits: str, numbers: int, reported: Collection[int]) -> str:
+    """Scores (1, n * numbers) of class logits with background: those of ``scoring.detect``."""
     name = 'Boxes/classes/reshape'
-    shapes = {f'{name}/shape': (-1, 1, numbers + 1)}
-    scores = g.add(name, 'Reshape', scores, constants=shapes)
+    scores = g.add(name, 'Reshape', logits, constants={f'{name}/shape': (-1, 1, numbers + 1)})
     scores = g.add('Boxes/classes/softmax', 'Softmax', scores, attributes={'axis': -1})
     begins = g.constant('Boxes/classes/begins', 'int32', 0, 0, 1)
     sizes = g.constant('Boxes/classes/sizes', 'int32', -1, -1, -1)
     scores = g.add('Boxes/classes/slice', 'Slice', scores, begins, sizes)
     shape = g.constant('Boxes/classes/flat_shape', 'int32', 1, -1)
     scores = g.add('Boxes/classes/flat', 'Reshape', scores, shape)
-    detections(g, boxes, scores, numbers, config, share_location=True)
+    scores = g.add('Boxes/product', 'Mul', scores, _proposal_scores(g, numbers, reported))
+    return g.add('Boxes/scores', 'Power', scores, attributes={'power': SCORE_EXPONENT})
+
+
+def _proposal_scores(g: _Graph, numbers: int, reported: Collection[int]) -> str:
+    """Scores (1, n * numbers) of the first stage for each class that is reported, 0 for others.
+
+    By a matrix, because cv2.dnn multiplies values of the same shape only.
+    """
+    name = 'Boxes/proposal_scores'
+    begins = g.constant(f'{name}/begins', 'int32', 0, 0, 0, 2)
+    sizes = g.constant(f'{name}/sizes', 'int32', -1, -1, -1, 1)
+    x = g.add(f'{name}/slice', 'Slice', PROPOSALS, begins, sizes)
+    x = g.add(f'{name}/column', 'Reshape', x, g.constant(f'{name}/shape', 'int32', -1, 1))
+    each = np.zeros((1, numbers), np.float32)
+    each[:, list(reported)] = 1
+    plain = {'transpose_a': False, 'transpose_b': False}
+    weight = g.weight(f'{name}/weights', each, 'matrix')
+    x = g.add(f'{name}/MatMul', 'MatMul', x, weights=(weight,), attributes=plain)
+    return g.add(f'{name}/flat', 'Reshape', x, g.constant(f'{name}/flat_shape', 'int32', 1, -1))
 
 
 def _class_arrays(

@@ -118,7 +118,7 @@ def first_stage_losses_and_proposals(
     proposed = labels.of_categories(settings.proposed) if settings.proposed else labels
     score_loss, box_loss = first_stage_losses(references, encodings, margin, proposed, settings)
     config = network.config
-    proposals = propose(
+    proposals, _ = propose(
         references,
         encodings.detach(),
         margin.detach(),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.everyday.boxes import decode, propose, survivors
-from training.everyday.network import EverydayNetwork, anchor_boxes, crop
+from training.everyday.network import SCORE_EXPONENT, EverydayNetwork, anchor_boxes, crop
 from training.everyday.views import OBJECT, Labels, whole_view
 
 _MATCH = 0.5
@@ -37,16 +37,17 @@ def detect(network: EverydayNetwork, images: Tensor, proposals: int, most: int =
     features = network.levels(images)[0]
     encodings, logits = network.first_stage(features)
     references = anchor_boxes(config, *features.shape[2:]).to(images.device)
-    regions = propose(
+    regions, region_scores = propose(
         references,
         encodings,
-        logits[..., 1] - logits[..., 0],
+        logits.softmax(-1)[..., 1],
         min(config.rpn_candidates, len(references)),
         proposals,
         config.rpn_nms_threshold,
     )
     boxes, logits = network.second_stage(network.regions(crop(features, regions)))
-    scores = logits.softmax(-1)[:, 1:].reshape(len(images), -1)
+    scores = logits.softmax(-1)[:, 1:].reshape(*region_scores.shape, -1)
+    scores = (scores * region_scores[..., None]).pow(SCORE_EXPONENT).flatten(1)
     boxes = decode(regions, boxes.reshape(regions.shape)).clamp(0, 1)
     top, order = scores.topk(min(2 * most, scores.shape[1]), 1)
     category = order % config.num_classes
