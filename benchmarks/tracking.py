@@ -177,7 +177,7 @@ def main() -> None:
             what = f'{folder.name}, {how}{", dropped" if dropped else ""}'
             compare(what, wanted or 25.0, sequences)
     if options.davis:
-        segmenter = Segmenter(refiner='none', confidence_threshold=0.3)
+        segmenter = Segmenter(refiner='none', confidence_threshold=0.4)
         native = davis(options.davis, segmenter)
         for step in (1, 6, 12):
             sequences = [frames[at::step] for frames in native for at in range(0, step, 6)]

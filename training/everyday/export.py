@@ -23,7 +23,7 @@ from training.everyday.network import SIZE_MULTIPLE, Convolution, EverydayConfig
 from training.everyday.packed_data import read_names
 
 _NO_CLASS = '-'
-INPUT_MAX_SIDE = 640
+INPUT_MAX_SIDE = 544
 PROPOSALS = 100
 # Older runs say 600, which often are those of one large object: half of the photos would have 20
 # proposals or fewer.
@@ -94,12 +94,12 @@ def export(
     labels = [name if name in wanted else _NO_CLASS for name in labels]
     usual = {
         'input_max_side': INPUT_MAX_SIDE,
-        'max_upscale': 1.25,
+        'max_upscale': 1.0625,
         'size_multiple': SIZE_MULTIPLE,
         'proposals': PROPOSALS,
         'presets': {
-            'balanced': {'input_max_side': 480, 'proposals': 30},
-            'fast': {'input_max_side': 384, 'proposals': 20},
+            'balanced': {'input_max_side': 480, 'proposals': 48},
+            'fast': {'input_max_side': 384, 'proposals': 32},
         },
     }
     return export_nodes(nodes, arrays, labels, stem, usual | dict(settings))
