@@ -129,11 +129,7 @@ def _describe(
     features = _backbone(g, network)
     _proposals(g, network, features)
     numbers = max(class_ids) + 1
-    x = _regions(g, network, features, PROPOSALS, '')
-    x = g.convolution('Boxes/features', network.class_in, x)
-    axes = {'Boxes/mean/reduction_indices': (1, 2)}
-    x = g.add('Boxes/mean', 'Mean', x, constants=axes, attributes={'keep_dims': True})
-    x = g.add('Boxes/flatten', 'Flatten', x)
+    x = _box_features(g, network, features)
     boxes = _box_encodings(g, network, x)
     kernel, bias = _class_arrays(network, class_ids, numbers, logit_changes)
     g.layers['Boxes/classes'] = network.classes
@@ -241,6 +237,14 @@ def _regions(g: _Graph, network: EverydayNetwork, features: str, boxes: str, suf
     x = g.convolution(f'Regions{suffix}/in', network.region_in, x, 'Regions/in')
     x = g.separable(f'Regions{suffix}/first', network.region_1, x, 'Regions/first')
     return g.separable(f'Regions{suffix}/second', network.region_2, x, 'Regions/second')
+
+
+def _box_features(g: _Graph, network: EverydayNetwork, features: str) -> str:
+    x = _regions(g, network, features, PROPOSALS, '')
+    x = g.convolution('Boxes/features', network.class_in, x)
+    axes = {'Boxes/mean/reduction_indices': (1, 2)}
+    x = g.add('Boxes/mean', 'Mean', x, constants=axes, attributes={'keep_dims': True})
+    return g.add('Boxes/flatten', 'Flatten', x)
 
 
 def _box_encodings(g: _Graph, network: EverydayNetwork, x: str) -> str:
