@@ -257,11 +257,12 @@ def softmax(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Valu
 def power(t: Translation, node: GraphNode, attributes: NodeAttributes) -> Value:
     """Power, a layer of OpenCV's own: (shift + scale * x) ** power."""
     x = t.value(node)
-    factors = [attributes.number(key, default) for key, default in (('scale', 1), ('shift', 0))]
-    if factors != [1, 0]:
-        t.fail(node, 'has a scale or shift')
-    exponent = t.graph.constant(attributes.number('power', 1))
-    return renamed(x, t.graph.add('Pow', x.name, exponent))
+    name = x.name
+    for op, key, neutral in (('Mul', 'scale', 1.0), ('Add', 'shift', 0.0), ('Pow', 'power', 1.0)):
+        number = attributes.number(key, neutral)
+        if number != neutral:
+            name = t.graph.add(op, name, t.graph.constant(number))
+    return renamed(x, name)
 
 
 _ARITHMETIC = {'Add': 'Add', 'AddV2': 'Add', 'Sub': 'Sub', 'Mul': 'Mul', 'RealDiv': 'Div'}

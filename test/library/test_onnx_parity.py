@@ -114,21 +114,44 @@ def test_fewer_proposals(small_model: Path, photo: np.ndarray) -> None:
     assert compare(engines, photo[:241, :322]) > 10
 
 
-def test_parts_for_devices_give_the_same(photo: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    'model, sizes',
+    [
+        ('person_mask_rcnn', [(480, 640), (112, 112), (111, 300), (300, 111), (224, 97)]),
+        ('everyday_mask_rcnn', [(480, 640), (64, 96), (320, 224)]),
+    ],
+)
+def test_parts_for_devices_give_the_same(
+    photo: np.ndarray, model: str, sizes: list[tuple[int, int]]
+) -> None:
     """They crop by RoiAlign, also where features have as many rows or columns as a crop."""
-    weights = REPOSITORY / 'models' / 'person_mask_rcnn.pb'
+    weights = REPOSITORY / 'models' / f'{model}.pb'
     text_graph = weights.with_suffix('.pbtxt')
     ours, theirs = (
         OnnxMaskRcnn(convert(weights, text_graph, processor).by_name(), 'the model')
         for processor in (True, False)
     )
-    for height, width in ((480, 640), (112, 112), (111, 300), (300, 111), (224, 97)):
+    for height, width in sizes:
         image = cv2.resize(photo, (width, height))
         a, b = ours.detect(image), theirs.detect(image)
         assert len(a.rows) > 0
         np.testing.assert_allclose(a.rows, b.rows, atol=TOLERANCE)
         keep = np.arange(len(a.rows))
         np.testing.assert_allclose(ours.masks(a, keep), theirs.masks(b, keep), atol=TOLERANCE)
+
+
+@pytest.mark.parametrize('more, value', [('', 0), ('scale', 0.125), ('shift', 1e-6)])
+def test_scores_of_both_stages(tmp_path: Path, photo: np.ndarray, more: str, value: float) -> None:
+    """Their product, to a power that may have a scale or shift besides, as the layer allows."""
+    weights = REPOSITORY / 'models' / 'everyday_mask_rcnn.pb'
+    text = weights.with_suffix('.pbtxt').read_text()
+    power = '  attr {\n    key: "power"'
+    assert text.count(power) == 1
+    added = f'  attr {{ key: "{more}" value {{ f: {value} }} }}\n' if more else ''
+    (tmp_path / 'model.pbtxt').write_text(text.replace(power, added + power))
+    engines = load(weights, tmp_path / 'model.pbtxt')
+    for height, width in ((64, 96), (320, 320), (480, 640), (640, 480)):
+        assert compare(engines, cv2.resize(photo, (width, height))) > 0, (height, width)
 
 
 def depthwise(folder: Path, **options: bool) -> tuple[Path, Path]:
