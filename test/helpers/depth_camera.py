@@ -35,8 +35,7 @@ class DepthCamera:
     def ask(self, image: Image, depth: Image, info: CameraInfo) -> dict[str, Any]:
         """Send all until every subscribed topic has answered; return the answers."""
         self.camera.publish_until(image, lambda: self.listened() == 2, 'the node reads depth')
-        self.publish(depth, info)
-        return self.camera.ask(image)
+        return self.camera.ask(image, also=lambda: self.publish(depth, info))
 
     def publish(self, depth: Image | None, info: CameraInfo | None) -> None:
         """Publish what there is, once."""

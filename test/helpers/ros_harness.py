@@ -252,13 +252,7 @@ class Camera:
         for topic in set(self._subscriptions) - set(topics):
             self.node.destroy_subscription(self._subscriptions.pop(topic))
         for topic in set(topics) - set(self._subscriptions):
-            latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-            self._subscriptions[topic] = self.node.create_subscription(
-                {**TOPICS, **ROBOT_TOPICS, **LATCHED}[topic],
-                f'{self._outputs}/{topic}',
-                lambda message, topic=topic: self.received[topic].append(message),
-                latched if topic in LATCHED else 10,
-            )
+            self._subscriptions[topic] = self._subscription(topic)
         self.received.clear()
         for topic in topics:
             self.spin_until(
@@ -267,6 +261,15 @@ class Camera:
                 ),
                 f'{topic} is published',
             )
+
+    def _subscription(self, topic: str) -> Any:
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        return self.node.create_subscription(
+            {**TOPICS, **ROBOT_TOPICS, **LATCHED}[topic],
+            f'{self._outputs}/{topic}',
+            lambda message: self.received[topic].append(message),
+            latched if topic in LATCHED else 10,
+        )
 
     def header(self) -> Header:
         """Return a new header, with a stamp that no other has."""
@@ -283,8 +286,13 @@ class Camera:
         """Publish once."""
         self._publisher.publish(message)
 
-    def ask(self, message: Image) -> dict[str, Any]:
-        """Publish until each subscribed topic has answered; return the answers by topic."""
+    def ask(self, message: Image, also: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """Publish until each subscribed topic has answered; return the answers by topic.
+
+        Args:
+            message: the image.
+            also: publishes what belongs to it, before it.
+        """
 
         def answers() -> dict[str, Any]:
             return {
@@ -294,11 +302,19 @@ class Camera:
                 if found.header.stamp == message.header.stamp
             }
 
-        deadline = time.monotonic() + TIMEOUT
-        while time.monotonic() < deadline:
+        started = time.monotonic()
+        subscribed_again = False
+        while time.monotonic() < started + TIMEOUT:
+            also()
             self.publish(message)
             if self._spin(lambda: len(answers()) == len(self._subscriptions), RESEND_PERIOD):
                 return answers()
+            if not subscribed_again and time.monotonic() > started + CALL_TIMEOUT:
+                # As in call(): the node answers a new subscription, or it is to blame.
+                subscribed_again = True
+                for topic in set(self._subscriptions) - set(answers()):
+                    self.node.destroy_subscription(self._subscriptions.pop(topic))
+                    self._subscriptions[topic] = self._subscription(topic)
         raise AssertionError(
             f'only {sorted(answers())} answered to the image; {self.process.state}'
         )
