@@ -44,7 +44,7 @@ class OnnxParts:
     """A Mask R-CNN as the bytes of three ONNX files.
 
     Attributes:
-        proposals: ``image`` float32 (1, 3, H, W), RGB, 0 to 255, to ``features`` (1, C, h, w),
+        proposals: ``image`` float32 (1, 3, H, W), RGB, 0 to 255, to ``features`` (1, C, h, w) and
             ``proposals`` float32 (P, 4), x1, y1, x2, y2 as fractions of the image.
         boxes: ``features`` and ``regions`` (n, 4) to ``scores`` (n, classes), ``boxes``
             (n, classes or 1, 4) and ``region_features``.

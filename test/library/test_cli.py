@@ -90,7 +90,7 @@ def read_video(path: Path) -> tuple[float, list[np.ndarray]]:
 
 # ---- images
 def test_an_image_is_annotated_and_its_instances_listed(photos: Path) -> None:
-    done = run(photos, 'image', 'astronaut.png', *LOW)
+    done = run(photos, 'image', 'astronaut.png')
     assert done.returncode == 0, done.stderr
     before = cv2.imread(str(photos / 'astronaut.png'))
     after = cv2.imread(str(photos / 'instance_seg_output' / 'astronaut.png'))
@@ -98,13 +98,11 @@ def test_an_image_is_annotated_and_its_instances_listed(photos: Path) -> None:
     assert (after != before).any()
     head, *rows, summary = done.stdout.splitlines()
     assert head.split()[:4] == ['image', '#', 'class', 'score']
-    assert rows[0].split()[:3] == ['astronaut.png', '1', 'person']
-    labels = (PHOTOS.parents[1] / 'models' / 'everyday_mask_rcnn_labels.txt').read_text().split()
+    assert rows
     for number, row in enumerate(rows, 1):
         name, position, label, score, *box, area = row.split()
-        assert (name, position) == ('astronaut.png', str(number))
-        assert label in labels
-        assert 0.1 <= float(score) <= 1 and int(area) > 0
+        assert (name, position, label) == ('astronaut.png', str(number), 'person')
+        assert 0.5 <= float(score) <= 1 and int(area) > 0
         x1, y1, x2, y2 = map(int, box)
         assert 0 <= x1 < x2 <= 256 and 0 <= y1 < y2 <= 256
     assert summary.startswith(f'1 image, {len(rows)} instance')

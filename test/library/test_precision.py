@@ -58,8 +58,11 @@ def assert_alike(ours: Instances, theirs: Instances, box: float, score: float) -
 
 # In int8 another of several regions of nearly the same score may win.
 @pytest.mark.parametrize('precision, box, score', [('int8', 0.03, 0.1), ('f16', 1e-3, 2e-3)])
-def test_the_shipped_model_finds_the_same(precision: str, box: float, score: float) -> None:
-    photo = cv2.imread(str(PHOTOS / 'grace_hopper.jpg'))
+@pytest.mark.parametrize('name', ['grace_hopper', 'chelsea'])
+def test_the_shipped_model_finds_the_same(
+    name: str, precision: str, box: float, score: float
+) -> None:
+    photo = cv2.imread(str(PHOTOS / f'{name}.jpg'))
     expected, engine = segment(photo, 'f32')
     assert engine == f'onnxruntime ({CPU})'
     found, engine = segment(photo, precision)
