@@ -31,8 +31,10 @@ def stamped(camera: Camera, photo: np.ndarray, age: float = 0.0) -> object:
 def streaming(camera: Camera, photo: np.ndarray, rate: float, age: float = 0.0) -> Iterator[None]:
     """Send images at a rate whenever the camera waits for something."""
     timer = camera.node.create_timer(1 / rate, lambda: camera.publish(stamped(camera, photo, age)))
-    yield
-    camera.node.destroy_timer(timer)
+    try:
+        yield
+    finally:
+        camera.node.destroy_timer(timer)
 
 
 def test_it_tells_all_about_model_and_camera(camera: Camera, photo: np.ndarray) -> None:
@@ -95,12 +97,13 @@ def test_dropped_and_malformed_frames_are_counted(camera: Camera, photo: np.ndar
     camera.subscribe('detections', 'instance_masks', 'debug_image', 'label_image')
     before = figures(camera.diagnostics('image'))
 
-    def dropped(status: DiagnosticStatus) -> bool:
-        return int(figures(status)['frames_dropped']) > int(before['frames_dropped'])
+    def dropped() -> bool:
+        values = figures(camera.diagnostics('image'))
+        return int(values['frames_dropped']) > int(before['frames_dropped'])
 
     # Not one burst: DDS may thin that out to an image or two.
     with streaming(camera, photo, 200.0):
-        camera.diagnostics_until('image', dropped, 'a dropped frame')
+        assert any(dropped() for _ in range(10))
     bad = stamped(camera, photo)
     bad.step = 7
 
