@@ -136,6 +136,42 @@ def test_a_run_from_the_shipped_graph_without_a_step_is_that_graph(
             assert (got - expected).abs().max() < 0.02 * expected.abs().max()
 
 
+def test_a_run_keeps_classes_of_a_graph_and_the_first_blocks(
+    toy_data: ToyData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Classes that the pack shares with the graph are not learnt from nothing."""
+    categories = toy_data.content['categories']
+    for category, number in zip(categories, (3, 17), strict=True):  # car and cat
+        category['id'] = number
+    for annotation in toy_data.content['annotations']:
+        annotation['category_id'] = {7: 3, 9: 17}[annotation['category_id']]
+    toy_data.save()
+    folder = packed(toy_data, tmp_path / 'packed')
+    arguments = ['train', '--packed', str(folder), '--device', 'cpu', '--threads', '1']
+    arguments += ['--steps', '1', '--batch-size', '2', '--side', '64', '--checks', '0']
+    arguments += ['--init', str(SHIPPED), '--keep-classes', '--output']
+    assert main([*arguments, str(tmp_path / 'same'), '--learning-rate', '1e-12']) == 0
+    more = ['--frozen-blocks', '11', '--learning-rate', '10', '--averaging', '0']
+    more += ['--photo-sides', '64', '80', '--part-sides', '40', '60']
+    assert main([*arguments, str(tmp_path / 'other'), *more]) == 0
+    before = read_network(SHIPPED, EverydayConfig(num_classes=90))
+    same, other = (load_network(tmp_path / run / 'everyday.pt') for run in ('same', 'other'))
+    rows = before.classes.weight[[0, 3, 17]]
+    assert (same.classes.weight - rows).abs().max() < 1e-3 * rows.abs().max()
+    pairs = zip(before.blocks, other.blocks, strict=True)
+    kernels = [(old.project.weight, new.project.weight) for old, new in pairs]
+    moved = [bool((old - new).abs().max() > 1e-2 * old.abs().max()) for old, new in kernels]
+    assert not any(moved[:11]) and any(moved[11:])
+
+    categories[1]['id'] = 95
+    for annotation in toy_data.content['annotations']:
+        annotation['category_id'] = 3
+    toy_data.save()
+    arguments[2] = str(packed(toy_data, tmp_path / 'beyond'))
+    assert main([*arguments, str(tmp_path / 'none')]) == 2
+    assert 'has the category ids 1 to 90, the pack has 95' in capsys.readouterr().err
+
+
 def test_a_run_goes_on_from_averaged_weights_and_their_classes(
     toy_data: ToyData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -249,6 +285,14 @@ def test_wrong_input_is_named(
         (
             [*run, '--packed', str(folder), '--box-masks', '-1'],
             '--box-masks -1: expected 0 or more',
+        ),
+        (
+            [*run, '--packed', str(folder), '--frozen-blocks', '17'],
+            '--frozen-blocks 17: expected 0 to 16',
+        ),
+        (
+            [*run, '--packed', str(folder), '--photo-sides', '500', '300'],
+            '--photo-sides 500 300: expected two numbers from 32, the smaller first',
         ),
         (
             [

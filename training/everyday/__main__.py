@@ -89,6 +89,35 @@ def _add_train(commands: Subparsers) -> None:
         default=0.3,
         help='share of the learning rate; 0 with --init leaves the backbone as it is',
     )
+    add(
+        '--frozen-blocks',
+        type=int,
+        default=0,
+        metavar='N',
+        help='first blocks of the backbone, of 16, that stay as they are with --init, as do the '
+        'kernels of all depthwise convolutions; 11: all up to stride 16',
+    )
+    add(
+        '--keep-classes',
+        action='store_true',
+        help="of the frozen graph of --init, whose category ids are COCO's: the pack has them, too",
+    )
+    add(
+        '--photo-sides',
+        type=float,
+        nargs=2,
+        default=[304, 960],
+        metavar=('LOW', 'HIGH'),
+        help='longest side of a photo that has a view for itself, pixels',
+    )
+    add(
+        '--part-sides',
+        type=float,
+        nargs=2,
+        default=[208, 560],
+        metavar=('LOW', 'HIGH'),
+        help='the same where four photos share a view',
+    )
     add('--weight-decay', type=float, default=0.03)
     add('--averaging', type=float, default=0.998, help='decay of the averaged weights')
     add('--imitation', type=float, default=1.0, help="weight of the teacher's features")
@@ -158,16 +187,22 @@ def _add_export(commands: Subparsers) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from training.everyday.network import BLOCKS
+    from training.everyday.packed_data import read_names
     from training.everyday.train import EverydayTask, Settings, first_network
     from training.run.loop import Run
 
     labels, photos = _files(options)
     if options.side < 32 or options.side % 32:
         raise ValueError(f'--side {options.side}: expected a multiple of 32')
+    if not 0 <= options.frozen_blocks <= BLOCKS:
+        raise ValueError(f'--frozen-blocks {options.frozen_blocks}: expected 0 to {BLOCKS}')
     where = run_options(options)
     settings = Settings(
         **common_settings(options),
         side=options.side,
+        photo_sides=_sides('--photo-sides', options.photo_sides),
+        part_sides=_sides('--part-sides', options.part_sides),
         backbone_rate=options.backbone_rate,
         weight_decay=options.weight_decay,
         average=options.averaging,
@@ -178,12 +213,15 @@ def _train(options: argparse.Namespace) -> None:
         proposed=_categories(options.propose, labels.with_name(pack.NAMES)),
     )
     with _data(options, labels, photos, where) as (data, teacher):
-        frozen = not options.backbone_rate
+        frozen = options.frozen_blocks if options.backbone_rate else BLOCKS
+        kept = sorted(read_names(labels.with_name(pack.NAMES))) if options.keep_classes else ()
         task = EverydayTask(
             data,
             settings,
             where,
-            lambda classes: first_network(classes, options.init, options.backbone, frozen=frozen),
+            lambda classes: first_network(
+                classes, options.init, options.backbone, frozen_blocks=frozen, kept=kept
+            ),
             teacher,
             options.checks,
             options.name,
@@ -198,12 +236,12 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _refit(options: argparse.Namespace) -> None:
-    from training.everyday.refit import RefitTask, refit_settings
+    from training.everyday.refit import RefitSettings, RefitTask
     from training.run.loop import Run
 
     labels, photos = _files(options)
     where = run_options(options)
-    settings = refit_settings(common_settings(options), options.sides)
+    settings = RefitSettings(**common_settings(options), sides=_sides('--sides', options.sides))
     with _data(options, labels, photos, where) as (data, _):
         task = RefitTask(data, settings, where, options.init, options.checks, options.name)
         Run(task, where).run()
@@ -249,6 +287,15 @@ def _print_end(options: argparse.Namespace) -> None:
     print(
         f'{options.output} is ready for python -m training.everyday export --run {options.output}'
     )
+
+
+def _sides(option: str, values: list[float]) -> tuple[float, float]:
+    low, high = values
+    if not 32 <= low <= high:
+        raise ValueError(
+            f'{option} {low:g} {high:g}: expected two numbers from 32, the smaller first'
+        )
+    return low, high
 
 
 def _share(option: str, value: float) -> float:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ GROUPS = (
     (6, 192, 4, 2, 5),
     (6, 320, 1, 1, 3),
 )
+BLOCKS = sum(repeats for _, _, repeats, _, _ in GROUPS)
 STEM_CHANNELS = 32
 # The last block of each stride.
 LEVELS = {4: 40, 10: 112, 15: 320}
@@ -297,12 +298,13 @@ class EverydayNetwork(nn.Module):
         return self.mask_out(self.mask_1(x))[:, 0].float()
 
 
-def freeze_backbone(network: EverydayNetwork) -> None:
-    """Leave out of training what took the most photos to learn: the backbone, and the kernels of
-    all depthwise convolutions, which are few weights but a third of the time on a processor.
+def freeze_backbone(network: EverydayNetwork, blocks: int | None = None) -> None:
+    """Leave out of training what took the most photos to learn: the stem and the first blocks of
+    the backbone, by default all, and the kernels of all depthwise convolutions, which are few
+    weights but a third of the time on a processor.
     """
     network.stem.requires_grad_(False)
-    network.blocks.requires_grad_(False)
+    network.blocks[:blocks].requires_grad_(False)
     for layer in network.modules():
         if isinstance(layer, Convolution) and layer.depthwise:
             layer.weight.requires_grad_(False)
@@ -317,6 +319,17 @@ def with_classes(network: EverydayNetwork, count: int) -> EverydayNetwork:
         network.classes.bias.zero_()
         network.classes.bias[0] = 2.0
     network.config = dataclasses.replace(network.config, num_classes=count)
+    return network
+
+
+def with_rows(network: EverydayNetwork, numbers: Sequence[int]) -> EverydayNetwork:
+    """Leave a trained network these of its classes, from 1 on, in this order, as they are."""
+    known = network.classes
+    network.classes = nn.Linear(known.in_features, len(numbers) + 1)
+    with torch.no_grad():
+        network.classes.weight.copy_(known.weight[[0, *numbers]])
+        network.classes.bias.copy_(known.bias[[0, *numbers]])
+    network.config = dataclasses.replace(network.config, num_classes=len(numbers))
     return network
 
 

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -103,7 +103,7 @@ class RefitTask(EverydayTask):
         self._losses = LossSettings(jittered=0, masks=16, refined=True)
 
     def _first(self, init: Path, classes: int) -> EverydayNetwork:
-        network = first_network(classes, init, None, frozen=True)
+        network = first_network(classes, init, None)
         for layer in network.modules():
             # Few photos are in a step: the norms stay as they are, as part of the kernels.
             if isinstance(layer, Convolution) and layer.norm is not None:
@@ -194,18 +194,3 @@ def freeze_features(network: EverydayNetwork) -> None:
         network.merge32,
     ):
         layer.requires_grad_(False)
-
-
-def refit_settings(common: dict[str, Any], sides: tuple[float, float]) -> RefitSettings:
-    """Return the settings of a run.
-
-    Raises:
-        ValueError: the sides are none.
-    """
-    low, high = sides
-    if not SIZE_MULTIPLE <= low <= high:
-        raise ValueError(
-            f'--sides {low:g} {high:g}: expected two numbers from {SIZE_MULTIPLE}, the smaller '
-            'first'
-        )
-    return RefitSettings(**common, sides=sides)

@@ -34,6 +34,7 @@ from training.everyday.network import (
     freeze_backbone,
     load_imagenet,
     with_classes,
+    with_rows,
 )
 from training.everyday.packed_data import PackedData, rarity
 from training.everyday.pasting import PasteSettings, find_donors, paste_objects
@@ -58,6 +59,8 @@ class Settings(RunSettings):
 
     Attributes:
         side: of the views, pixels.
+        photo_sides: longest side of a photo that has a view for itself, pixels, low and high.
+        part_sides: the same where four photos share a view.
         backbone_rate: share of the learning rate for the backbone; 0: it stays as it is.
         imitation: weight of the error of the teacher's features.
         dense: weight of the error of the teacher's class scores.
@@ -69,6 +72,8 @@ class Settings(RunSettings):
     minutes: float = 9.0
     batch_size: int = 96
     side: int = 448
+    photo_sides: tuple[float, float] = ViewSettings.whole_sides
+    part_sides: tuple[float, float] = ViewSettings.part_sides
     learning_rate: float = 2e-3
     backbone_rate: float = 0.3
     weight_decay: float = 0.03
@@ -211,7 +216,12 @@ class EverydayTask(Task[Batch]):
                     drawn[rows, 1:] = torch.multinomial(
                         weights, 3 * len(rows), True, generator=self._generator
                     ).view(-1, 3)
-        settings = ViewSettings(side=self.settings.side, mosaic=0.5 if progress < 0.85 else 0.1)
+        settings = ViewSettings(
+            side=self.settings.side,
+            whole_sides=self.settings.photo_sides,
+            part_sides=self.settings.part_sides,
+            mosaic=0.5 if progress < 0.85 else 0.1,
+        )
         chosen = data.train_index[drawn]
         images, labels = make_views(
             data.photos, data.sizes, data.labels, chosen, settings, self._generator
@@ -303,7 +313,12 @@ def _number(value: float, digits: int = 9) -> float | None:
 
 
 def first_network(
-    classes: int, init: Path | None, backbone: Path | None, *, frozen: bool
+    classes: int,
+    init: Path | None,
+    backbone: Path | None,
+    *,
+    frozen_blocks: int = 0,
+    kept: Sequence[int] = (),
 ) -> EverydayNetwork:
     """Return the network that a run starts from.
 
@@ -312,10 +327,12 @@ def first_network(
         init: frozen graph, or a run's averaged weights (.pt), to go on from; None: weights are
             drawn. Averaged weights of as many classes keep what they know of these.
         backbone: ImageNet weights, where there is no ``init``.
-        frozen: whether the backbone of ``init`` stays as it is.
+        frozen_blocks: so many blocks of the backbone of ``init`` stay as they are.
+        kept: category ids of a frozen graph whose classes are kept; empty: it knows nothing yet of
+            the classes.
 
     Raises:
-        ValueError: ``init`` holds no such network.
+        ValueError: ``init`` holds no such network, or lacks a category that is to be kept.
         OSError: a file cannot be read.
 
     """
@@ -324,8 +341,15 @@ def first_network(
             network = load_network(init)
         else:
             network = read_network(init, EverydayConfig(num_classes=_GRAPH_NUMBERS))
-        if frozen:
-            freeze_backbone(network)
+        if frozen_blocks:
+            freeze_backbone(network, frozen_blocks)
+        if kept and init.suffix != '.pt':
+            if max(kept) > _GRAPH_NUMBERS:
+                raise ValueError(
+                    f'{init}: has the category ids 1 to {_GRAPH_NUMBERS}, the pack has '
+                    f'{max(kept)}: expected the ids of COCO'
+                )
+            return with_rows(network, kept)
         known = init.suffix == '.pt' and network.config.num_classes == classes
         return network if known else with_classes(network, classes)
     network = EverydayNetwork(EverydayConfig(num_classes=classes))
