@@ -163,6 +163,15 @@ def test_a_run_keeps_classes_of_a_graph_and_the_first_blocks(
     moved = [bool((old - new).abs().max() > 1e-2 * old.abs().max()) for old, new in kernels]
     assert not any(moved[:11]) and any(moved[11:])
 
+    export = ['export', '--run', str(tmp_path / 'other'), '--output', str(tmp_path / 'model')]
+    assert main([*export, '--blend', str(SHIPPED), '0.3']) == 0
+    config = EverydayConfig(num_classes=17)
+    mean = read_network(tmp_path / 'model.pb', config).region_in.weight
+    wanted = torch.lerp(before.region_in.weight, other.region_in.weight, 0.3)
+    assert (mean - wanted).abs().max() < 0.01 * (other.region_in.weight - wanted).abs().max()
+    assert main([*export, '--blend', str(SHIPPED), '3']) == 2
+    assert 'a share of 3: expected 0 to 1' in capsys.readouterr().err
+
     categories[1]['id'] = 95
     for annotation in toy_data.content['annotations']:
         annotation['category_id'] = 3

@@ -183,6 +183,13 @@ def _add_export(commands: Subparsers) -> None:
         help='JSON of what is reported, what is added to logits and what the manifest says, as '
         'training/everyday/reported.json',
     )
+    add(
+        '--blend',
+        nargs=2,
+        metavar=('GRAPH', 'SHARE'),
+        help='write weights between those of the frozen graph that the run went on from, with its '
+        "classes, and the run's: SHARE of the run's, 0 to 1",
+    )
     add_onnx_option(export)
 
 
@@ -325,12 +332,15 @@ def _categories(wanted: list[str], names: Path) -> tuple[int, ...]:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from training.everyday.export import export, load_network, read_choices
+    from training.everyday.export import blended, export, load_network, read_choices
     from training.everyday.packed_data import read_names
 
     names = read_names(options.names or options.folder / pack.NAMES)
     chosen = read_choices(options.settings) if options.settings else {}
     network = load_network(options.folder / f'{options.name}.pt')
+    if options.blend:
+        graph, share = options.blend
+        network = blended(network, Path(graph), sorted(names), float(share))
     manifest = export(network, names, options.output, **chosen)
     print(f'wrote {manifest}')
     export_onnx(options, manifest)

@@ -18,8 +18,14 @@ from typing import Any
 import torch
 
 from training.detector.export import export_nodes
-from training.everyday.graph import describe
-from training.everyday.network import SIZE_MULTIPLE, Convolution, EverydayConfig, EverydayNetwork
+from training.everyday.graph import GRAPH_NUMBERS, describe, read_network
+from training.everyday.network import (
+    SIZE_MULTIPLE,
+    Convolution,
+    EverydayConfig,
+    EverydayNetwork,
+    with_rows,
+)
 from training.everyday.packed_data import read_names
 
 _NO_CLASS = '-'
@@ -103,6 +109,36 @@ def export(
         },
     }
     return export_nodes(nodes, arrays, labels, stem, usual | dict(settings))
+
+
+def blended(
+    network: EverydayNetwork, graph: Path, numbers: Sequence[int], share: float
+) -> EverydayNetwork:
+    """Return the network between a frozen graph and a run that went on from it.
+
+    What a short training learns and what the long one before it knew are both in the mean of their
+    weights (Wortsman et al. 2022, arXiv 2109.01903).
+
+    Args:
+        network: of the run.
+        graph: that the run went on from, with its classes.
+        numbers: category ids of the run's classes, rising.
+        share: of the run's weights, 0 to 1; 1: the run's alone.
+
+    Raises:
+        ValueError: the share is none, or the run did not go on from such a graph.
+        OSError: the graph cannot be read.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f'a share of {share:g}: expected 0 to 1')
+    config = replace(network.config, num_classes=GRAPH_NUMBERS)
+    before = with_rows(read_network(graph, config), numbers).state_dict()
+    after = network.state_dict()
+    if before.keys() != after.keys():
+        raise ValueError(f'{graph}: is no graph that the run went on from (train --init)')
+    mean = {name: torch.lerp(before[name], after[name], share) for name in after}
+    network.load_state_dict(mean)
+    return network
 
 
 def read_choices(path: Path) -> dict[str, Any]:

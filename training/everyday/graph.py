@@ -38,6 +38,7 @@ from training.graph.seams import (
 )
 from training.graph.tensorflow_files import read_floats
 
+GRAPH_NUMBERS = 90  # classes of the shipped graph, COCO's gaps among them
 _NO_CLASS = -30.0  # logit of a number without a class
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from training.everyday import losses
 from training.everyday.export import load_network
-from training.everyday.graph import read_network
+from training.everyday.graph import GRAPH_NUMBERS, read_network
 from training.everyday.losses import LossSettings, compute_losses
 from training.everyday.network import (
     EverydayConfig,
@@ -48,7 +48,6 @@ from training.run.task import Task
 LOG = logging.getLogger(__name__)
 
 PERSON = 0
-_GRAPH_NUMBERS = 90  # classes of the shipped graph, COCO's gaps among them
 _HEAD_STEPS, _HEAD_RATE = 60, 1e-2
 _SCORED = 400  # photos that were trained on, to compare with those that were not
 
@@ -340,13 +339,13 @@ def first_network(
         if init.suffix == '.pt':
             network = load_network(init)
         else:
-            network = read_network(init, EverydayConfig(num_classes=_GRAPH_NUMBERS))
+            network = read_network(init, EverydayConfig(num_classes=GRAPH_NUMBERS))
         if frozen_blocks:
             freeze_backbone(network, frozen_blocks)
         if kept and init.suffix != '.pt':
-            if max(kept) > _GRAPH_NUMBERS:
+            if max(kept) > GRAPH_NUMBERS:
                 raise ValueError(
-                    f'{init}: has the category ids 1 to {_GRAPH_NUMBERS}, the pack has '
+                    f'{init}: has the category ids 1 to {GRAPH_NUMBERS}, the pack has '
                     f'{max(kept)}: expected the ids of COCO'
                 )
             return with_rows(network, kept)
