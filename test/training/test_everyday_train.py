@@ -164,13 +164,13 @@ def test_a_run_keeps_classes_of_a_graph_and_the_first_blocks(
     assert not any(moved[:11]) and any(moved[11:])
 
     export = ['export', '--run', str(tmp_path / 'other'), '--output', str(tmp_path / 'model')]
-    assert main([*export, '--blend', str(SHIPPED), '0.3']) == 0
+    assert main([*export, '--blend', str(SHIPPED), '--blend-share', '0.3']) == 0
     config = EverydayConfig(num_classes=17)
     mean = read_network(tmp_path / 'model.pb', config).region_in.weight
     wanted = torch.lerp(before.region_in.weight, other.region_in.weight, 0.3)
     assert (mean - wanted).abs().max() < 0.01 * (other.region_in.weight - wanted).abs().max()
-    assert main([*export, '--blend', str(SHIPPED), '3']) == 2
-    assert 'a share of 3: expected 0 to 1' in capsys.readouterr().err
+    assert main([*export, '--blend', str(SHIPPED), '--blend-share', '3']) == 2
+    assert '--blend-share 3: expected a share from 0 to 1' in capsys.readouterr().err
 
     categories[1]['id'] = 95
     for annotation in toy_data.content['annotations']:
@@ -299,6 +299,7 @@ def test_wrong_input_is_named(
             [*run, '--packed', str(folder), '--frozen-blocks', '17'],
             '--frozen-blocks 17: expected 0 to 16',
         ),
+        ([*run, '--packed', str(folder), '--keep-classes'], '--keep-classes need --init'),
         (
             [*run, '--packed', str(folder), '--photo-sides', '500', '300'],
             '--photo-sides 500 300: expected two numbers from 32, the smaller first',

@@ -185,11 +185,12 @@ def _add_export(commands: Subparsers) -> None:
     )
     add(
         '--blend',
-        nargs=2,
-        metavar=('GRAPH', 'SHARE'),
+        type=Path,
+        metavar='GRAPH',
         help='write weights between those of the frozen graph that the run went on from, with its '
-        "classes, and the run's: SHARE of the run's, 0 to 1",
+        "classes, and the run's",
     )
+    add('--blend-share', type=float, default=0.5, help="how much of the run's, 0 to 1")
     add_onnx_option(export)
 
 
@@ -204,6 +205,8 @@ def _train(options: argparse.Namespace) -> None:
         raise ValueError(f'--side {options.side}: expected a multiple of 32')
     if not 0 <= options.frozen_blocks <= BLOCKS:
         raise ValueError(f'--frozen-blocks {options.frozen_blocks}: expected 0 to {BLOCKS}')
+    if options.init is None and (options.frozen_blocks or options.keep_classes):
+        raise ValueError('--frozen-blocks and --keep-classes need --init: what to go on from')
     where = run_options(options)
     settings = Settings(
         **common_settings(options),
@@ -339,8 +342,8 @@ def _export(options: argparse.Namespace) -> None:
     chosen = read_choices(options.settings) if options.settings else {}
     network = load_network(options.folder / f'{options.name}.pt')
     if options.blend:
-        graph, share = options.blend
-        network = blended(network, Path(graph), sorted(names), float(share))
+        share = _share('--blend-share', options.blend_share)
+        network = blended(network, options.blend, sorted(names), share)
     manifest = export(network, names, options.output, **chosen)
     print(f'wrote {manifest}')
     export_onnx(options, manifest)

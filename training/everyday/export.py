@@ -126,11 +126,9 @@ def blended(
         share: of the run's weights, 0 to 1; 1: the run's alone.
 
     Raises:
-        ValueError: the share is none, or the run did not go on from such a graph.
+        ValueError: the run did not go on from such a graph.
         OSError: the graph cannot be read.
     """
-    if not 0 <= share <= 1:
-        raise ValueError(f'a share of {share:g}: expected 0 to 1')
     config = replace(network.config, num_classes=GRAPH_NUMBERS)
     before = with_rows(read_network(graph, config), numbers).state_dict()
     after = network.state_dict()

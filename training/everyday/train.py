@@ -326,7 +326,7 @@ def first_network(
         init: frozen graph, or a run's averaged weights (.pt), to go on from; None: weights are
             drawn. Averaged weights of as many classes keep what they know of these.
         backbone: ImageNet weights, where there is no ``init``.
-        frozen_blocks: so many blocks of the backbone of ``init`` stay as they are.
+        frozen_blocks: number of the first blocks of ``init`` that stay as they are.
         kept: category ids of a frozen graph whose classes are kept; empty: it knows nothing yet of
             the classes.
 
