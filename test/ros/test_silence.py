@@ -183,9 +183,7 @@ def test_a_camera_of_another_user(start_wrapped: Callable[..., Wrapped], start_c
         *('--inh-caps', '+dac_read_search', '--ambient-caps', '+dac_read_search'),
     )
     text = warning(node, 'another-user')
-    # Rarely DDS never announces the camera's publisher: then only its process can be named.
-    unannounced = 'process of user root is in the same domain' in text
-    assert "belongs to user 'root' and this node to 'nobody'" in text or unannounced, text
+    assert "belongs to user 'root' and this node to 'nobody'" in text
 
 
 @as_root
