@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,22 +102,9 @@ def _add_train(commands: Subparsers) -> None:
         action='store_true',
         help="of the frozen graph of --init, whose category ids are COCO's: the pack has them, too",
     )
-    add(
-        '--photo-sides',
-        type=float,
-        nargs=2,
-        default=[304, 960],
-        metavar=('LOW', 'HIGH'),
-        help='longest side of a photo that has a view for itself, pixels',
-    )
-    add(
-        '--part-sides',
-        type=float,
-        nargs=2,
-        default=[208, 560],
-        metavar=('LOW', 'HIGH'),
-        help='the same where four photos share a view',
-    )
+    own = 'longest side of a photo that has a view for itself, pixels'
+    _add_sides(train, '--photo-sides', (304, 960), own)
+    _add_sides(train, '--part-sides', (208, 560), 'the same where four photos share a view')
     add('--weight-decay', type=float, default=0.03)
     add('--averaging', type=float, default=0.998, help='decay of the averaged weights')
     add('--imitation', type=float, default=1.0, help="weight of the teacher's features")
@@ -131,6 +118,15 @@ def _add_train(commands: Subparsers) -> None:
         help='objects of an image, on average, whose masks learn from boxes alone at most',
     )
     add('--compile', action='store_true', help='fuse a part of the losses, on a GPU')
+
+
+def _add_sides(
+    command: argparse.ArgumentParser, option: str, default: tuple[float, float], meaning: str
+) -> None:
+    metavar = 'LOW', 'HIGH'
+    command.add_argument(
+        option, type=float, nargs=2, default=default, metavar=metavar, help=meaning
+    )
 
 
 def _add_refit(commands: Subparsers) -> None:
@@ -153,14 +149,8 @@ def _add_refit(commands: Subparsers) -> None:
     refit.add_argument(
         '--init', type=Path, required=True, help="a frozen graph, or a run's averaged weights (.pt)"
     )
-    refit.add_argument(
-        '--sides',
-        type=float,
-        nargs=2,
-        default=[420, 640],
-        metavar=('LOW', 'HIGH'),
-        help='longest side of the photos, pixels; around input_max_side of the model',
-    )
+    around = 'longest side of the photos, pixels; around input_max_side of the model'
+    _add_sides(refit, '--sides', (420, 640), around)
 
 
 def _add_export(commands: Subparsers) -> None:
@@ -299,7 +289,7 @@ def _print_end(options: argparse.Namespace) -> None:
     )
 
 
-def _sides(option: str, values: list[float]) -> tuple[float, float]:
+def _sides(option: str, values: Sequence[float]) -> tuple[float, float]:
     low, high = values
     if not 32 <= low <= high:
         raise ValueError(

@@ -114,7 +114,7 @@ def export(
 def blended(
     network: EverydayNetwork, graph: Path, numbers: Sequence[int], share: float
 ) -> EverydayNetwork:
-    """Return the network between a frozen graph and a run that went on from it.
+    """Move a run's network towards the frozen graph that it went on from, and return it.
 
     What a short training learns and what the long one before it knew are both in the mean of their
     weights (Wortsman et al. 2022, arXiv 2109.01903).

@@ -323,7 +323,9 @@ def with_classes(network: EverydayNetwork, count: int) -> EverydayNetwork:
 
 
 def with_rows(network: EverydayNetwork, numbers: Sequence[int]) -> EverydayNetwork:
-    """Leave a trained network these of its classes, from 1 on, in this order, as they are."""
+    """Leave a trained network the classes of these rows of its scores (0 is background), as they
+    are and in this order.
+    """
     known = network.classes
     network.classes = nn.Linear(known.in_features, len(numbers) + 1)
     with torch.no_grad():
