@@ -3,6 +3,8 @@
 whose right answers are known.
 """
 
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip('torch', reason='the trainer needs PyTorch')
@@ -136,13 +138,16 @@ def test_a_region_may_count_as_what_its_refined_box_shows(refined: bool) -> None
     assert losses['class'] < 0.01 if refined else losses['class'] > 5
 
 
-def test_boxes_and_masks_go_with_the_picture_that_they_belong_to() -> None:
+@pytest.mark.parametrize('ratio, filled', [(1.0, False), (4 / 3, False), (4 / 3, True)])
+def test_boxes_and_masks_go_with_the_picture_that_they_belong_to(
+    ratio: float, filled: bool
+) -> None:
     side = 96
     photo = torch.full((1, 3, side, side), 114, dtype=torch.uint8)  # as around the photo
     photo[:, :, 30:60, 12:36] = 255
     box = torch.tensor([12, 30, 36, 60]) / side
     target = labels([(box.tolist(), 1, OBJECT)], ALL)
-    settings = ViewSettings(side=128, whole_sides=(90, 110), mosaic=0.0)
+    settings = ViewSettings(side=128, ratio=ratio, filled=filled, whole_sides=(90, 110), mosaic=0.0)
     generator = torch.Generator().manual_seed(3)
     chosen = torch.zeros(16, 4, dtype=torch.long)
     sizes = torch.tensor([[side, side]])
@@ -155,9 +160,33 @@ def test_boxes_and_masks_go_with_the_picture_that_they_belong_to() -> None:
         bright = brightness > (brightness.max() + brightness.min()) / 2
         rows, columns = bright.nonzero(as_tuple=True)
         measured = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        assert torch.allclose(boxes[0] * settings.side, torch.stack(measured).float(), atol=1.5)
+        extent = torch.tensor(settings.size).flip(0).repeat(2)
+        assert torch.allclose(boxes[0] * extent, torch.stack(measured).float(), atol=1.5)
         seen += 1
     assert seen > 8
+
+
+@pytest.mark.parametrize('mosaic', [0.0, 1.0])
+@pytest.mark.parametrize('ratio', [1.0, 3 / 2, 3 / 4])
+def test_photos_cover_a_view_that_is_to_be_filled(ratio: float, mosaic: float) -> None:
+    photos = torch.full((1, 3, 64, 64), 114, dtype=torch.uint8)
+    photos[:, 0] = 220  # red, as nothing beside a photo is
+    settings = ViewSettings(side=192, ratio=ratio, mosaic=mosaic, whole_sides=(90, 260))
+    shares = []
+    for filled in (False, True):
+        images, _ = make_views(
+            photos,
+            torch.tensor([[48, 64]]),
+            labels([([0.2, 0.2, 0.8, 0.8], 1, OBJECT)], ALL),
+            torch.zeros(16, 4, dtype=torch.long),
+            replace(settings, filled=filled, part_sides=(60, 120)),
+            torch.Generator().manual_seed(5),
+        )
+        assert images.shape == (16, 3, *settings.size)
+        # Colours change, and a few views become grey: there no edge of the photo is seen.
+        spread = images.amax((2, 3)) - images.amin((2, 3))
+        shares.append((spread.amax(1) < 8).float().mean())
+    assert shares[0] < 0.7 and shares[1] == 1
 
 
 def test_four_photos_share_a_view_and_each_keeps_its_labels() -> None:

@@ -38,9 +38,9 @@ def labels(box: list[float], category: int, mask: int, known: bool) -> Labels:
 
 
 def pasted(
-    views: Labels, generator: int = 0, **changes: float | tuple[float, float]
+    views: Labels, generator: int = 0, rows: int = SIDE, **changes: float | tuple[float, float]
 ) -> tuple[torch.Tensor, Labels]:
-    """Paste a red disc of a photo that is labelled in part into grey views."""
+    """Paste a red disc of a photo that is labelled in part into grey views of SIDE columns."""
     count = len(views.kind)
     y, x = torch.meshgrid(torch.arange(SIDE) + 0.5, torch.arange(SIDE) + 0.5, indexing='ij')
     disc = ((x - 32) ** 2 + (y - 32) ** 2) < 16**2
@@ -50,7 +50,7 @@ def pasted(
     settings = PasteSettings(**({'share': 1.0, 'least_pixels': 16} | changes))
     donors = find_donors(donor, torch.tensor([[SIDE, SIDE]]), torch.tensor([0]), settings)
     return paste_objects(
-        torch.full((count, 3, SIDE, SIDE), 114.0),
+        torch.full((count, 3, rows, SIDE), 114.0),
         views,
         photo,
         torch.tensor([[SIDE, SIDE]]),
@@ -76,6 +76,19 @@ def test_what_is_pasted_is_seen_and_labelled_and_the_labels_stay_complete() -> N
         box = (seen[2:] - seen[:2]).prod() * SIDE**2
         assert 0.65 < red.sum() / box < 0.9 and (images[0].amax(0) > 90).all()
         assert after.known.all()
+
+
+def test_what_is_pasted_keeps_its_shape_in_views_that_are_not_square() -> None:
+    views = labels([0.0, 0.0, 0.02, 0.02], 1, -1, known=True)
+    size = torch.tensor([SIDE, SIDE * 3 // 4])
+    for seed in range(8):
+        images, after = pasted(views, seed, rows=SIDE * 3 // 4, sides=(0.4, 1.0))
+        rows, columns = ((images[0] - RED[:, None, None]).abs().amax(0) < 40).nonzero().T
+        seen = torch.stack([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+        (slot,) = (after.category[0] == 3).nonzero()[:, 0]
+        assert torch.allclose(after.boxes[0, slot] * size.repeat(2), seen.float(), atol=2)
+        width, height = seen[2:] - seen[:2]
+        assert (width - height).abs() <= 2
 
 
 def test_objects_that_are_covered_are_ignored_and_hidden_ones_left_out() -> None:

@@ -152,7 +152,7 @@ def test_a_run_keeps_classes_of_a_graph_and_the_first_blocks(
     arguments += ['--init', str(SHIPPED), '--keep-classes', '--output']
     assert main([*arguments, str(tmp_path / 'same'), '--learning-rate', '1e-12']) == 0
     more = ['--frozen-blocks', '11', '--learning-rate', '10', '--averaging', '0']
-    more += ['--photo-sides', '64', '80', '--part-sides', '40', '60']
+    more += ['--photo-sides', '64', '80', '--part-sides', '40', '60', '--filled-views']
     assert main([*arguments, str(tmp_path / 'other'), *more]) == 0
     before = read_network(SHIPPED, EverydayConfig(num_classes=90))
     same, other = (load_network(tmp_path / run / 'everyday.pt') for run in ('same', 'other'))
@@ -247,7 +247,8 @@ def test_a_run_pastes_objects_and_learns_masks_from_boxes(
     arguments += ['--steps', '1', '--batch-size', '6', '--side', '320', '--init', str(SHIPPED)]
     arguments += ['--checks', '0', '--output']
     assert main([*arguments, str(tmp_path / 'plain')]) == 0
-    assert main([*arguments, str(tmp_path / 'more'), '--paste', '1', '--box-masks', '4']) == 0
+    arguments += [str(tmp_path / 'more'), '--filled-views', '--paste', '1', '--box-masks', '4']
+    assert main(arguments) == 0
     plain, more = ((tmp_path / run / 'run.log').read_text() for run in ('plain', 'more'))
     assert re.search(r' projection \d.* affinity \d', more) and 'projection' not in plain
     box_losses = [re.findall(r' class ([\d.]+)', log)[0] for log in (plain, more)]

@@ -105,6 +105,11 @@ def _add_train(commands: Subparsers) -> None:
     own = 'longest side of a photo that has a view for itself, pixels'
     _add_sides(train, '--photo-sides', (304, 960), own)
     _add_sides(train, '--part-sides', (208, 560), 'the same where four photos share a view')
+    add(
+        '--filled-views',
+        action='store_true',
+        help='views have the shapes of photos and no grey around them, as pictures have in use',
+    )
     add('--weight-decay', type=float, default=0.03)
     add('--averaging', type=float, default=0.998, help='decay of the averaged weights')
     add('--imitation', type=float, default=1.0, help="weight of the teacher's features")
@@ -203,6 +208,7 @@ def _train(options: argparse.Namespace) -> None:
         side=options.side,
         photo_sides=_sides('--photo-sides', options.photo_sides),
         part_sides=_sides('--part-sides', options.part_sides),
+        filled=options.filled_views,
         backbone_rate=options.backbone_rate,
         weight_decay=options.weight_decay,
         average=options.averaging,

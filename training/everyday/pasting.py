@@ -102,7 +102,7 @@ def paste_objects(
     """Paste one object into some of the views.
 
     Args:
-        images: views (B, 3, side, side), 0 to 255.
+        images: views (B, 3, rows, columns), 0 to 255.
         labels: of the views.
         photos: uint8 (N, 3, S, S), each at the top left.
         sizes: (N, 2) their heights and widths in pixels.
@@ -115,32 +115,35 @@ def paste_objects(
         The views with the objects, and their labels: the objects that are pasted are added, those
         that they cover are ignored or left out.
     """
-    device, batch, side = images.device, len(images), images.shape[-1]
+    device, batch = images.device, len(images)
+    rows, columns = images.shape[2:]
     drawn = torch.rand(batch, device=device, generator=generator) < settings.share
-    rows = (drawn & (labels.kind == 0).any(1)).nonzero()[:, 0]
-    if not len(rows) or not len(donors.photo):
+    views = (drawn & (labels.kind == 0).any(1)).nonzero()[:, 0]
+    if not len(views) or not len(donors.photo):
         return images, labels
-    chosen = torch.multinomial(donors.weight, len(rows), True, generator=generator)
-    flipped = torch.rand(len(rows), device=device, generator=generator) < 0.5
-    box = _places(donors.box[chosen], sizes[donors.photo[chosen]], side, settings, generator)
-    pixels, alpha = _rendered(photos, sizes, donors, chosen, flipped, masks, box, side)
+    chosen = torch.multinomial(donors.weight, len(views), True, generator=generator)
+    flipped = torch.rand(len(views), device=device, generator=generator) < 0.5
+    view = torch.tensor([columns, rows], device=device)
+    box = _places(donors.box[chosen], sizes[donors.photo[chosen]], view, settings, generator)
+    pixels, alpha = _rendered(photos, sizes, donors, chosen, flipped, masks, box, view)
     images = images.clone()
-    images[rows] = torch.lerp(images[rows], pixels, alpha)
-    return images, _with_pasted(labels, rows, donors, chosen, flipped, box, alpha[:, 0], settings)
+    images[views] = torch.lerp(images[views], pixels, alpha)
+    return images, _with_pasted(labels, views, donors, chosen, flipped, box, alpha[:, 0], settings)
 
 
 def _places(
-    box: Tensor, sizes: Tensor, side: int, settings: PasteSettings, generator: torch.Generator
+    box: Tensor, sizes: Tensor, view: Tensor, settings: PasteSettings, generator: torch.Generator
 ) -> Tensor:
-    """Boxes (R, 4) in fractions of the view, of the shape that the objects have in their photos."""
+    """Boxes (R, 4) in fractions of the view (its width and height), of the shape that the objects
+    have in their photos.
+    """
     low, high = (math.log(value) for value in settings.sides)
     draw = torch.rand(3, len(box), device=box.device, generator=generator)
     shape = (box[:, 2:] - box[:, :2]) * sizes.flip(1)  # width and height in pixels
-    longest = shape.amax(1)
-    # Enlarged more than twice, an object is a blur that no camera makes.
     wanted = (low + draw[0] * (high - low)).exp()
-    scale = torch.minimum(wanted, 2 * longest / side) / longest
-    extent = shape * scale[:, None]
+    # Enlarged more than twice, an object is a blur that no camera makes.
+    scale = (wanted / (shape / view).amax(1)).clamp(max=2)
+    extent = shape * scale[:, None] / view
     corner = draw[1:].T * (1 - extent)
     return torch.cat([corner, corner + extent], 1)
 
@@ -153,14 +156,14 @@ def _rendered(
     flipped: Tensor,
     masks: Tensor,
     box: Tensor,
-    side: int,
+    view: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Pixels (R, 3, side, side) of the objects at their places, and how much of each is theirs
-    (R, 1, side, side).
+    """Pixels (R, 3, rows, columns) of the objects at their places, and how much of each is theirs
+    (R, 1, rows, columns).
     """
-    steps = (torch.arange(side, device=box.device) + 0.5) / side
-    x = (steps[None] - box[:, :1]) / (box[:, 2:3] - box[:, :1])  # 0 to 1 inside the box
-    y = (steps[None] - box[:, 1:2]) / (box[:, 3:] - box[:, 1:2])
+    at_x, at_y = ((torch.arange(side, device=box.device) + 0.5) / side for side in view.tolist())
+    x = (at_x[None] - box[:, :1]) / (box[:, 2:3] - box[:, :1])  # 0 to 1 inside the box
+    y = (at_y[None] - box[:, 1:2]) / (box[:, 3:] - box[:, 1:2])
     inside = ((x > 0) & (x < 1))[:, None, :] & ((y > 0) & (y < 1))[:, :, None]
     x = torch.where(flipped[:, None], 1 - x, x)
     alpha = sample(masks[donors.mask[chosen]].float(), x, y) * inside[:, None]
@@ -207,14 +210,20 @@ def _with_pasted(
 
 
 def _covered(boxes: Tensor, alpha: Tensor) -> Tensor:
-    """Share (R, G) of each box (R, G, 4) that is covered, by alpha (R, side, side)."""
-    side = alpha.shape[-1]
+    """Share (R, G) of each box (R, G, 4) that is covered, by alpha (R, rows, columns)."""
+    rows, columns = alpha.shape[1:]
     total = functional.pad(alpha.cumsum(1).cumsum(2), (1, 0, 1, 0)).flatten(1)
-    x1, y1 = (boxes[..., :2] * side).floor().long().clamp(0, side).unbind(-1)
-    x2, y2 = (boxes[..., 2:] * side).ceil().long().clamp(0, side).unbind(-1)
+    x1, x2 = _cells(boxes[..., 0], boxes[..., 2], columns)
+    y1, y2 = _cells(boxes[..., 1], boxes[..., 3], rows)
 
     def at(x: Tensor, y: Tensor) -> Tensor:
-        return total.gather(1, y * (side + 1) + x)
+        return total.gather(1, y * (columns + 1) + x)
 
     area = ((x2 - x1) * (y2 - y1)).clamp(min=1)
     return (at(x2, y2) - at(x1, y2) - at(x2, y1) + at(x1, y1)) / area
+
+
+def _cells(low: Tensor, high: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """First cell and the one after the last, of ``count``, between fractions of all of them."""
+    first, last = (low * count).floor().long(), (high * count).ceil().long()
+    return first.clamp(0, count), last.clamp(0, count)

@@ -28,6 +28,7 @@ from training.everyday.export import load_network
 from training.everyday.graph import GRAPH_NUMBERS, read_network
 from training.everyday.losses import LossSettings, compute_losses
 from training.everyday.network import (
+    FEATURE_STRIDE,
     EverydayConfig,
     EverydayNetwork,
     anchor_boxes,
@@ -48,6 +49,8 @@ from training.run.task import Task
 LOG = logging.getLogger(__name__)
 
 PERSON = 0
+_RATIOS = (1.0, 4 / 3, 3 / 2, 3 / 4, 2 / 3)  # width over height of views that are filled
+_FILLED_STRETCH = 0.1  # where a view is filled, what is stretched is cut off
 _HEAD_STEPS, _HEAD_RATE = 60, 1e-2
 _SCORED = 400  # photos that were trained on, to compare with those that were not
 
@@ -60,6 +63,7 @@ class Settings(RunSettings):
         side: of the views, pixels.
         photo_sides: longest side of a photo that has a view for itself, pixels, low and high.
         part_sides: the same where four photos share a view.
+        filled: views have the shapes of photos and no grey, as pictures have in use.
         backbone_rate: share of the learning rate for the backbone; 0: it stays as it is.
         imitation: weight of the error of the teacher's features.
         dense: weight of the error of the teacher's class scores.
@@ -73,6 +77,7 @@ class Settings(RunSettings):
     side: int = 448
     photo_sides: tuple[float, float] = ViewSettings.whole_sides
     part_sides: tuple[float, float] = ViewSettings.part_sides
+    filled: bool = False
     learning_rate: float = 2e-3
     backbone_rate: float = 0.3
     weight_decay: float = 0.03
@@ -125,6 +130,9 @@ class EverydayTask(Task[Batch]):
         self._checks, self._checked, self._result = checks, 0, result
         self._weights = rarity(data.labels, data.train_index) * data.shares[data.train_index]
         self._whole = data.labels.known[data.train_index].all(1)
+        height, width = data.sizes[data.train_index].float().unbind(1)
+        distances = (width / height).log()[:, None] - torch.tensor(_RATIOS).log().to(self.device)
+        self._shapes = distances.abs().argmin(1)
         classes = data.labels.known.shape[1]
         self.network = network(classes).to(self.device)
         self.imitation = ImitationHeads(self.network.config.channels, classes).to(self.device)
@@ -162,9 +170,9 @@ class EverydayTask(Task[Batch]):
         plain = losses.assign_anchors
         losses.assign_anchors = torch.compile(plain, dynamic=False)
         try:
-            _, labels = self._batch(0.0)
-            side = self.settings.side // 8
-            references = anchor_boxes(self.network.config, side, side).to(self.device)
+            images, labels = self._batch(0.0)
+            rows, columns = (side // FEATURE_STRIDE for side in images.shape[2:])
+            references = anchor_boxes(self.network.config, rows, columns).to(self.device)
             known = plain(references, labels, LossSettings())
             got = losses.assign_anchors(references, labels, LossSettings())
             wrong = (known[0] != got[0]) | (known[1] != got[1])
@@ -204,19 +212,23 @@ class EverydayTask(Task[Batch]):
 
     def _batch(self, progress: float) -> Batch:
         count, data = self.settings.batch_size, self.data
-        drawn = torch.multinomial(self._weights, 4 * count, True, generator=self._generator)
+        ratio, weights = self._shape_of_batch()
+        drawn = torch.multinomial(weights, 4 * count, True, generator=self._generator)
         drawn = drawn.view(count, 4)
         if self.teacher is None:
             # Photos with and without all labels do not mix: one part would spoil the view.
             for whole in (True, False):
                 rows = (self._whole[drawn[:, 0]] == whole).nonzero()[:, 0]
-                weights = self._weights * (self._whole == whole)
+                alike = weights * (self._whole == whole)
                 if len(rows):
                     drawn[rows, 1:] = torch.multinomial(
-                        weights, 3 * len(rows), True, generator=self._generator
+                        alike, 3 * len(rows), True, generator=self._generator
                     ).view(-1, 3)
         settings = ViewSettings(
             side=self.settings.side,
+            ratio=ratio,
+            filled=self.settings.filled,
+            stretch=_FILLED_STRETCH if self.settings.filled else ViewSettings.stretch,
             whole_sides=self.settings.photo_sides,
             part_sides=self.settings.part_sides,
             mosaic=0.5 if progress < 0.85 else 0.1,
@@ -238,6 +250,16 @@ class EverydayTask(Task[Batch]):
             )
         # Depthwise convolutions are faster so. The weights stay as they are.
         return images.contiguous(memory_format=torch.channels_last), labels
+
+    def _shape_of_batch(self) -> tuple[float, Tensor]:
+        """Return the ratio of the sides of a batch's views, and the weights of the photos (N,):
+        those of about that shape alone are drawn, or much of the others would be cut off.
+        """
+        if not self.settings.filled:
+            return 1.0, self._weights
+        first = torch.multinomial(self._weights, 1, generator=self._generator)
+        shape = self._shapes[first]
+        return _RATIOS[int(shape)], self._weights * (self._shapes == shape)
 
     # ---- a step
     def losses(self, run: Run, step: int, batch: Batch) -> dict[str, Tensor]:

@@ -1,8 +1,9 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Augmented views of photos with their targets, made on the GPU from photos that stay there.
 
-A view is a square of grey with one photo, or parts of four, at random scales and places. Nothing
-is rotated: boxes stay exact.
+A view is a rectangle of grey with one photo, or parts of four, at random scales and places. Where
+it is to be filled, photos are enlarged until they cover it, as they do in use. Nothing is rotated:
+boxes stay exact.
 """
 
 from __future__ import annotations
@@ -70,7 +71,9 @@ class ViewSettings:
     """How views are made.
 
     Attributes:
-        side: of the view, pixels.
+        side: longest side of the view, pixels, a multiple of 32.
+        ratio: width of the view divided by its height.
+        filled: photos are enlarged until no grey is seen.
         whole_sides: longest side of a photo that has a view for itself, pixels, low and high.
         part_sides: the same where four photos share a view.
         mosaic: share of views of four photos.
@@ -81,6 +84,8 @@ class ViewSettings:
     """
 
     side: int = 448
+    ratio: float = 1.0
+    filled: bool = False
     whole_sides: tuple[float, float] = (304.0, 960.0)
     part_sides: tuple[float, float] = (208.0, 560.0)
     mosaic: float = 0.5
@@ -88,6 +93,12 @@ class ViewSettings:
     least_visible: float = 0.3
     least_side: float = 5.0
     objects: int = 64
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the view in pixels, multiples of 32 as the network needs them."""
+        shortest = round(self.side * min(self.ratio, 1 / self.ratio) / 32) * 32
+        return (shortest, self.side) if self.ratio > 1 else (self.side, shortest)
 
 
 def make_views(
@@ -109,10 +120,11 @@ def make_views(
         generator: of the device.
 
     Returns:
-        Images float (B, 3, side, side), 0 to 255, and their labels.
+        Images float (B, 3, rows, columns) of ``settings.size``, 0 to 255, and their labels.
 
     """
-    batch, device, side = len(chosen), photos.device, settings.side
+    batch, device = len(chosen), photos.device
+    rows, columns = settings.size
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return (
@@ -120,16 +132,17 @@ def make_views(
         )
 
     mosaic = uniform(0, 1) < settings.mosaic
-    centre_x = torch.where(mosaic, uniform(0.3, 0.7) * side, float(side)).round()
-    centre_y = torch.where(mosaic, uniform(0.3, 0.7) * side, float(side)).round()
-    images = torch.full((batch, 3, side, side), _GREY, device=device)
-    pixels = torch.arange(side, device=device) + 0.5
+    centre_x = torch.where(mosaic, uniform(0.3, 0.7) * columns, float(columns)).round()
+    centre_y = torch.where(mosaic, uniform(0.3, 0.7) * rows, float(rows)).round()
+    images = torch.full((batch, 3, rows, columns), _GREY, device=device)
+    at_x = torch.arange(columns, device=device) + 0.5
+    at_y = torch.arange(rows, device=device) + 0.5
     parts = []
     for slot in range(4):
         index = chosen[:, slot]
-        zero, full = torch.zeros_like(centre_x), torch.full_like(centre_x, side)
-        x0, x1 = (zero, centre_x) if slot % 2 == 0 else (centre_x, full)
-        y0, y1 = (zero, centre_y) if slot < 2 else (centre_y, full)
+        zero = torch.zeros_like(centre_x)
+        x0, x1 = (zero, centre_x) if slot % 2 == 0 else (centre_x, zero + columns)
+        y0, y1 = (zero, centre_y) if slot < 2 else (centre_y, zero + rows)
         low = torch.where(mosaic, settings.part_sides[0], settings.whole_sides[0]).log()
         high = torch.where(mosaic, settings.part_sides[1], settings.whole_sides[1]).log()
         longest = (low + uniform(0, 1) * (high - low)).exp()
@@ -137,26 +150,28 @@ def make_views(
         scale = longest / torch.maximum(height, width)
         stretch = (uniform(-1, 1) * settings.stretch / 2).exp()
         scale_x, scale_y = scale * stretch, scale / stretch
+        if settings.filled:
+            short = torch.maximum((x1 - x0) / (width * scale_x), (y1 - y0) / (height * scale_y))
+            scale_x, scale_y = scale_x * short.clamp(min=1), scale_y * short.clamp(min=1)
         left = _place(x0, x1, width * scale_x, uniform(0, 1))
         top = _place(y0, y1, height * scale_y, uniform(0, 1))
         flip = uniform(0, 1) < 0.5
         # Where each pixel of the view lies in the photo.
-        u = (pixels[None] - left[:, None]) / scale_x[:, None]
-        v = (pixels[None] - top[:, None]) / scale_y[:, None]
-        seen_x = (u > 0) & (u < width[:, None]) & (pixels > x0[:, None]) & (pixels < x1[:, None])
-        seen_y = (v > 0) & (v < height[:, None]) & (pixels > y0[:, None]) & (pixels < y1[:, None])
+        u = (at_x[None] - left[:, None]) / scale_x[:, None]
+        v = (at_y[None] - top[:, None]) / scale_y[:, None]
+        seen_x = (u > 0) & (u < width[:, None]) & (at_x > x0[:, None]) & (at_x < x1[:, None])
+        seen_y = (v > 0) & (v < height[:, None]) & (at_y > y0[:, None]) & (at_y < y1[:, None])
         u = torch.where(flip[:, None], width[:, None] - u, u)
         some = (x1 > x0) & (y1 > y0)
-        rows = some.nonzero()[:, 0] if slot else torch.arange(batch, device=device)
-        if len(rows):
-            sampled = _of_photos(photos, index[rows], u[rows], v[rows])
-            seen = (seen_y[rows][:, None, :, None]) & (seen_x[rows][:, None, None, :])
-            images[rows] = torch.where(seen, sampled, images[rows])
+        views = some.nonzero()[:, 0] if slot else torch.arange(batch, device=device)
+        if len(views):
+            sampled = _of_photos(photos, index[views], u[views], v[views])
+            seen = (seen_y[views][:, None, :, None]) & (seen_x[views][:, None, None, :])
+            images[views] = torch.where(seen, sampled, images[views])
         window = torch.stack([x0, y0, x1, y1], 1)
         frame = torch.stack([left, top, width * scale_x, height * scale_y], 1)
         parts.append(_moved(labels[index], flip, frame, window, some, settings))
-    views = _merged(parts, settings)
-    return coloured(images, generator), views
+    return coloured(images, generator), _merged(parts, settings)
 
 
 def _place(low: Tensor, high: Tensor, size: Tensor, share: Tensor) -> Tensor:
@@ -215,10 +230,12 @@ def _moved(
     small = (share < settings.least_visible) | (sides.min(-1).values < settings.least_side)
     kind = torch.where((labels.kind == OBJECT) & small, IGNORED, labels.kind)
     kind = torch.where(gone, 0, kind)
+    rows, columns = settings.size
+    extent = torch.tensor([columns, rows, columns, rows], device=seen.device)
     return replace(
         labels,
-        boxes=seen / settings.side,
-        whole=whole / settings.side,
+        boxes=seen / extent,
+        whole=whole / extent,
         kind=kind,
         known=labels.known | ~some[:, None],
     )
