@@ -132,7 +132,7 @@ class EverydayTask(Task[Batch]):
         self._whole = data.labels.known[data.train_index].all(1)
         height, width = data.sizes[data.train_index].float().unbind(1)
         distances = (width / height).log()[:, None] - torch.tensor(_RATIOS).log().to(self.device)
-        self._shapes = distances.abs().argmin(1)
+        self._shapes = distances.abs().argmin(1)  # of the photos: the nearest of _RATIOS
         classes = data.labels.known.shape[1]
         self.network = network(classes).to(self.device)
         self.imitation = ImitationHeads(self.network.config.channels, classes).to(self.device)
