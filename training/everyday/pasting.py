@@ -123,27 +123,31 @@ def paste_objects(
         return images, labels
     chosen = torch.multinomial(donors.weight, len(views), True, generator=generator)
     flipped = torch.rand(len(views), device=device, generator=generator) < 0.5
-    view = torch.tensor([columns, rows], device=device)
-    box = _places(donors.box[chosen], sizes[donors.photo[chosen]], view, settings, generator)
-    pixels, alpha = _rendered(photos, sizes, donors, chosen, flipped, masks, box, view)
+    view_size = torch.tensor([columns, rows], device=device)
+    box = _places(donors.box[chosen], sizes[donors.photo[chosen]], view_size, settings, generator)
+    pixels, alpha = _rendered(photos, sizes, donors, chosen, flipped, masks, box, view_size)
     images = images.clone()
     images[views] = torch.lerp(images[views], pixels, alpha)
     return images, _with_pasted(labels, views, donors, chosen, flipped, box, alpha[:, 0], settings)
 
 
 def _places(
-    box: Tensor, sizes: Tensor, view: Tensor, settings: PasteSettings, generator: torch.Generator
+    box: Tensor,
+    sizes: Tensor,
+    view_size: Tensor,
+    settings: PasteSettings,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Boxes (R, 4) in fractions of the view (its width and height), of the shape that the objects
-    have in their photos.
+    """Boxes (R, 4) in fractions of the view, of the shape in pixels that the objects have in their
+    photos. ``sizes`` (R, 2) are heights and widths, ``view_size`` is (width, height).
     """
     low, high = (math.log(value) for value in settings.sides)
     draw = torch.rand(3, len(box), device=box.device, generator=generator)
     shape = (box[:, 2:] - box[:, :2]) * sizes.flip(1)  # width and height in pixels
     wanted = (low + draw[0] * (high - low)).exp()
     # Enlarged more than twice, an object is a blur that no camera makes.
-    scale = (wanted / (shape / view).amax(1)).clamp(max=2)
-    extent = shape * scale[:, None] / view
+    scale = (wanted / (shape / view_size).amax(1)).clamp(max=2)
+    extent = shape * scale[:, None] / view_size
     corner = draw[1:].T * (1 - extent)
     return torch.cat([corner, corner + extent], 1)
 
@@ -156,12 +160,13 @@ def _rendered(
     flipped: Tensor,
     masks: Tensor,
     box: Tensor,
-    view: Tensor,
+    view_size: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Pixels (R, 3, rows, columns) of the objects at their places, and how much of each is theirs
-    (R, 1, rows, columns).
+    (R, 1, rows, columns), for a view of ``view_size`` (width, height) pixels.
     """
-    at_x, at_y = ((torch.arange(side, device=box.device) + 0.5) / side for side in view.tolist())
+    sides = view_size.tolist()
+    at_x, at_y = ((torch.arange(side, device=box.device) + 0.5) / side for side in sides)
     x = (at_x[None] - box[:, :1]) / (box[:, 2:3] - box[:, :1])  # 0 to 1 inside the box
     y = (at_y[None] - box[:, 1:2]) / (box[:, 3:] - box[:, 1:2])
     inside = ((x > 0) & (x < 1))[:, None, :] & ((y > 0) & (y < 1))[:, :, None]

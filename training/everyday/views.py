@@ -151,8 +151,9 @@ def make_views(
         stretch = (uniform(-1, 1) * settings.stretch / 2).exp()
         scale_x, scale_y = scale * stretch, scale / stretch
         if settings.filled:
-            short = torch.maximum((x1 - x0) / (width * scale_x), (y1 - y0) / (height * scale_y))
-            scale_x, scale_y = scale_x * short.clamp(min=1), scale_y * short.clamp(min=1)
+            needed_x, needed_y = (x1 - x0) / (width * scale_x), (y1 - y0) / (height * scale_y)
+            enlargement = torch.maximum(needed_x, needed_y).clamp(min=1)
+            scale_x, scale_y = scale_x * enlargement, scale_y * enlargement
         left = _place(x0, x1, width * scale_x, uniform(0, 1))
         top = _place(y0, y1, height * scale_y, uniform(0, 1))
         flip = uniform(0, 1) < 0.5
