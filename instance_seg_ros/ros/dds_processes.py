@@ -19,8 +19,11 @@ PROC, SHARED_MEMORY = Path('/proc'), Path('/dev/shm')  # noqa: S108 # nosec B108
 FIRST_PORT, PORTS_PER_DOMAIN, DOMAINS = 7400, 250, 233
 FIRST_OWN_PORT = 10  # of a participant, above the domain's; two for each participant
 LISTENING = '0A'
-# The lock of the memory that Fast DDS shares from a process, which the process keeps open.
+# The locks of what Fast DDS shares from a process: its memory, and ports that it listens on. The
+# process keeps them open.
 SEGMENT_LOCK = re.compile(r'(/dev/shm/fast(?:dds|rtps)_[0-9a-f]{16})_el$')
+OWN_LOCK = re.compile(r'(/dev/shm/fast(?:dds|rtps)_\w+)_el(?: \(deleted\))?$')
+REMOVED = ' (deleted)'
 # They are there on every machine, and no camera.
 TOOLS = ('ros2', 'ros2-daemon', '_ros2_daemon')
 
@@ -38,6 +41,9 @@ class Participant:
         unicast: whether it has UDP ports of its own.
         tcp: whether it listens on TCP; None where pid is None.
         memory: bytes of shared memory that Fast DDS has for what it sends; None where pid is None.
+        memory_removed: whether files of that memory are gone from /dev/shm while it uses them.
+        sees_our_memory: whether its /dev/shm is the one of this process; None where that is not to
+            be seen.
     """
 
     domain: int
@@ -48,6 +54,8 @@ class Participant:
     unicast: bool
     tcp: bool | None
     memory: int | None
+    memory_removed: bool
+    sees_our_memory: bool | None
 
     @property
     def is_tool(self) -> bool:
@@ -116,6 +124,8 @@ def participants(proc: Path = PROC) -> list[Participant]:
                     unicast=unicast > 0,
                     tcp=None if pid is None else pid in with_tcp,
                     memory=None if pid is None else _memory(proc / str(pid), files[pid]),
+                    memory_removed=pid is not None and _is_removed(proc / str(pid), files[pid]),
+                    sees_our_memory=None if pid is None else _sees_our_memory(proc / str(pid)),
                 )
             )
     return found
@@ -207,3 +217,24 @@ def _memory(process: Path, files: list[str]) -> int:
             # As the process sees it, which may be in a container.
             sizes.append(os.stat(f'{process}/root{lock[1]}').st_size)
     return max(sizes)
+
+
+def _is_removed(process: Path, files: list[str]) -> bool:
+    """Whether somebody removed files that Fast DDS shares from a process, which still uses them."""
+    own = {lock[1] for lock in filter(None, map(OWN_LOCK.match, files))}
+    try:
+        maps = (process / 'maps').read_text(errors='replace')
+    except OSError:
+        return False
+    # A removed file may have a successor of the same name, made by a sender that looks for it.
+    return any(
+        line.endswith(REMOVED) and line.removesuffix(REMOVED).split(maxsplit=5)[-1] in own
+        for line in maps.splitlines()
+    )
+
+
+def _sees_our_memory(process: Path) -> bool | None:
+    try:
+        return (process / 'root' / SHARED_MEMORY.relative_to('/')).samefile(SHARED_MEMORY)
+    except OSError:
+        return None

@@ -125,13 +125,10 @@ def _fast_dds_problem(around: Surroundings, publisher: Any) -> str:
             f"'{dds_processes.user_name(os.getuid())}', and Fast DDS shares no memory between "
             f'users. Run both as the same user {_see("another-user")}'
         )
-    missing = _no_memory(around, process)
-    if nameless and not missing:
-        return (
-            'it is on this machine but has a /dev/shm of its own, as a container has. Start the '
-            f'container with --ipc=host {_see("a-container")}'
-        )
-    return missing or _little_memory(around, process)
+    known = _removed_memory(around, process) or _no_memory(around, process)
+    if nameless and not known:
+        return _without_name(process)
+    return known or _little_memory(around, process)
 
 
 def _other_machine(around: Surroundings, publisher: Any) -> str:
@@ -148,13 +145,37 @@ def _other_machine(around: Surroundings, publisher: Any) -> str:
     )
 
 
+def _removed_memory(around: Surroundings, process: Participant | None) -> str:
+    """Return whose shared memory was removed; empty where nobody's was."""
+    removed = [p for p in (process, around.own) if p is not None and p.memory_removed]
+    if not removed:
+        return ''
+    names = _list(map(_or_this_node, removed))
+    return (
+        f'files of shared memory in /dev/shm were removed while {names} used them, as systemd does '
+        f'when a user logs out. Start {names} again {_see("shared-memory-was-removed")}'
+    )
+
+
+def _without_name(process: Participant | None) -> str:
+    if process is not None and process.sees_our_memory:
+        return (
+            f'what {process.describe()} announced has been lost. Start it again '
+            f'{_see("a-lost-announcement")}'
+        )
+    return (
+        'it is on this machine but has a /dev/shm of its own, as a container has. Start the '
+        f'container with --ipc=host {_see("a-container")}'
+    )
+
+
 def _no_memory(around: Surroundings, process: Participant | None) -> str:
     """Return why one of the two shares no memory; empty where both do, or do by TCP."""
     without = [p for p in (process, around.own) if p is not None and p.memory == 0]
     space = dds_processes.free_shared_memory()
     if not without or space is None:
         return ''
-    names = _list('this node' if p.pid == os.getpid() else p.describe() for p in without)
+    names = _list(map(_or_this_node, without))
     free, size = (count // MIB for count in space)
     if space[0] < PROFILE_MEMORY:
         return (
@@ -296,6 +317,10 @@ def _is_nameless(publisher: Any) -> bool:
 
 def _policies(qos: QoSProfile) -> str:
     return f'{qos.reliability.name.lower()}, {qos.durability.name.lower()}'
+
+
+def _or_this_node(process: Participant) -> str:
+    return 'this node' if process.pid == os.getpid() else process.describe()
 
 
 def _names(participants: list[Participant]) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ rclpy.init()
 node = rclpy.create_node('camera')
 publisher = node.create_publisher(Image, sys.argv[1], 10)
 rclpy.spin(node)
+"""
+# What tells the names of nodes goes where nobody listens.
+NAMES_ARE_LOST = """
+<profiles xmlns="http://www.eprosima.com">
+  <data_writer profile_name="ros_discovery_info">
+    <qos><partition><names><name>elsewhere</name></names></partition></qos>
+  </data_writer>
+</profiles>
 """
 as_root = pytest.mark.skipif(
     os.geteuid() != 0 or not shutil.which('setpriv') or not shutil.which('unshare'),
@@ -209,6 +218,53 @@ def test_too_little_memory_for_two_processes(
     text = warning(node, 'shared-memory-is-too-small')
     assert 'camera_driver.py' in text and '/dev/shm has 40 MiB' in text
     assert '--shm-size' in text
+
+
+def test_shared_memory_of_the_node_is_removed(
+    start_node: Callable[..., NodeProcess], start_camera
+) -> None:
+    node = start_node('removed', image_timeout=1.0)
+    until_ready(node)
+    remove_shared_memory(node.process.pid)
+    start_camera('/removed/image')
+    text = warning(node, 'shared-memory-was-removed')
+    assert 'Start this node again' in text
+
+
+def test_shared_memory_of_the_camera_is_removed(
+    start_node: Callable[..., NodeProcess], start_camera
+) -> None:
+    camera = start_camera('/taken/image')
+    deadline = time.monotonic() + TIMEOUT
+    while not remove_shared_memory(camera.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    text = warning(start_node('taken', image_timeout=1.0), 'shared-memory-was-removed')
+    assert re.search(r'Start camera_driver.py \(process \d+\) again', text)
+
+
+def remove_shared_memory(pid: int) -> bool:
+    """Remove what Fast DDS shares from a process; return whether it was there."""
+    with suppress(FileNotFoundError):
+        links = [os.readlink(entry.path) for entry in os.scandir(f'/proc/{pid}/fd')]
+        locks = [name for name in links if re.match(r'/dev/shm/fast\w+_el$', name)]
+        if any('port' in name for name in locks):
+            for name in locks:
+                Path(name).unlink()
+                Path(name.removesuffix('_el')).unlink()
+            return True
+    return False
+
+
+def test_a_camera_whose_name_is_lost(
+    tmp_path: Path, start_node: Callable[..., NodeProcess], start_camera
+) -> None:
+    profile = tmp_path / 'profile.xml'
+    profile.write_text(NAMES_ARE_LOST)
+    settings = {**dict.fromkeys(TRANSPORTS, str(profile)), 'RMW_FASTRTPS_USE_QOS_FROM_XML': '1'}
+    start_camera('/unnamed/image', settings)
+    text = warning(start_node('unnamed', image_timeout=1.0), 'a-lost-announcement')
+    assert re.search(r'what camera_driver.py \(process \d+\) announced has been lost', text)
 
 
 def in_container(size: str) -> tuple[str, ...]:
