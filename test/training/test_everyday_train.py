@@ -51,6 +51,20 @@ def test_packing_keeps_photos_boxes_and_masks(toy_data: ToyData, tmp_path: Path)
         assert photos[i, y + 5 : y + h - 5, x + 5 : x + w - 5].max() > 200
 
 
+def test_photos_are_packed_in_the_size_that_is_asked_for(
+    toy_data: ToyData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = packed(toy_data, tmp_path / 'small', '--longest-side', '48', '--quality', '95')
+    photos, sizes = unpack_photos(photo_files(small))
+    assert photos.shape[1:] == (48, 48, 3) and (sizes == 48).all()
+    whole, _ = unpack_photos(photo_files(packed(toy_data, tmp_path / 'whole', '--quality', '95')))
+    fewer = whole.reshape(-1, 48, 2, 48, 2, 3).mean((2, 4))
+    assert np.abs(photos - fewer).mean() < 12
+    assert main(['pack', '--data', str(toy_data.annotations), str(toy_data.images),
+                 '--output', str(tmp_path / 'none'), '--quality', '0']) == 2  # fmt: skip
+    assert 'quality from 1 to 100' in capsys.readouterr().err
+
+
 def test_a_second_file_adds_what_the_first_does_not_say(toy_data: ToyData, tmp_path: Path) -> None:
     for entry in toy_data.content['images']:
         entry['complete_categories'] = [7]

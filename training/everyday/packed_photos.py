@@ -14,15 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-SIDE = 512  # pixels of the longer side, at most
+LONGEST_SIDE, QUALITY = 512, 58  # small enough to send thousands
 PHOTOS = 'photos.npz'
-_QUALITY = 58
 _PHOTO_FILE = re.compile(r'photos(_[0-9]{4})?\.npz')
 _PART_OVERHEAD = 2_000  # bytes of a file beside the photos
 
 
 def pack_photos(
-    paths: Sequence[Path], folder: Path, threads: int = 1, part_megabytes: float = 0.0
+    paths: Sequence[Path],
+    folder: Path,
+    threads: int = 1,
+    part_megabytes: float = 0.0,
+    longest_side: int = LONGEST_SIDE,
+    quality: int = QUALITY,
 ) -> list[Path]:
     """Store photos in a folder, in place of those that are there.
 
@@ -31,13 +35,16 @@ def pack_photos(
         folder: of the pack.
         threads: that encode.
         part_megabytes: size that a file may have; 0: there is one file, of any size.
+        longest_side: pixels of a photo's longer side, at most.
+        quality: of WebP, 1 to 100.
 
     Returns:
         The files, in the order of the photos.
 
     """
     with ThreadPoolExecutor(threads) as pool:
-        return write_photos(pool.map(_encode, paths), folder, part_megabytes)
+        photos = pool.map(lambda path: _encode(path, longest_side, quality), paths)
+        return write_photos(photos, folder, part_megabytes)
 
 
 def write_photos(photos: Iterable[bytes], folder: Path, part_megabytes: float) -> list[Path]:
@@ -73,15 +80,15 @@ def _write_part(photos: Sequence[bytes], path: Path) -> Path:
     return path
 
 
-def _encode(path: Path) -> bytes:
+def _encode(path: Path, longest_side: int, quality: int) -> bytes:
     with Image.open(path) as file:
         image = file.convert('RGB')
-    factor = SIDE / max(image.size)
+    factor = longest_side / max(image.size)
     if factor < 1:
         size = round(image.width * factor), round(image.height * factor)
         image = image.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    image.save(buffer, 'WEBP', quality=_QUALITY, method=3)
+    image.save(buffer, 'WEBP', quality=quality, method=3)
     return buffer.getvalue()
 
 
@@ -91,24 +98,29 @@ def unpack_photos(
     """Decode packed photos, one file after the other.
 
     Returns:
-        uint8 (N, SIDE, SIDE, 3) RGB, each photo at the top left, grey elsewhere; int64 (N, 2)
-        height and width of each.
+        uint8 (N, S, S, 3) RGB, each photo at the top left, grey elsewhere, S the longest side of
+        all; int64 (N, 2) height and width of each.
 
     """
     spans = [span for path in files for span in read_part(path)]
     spans = spans[:most]
-    photos = np.full((len(spans), SIDE, SIDE, 3), 114, np.uint8)
-    sizes = np.zeros((len(spans), 2), np.int64)
+    sizes = np.array([_size(span) for span in spans], np.int64).reshape(-1, 2)
+    side = sizes.max(initial=1)
+    photos = np.full((len(spans), side, side, 3), 114, np.uint8)
 
     def decode(i: int) -> None:
         with Image.open(io.BytesIO(spans[i])) as file:
             image = np.asarray(file.convert('RGB'))
-        sizes[i] = image.shape[:2]
         photos[i, : image.shape[0], : image.shape[1]] = image
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(decode, range(len(spans))))
     return photos, sizes
+
+
+def _size(photo: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(photo)) as file:
+        return file.height, file.width
 
 
 def read_part(path: Path) -> list[bytes]:
