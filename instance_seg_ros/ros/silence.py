@@ -150,7 +150,7 @@ def _removed_memory(around: Surroundings, process: Participant | None) -> str:
     removed = [p for p in (process, around.own) if p is not None and p.memory_removed]
     if not removed:
         return ''
-    names = _list(map(_or_this_node, removed))
+    names = ' and '.join(map(_or_this_node, removed))
     return (
         f'files of shared memory in /dev/shm were removed while {names} used them, as systemd does '
         f'when a user logs out. Start {names} again {_see("shared-memory-was-removed")}'
