@@ -19,10 +19,9 @@ PROC, SHARED_MEMORY = Path('/proc'), Path('/dev/shm')  # noqa: S108 # nosec B108
 FIRST_PORT, PORTS_PER_DOMAIN, DOMAINS = 7400, 250, 233
 FIRST_OWN_PORT = 10  # of a participant, above the domain's; two for each participant
 LISTENING = '0A'
-# The locks of what Fast DDS shares from a process: its memory, and ports that it listens on. The
-# process keeps them open.
-SEGMENT_LOCK = re.compile(r'(/dev/shm/fast(?:dds|rtps)_[0-9a-f]{16})_el$')
-OWN_LOCK = re.compile(r'(/dev/shm/fast(?:dds|rtps)_\w+)_el(?: \(deleted\))?$')
+# The locks, which a process keeps open, of what Fast DDS shares from it: memory, and the ports that
+# it listens on.
+LOCK = re.compile(r'(/dev/shm/fast(?:dds|rtps)_(port)?\w+)_el(?: \(deleted\))?$')
 REMOVED = ' (deleted)'
 # They are there on every machine, and no camera.
 TOOLS = ('ros2', 'ros2-daemon', '_ros2_daemon')
@@ -41,7 +40,8 @@ class Participant:
         unicast: whether it has UDP ports of its own.
         tcp: whether it listens on TCP; None where pid is None.
         memory: bytes of shared memory that Fast DDS has for what it sends; None where pid is None.
-        memory_removed: whether files of that memory are gone from /dev/shm while it uses them.
+        memory_removed: whether what it shares is gone from /dev/shm while it uses it; False where
+            pid is None.
         sees_our_memory: whether its /dev/shm is the one of this process; None where that is not to
             be seen.
     """
@@ -212,16 +212,22 @@ def _program(proc: Path, pid: int | None) -> str:
 def _memory(process: Path, files: list[str]) -> int:
     """Return the bytes of the largest piece of memory that Fast DDS shares from a process."""
     sizes = [0]
-    for lock in filter(None, map(SEGMENT_LOCK.match, files)):
+    for lock in _locks(files):
+        if lock[2]:
+            continue  # a port has no memory for what is sent
         with suppress(OSError):
             # As the process sees it, which may be in a container.
             sizes.append(os.stat(f'{process}/root{lock[1]}').st_size)
     return max(sizes)
 
 
+def _locks(files: list[str]) -> list[re.Match[str]]:
+    return [lock for lock in map(LOCK.match, files) if lock]
+
+
 def _is_removed(process: Path, files: list[str]) -> bool:
     """Whether somebody removed files that Fast DDS shares from a process, which still uses them."""
-    own = {lock[1] for lock in filter(None, map(OWN_LOCK.match, files))}
+    own = {lock[1] for lock in _locks(files)}
     try:
         maps = (process / 'maps').read_text(errors='replace')
     except OSError:

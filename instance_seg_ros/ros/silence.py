@@ -150,7 +150,7 @@ def _removed_memory(around: Surroundings, process: Participant | None) -> str:
     removed = [p for p in (process, around.own) if p is not None and p.memory_removed]
     if not removed:
         return ''
-    names = ' and '.join(map(_or_this_node, removed))
+    names = _names_with_ours(removed)
     return (
         f'files of shared memory in /dev/shm were removed while {names} used them, as systemd does '
         f'when a user logs out. Start {names} again {_see("shared-memory-was-removed")}'
@@ -175,7 +175,7 @@ def _no_memory(around: Surroundings, process: Participant | None) -> str:
     space = dds_processes.free_shared_memory()
     if not without or space is None:
         return ''
-    names = _list(map(_or_this_node, without))
+    names = _names_with_ours(without)
     free, size = (count // MIB for count in space)
     if space[0] < PROFILE_MEMORY:
         return (
@@ -184,7 +184,7 @@ def _no_memory(around: Surroundings, process: Participant | None) -> str:
             f'--ipc=host {_see("shared-memory-is-too-small")}'
         )
     return (
-        f'{names} shares no memory, so that images go by UDP, and large ones are lost. Unset '
+        f'no memory is shared by {names}, so that images go by UDP, and large ones are lost. Unset '
         f'FASTDDS_BUILTIN_TRANSPORTS there, and set {PROFILE} {_see("large-images-are-lost")}'
     )
 
@@ -319,8 +319,8 @@ def _policies(qos: QoSProfile) -> str:
     return f'{qos.reliability.name.lower()}, {qos.durability.name.lower()}'
 
 
-def _or_this_node(process: Participant) -> str:
-    return 'this node' if process.pid == os.getpid() else process.describe()
+def _names_with_ours(participants: list[Participant]) -> str:
+    return ' and '.join('this node' if p.pid == os.getpid() else p.describe() for p in participants)
 
 
 def _names(participants: list[Participant]) -> str:
