@@ -81,7 +81,12 @@ def _add_train(commands: Subparsers) -> None:
         help='classes that the first stage proposes, by default all; the others are background to '
         'it, and leave more proposals to these',
     )
-    add('--backbone', type=Path, help='ImageNet weights of EfficientNet-Lite0; else from scratch')
+    add(
+        '--backbone',
+        type=Path,
+        help='ImageNet weights of EfficientNet-Lite0, 1 or 2, which the network then has; else a '
+        'Lite0 from scratch',
+    )
     add('--side', type=int, default=448, help='of the augmented views, pixels; a multiple of 32')
     add(
         '--backbone-rate',
@@ -94,8 +99,8 @@ def _add_train(commands: Subparsers) -> None:
         type=int,
         default=0,
         metavar='N',
-        help='first blocks of the backbone, of 16, that stay as they are with --init, as do the '
-        'kernels of all depthwise convolutions; 11: all up to stride 16',
+        help='first blocks of the backbone, of 16 (Lite1 and 2: 21), that stay as they are with --init, as do the '
+        'kernels of all depthwise convolutions; 11 (15): all up to stride 16',
     )
     add(
         '--keep-classes',
@@ -190,7 +195,6 @@ def _add_export(commands: Subparsers) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from training.everyday.network import BLOCKS
     from training.everyday.packed_data import read_names
     from training.everyday.train import EverydayTask, Settings, first_network
     from training.run.loop import Run
@@ -198,8 +202,8 @@ def _train(options: argparse.Namespace) -> None:
     labels, photos = _files(options)
     if options.side < 32 or options.side % 32:
         raise ValueError(f'--side {options.side}: expected a multiple of 32')
-    if not 0 <= options.frozen_blocks <= BLOCKS:
-        raise ValueError(f'--frozen-blocks {options.frozen_blocks}: expected 0 to {BLOCKS}')
+    if options.frozen_blocks < 0:
+        raise ValueError(f'--frozen-blocks {options.frozen_blocks}: expected 0 or more')
     if options.init is None and (options.frozen_blocks or options.keep_classes):
         raise ValueError('--frozen-blocks and --keep-classes need --init: what to go on from')
     where = run_options(options)
@@ -219,7 +223,7 @@ def _train(options: argparse.Namespace) -> None:
         proposed=_categories(options.propose, labels.with_name(pack.NAMES)),
     )
     with _data(options, labels, photos, where) as (data, teacher):
-        frozen = options.frozen_blocks if options.backbone_rate else BLOCKS
+        frozen = options.frozen_blocks if options.backbone_rate else None
         kept = sorted(read_names(labels.with_name(pack.NAMES))) if options.keep_classes else ()
         task = EverydayTask(
             data,

@@ -8,7 +8,9 @@ Batch norms are folded into the convolutions. The seams are those of the publish
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,13 @@ from numpy.typing import NDArray
 
 from training.everyday.network import (
     FEATURE_STRIDE,
-    LEVELS,
     MASK_SIZE,
     SCORE_EXPONENT,
     Block,
     Convolution,
     EverydayConfig,
     EverydayNetwork,
+    variant_with,
 )
 from training.graph.nodes import Node, NodeList, Weight
 from training.graph.seams import (
@@ -39,6 +41,7 @@ from training.graph.seams import (
 from training.graph.tensorflow_files import read_floats
 
 GRAPH_NUMBERS = 90  # classes of the shipped graph, COCO's gaps among them
+_PROJECTION = re.compile(r'Backbone/block_(\d+)/project/weights')
 _NO_CLASS = -30.0  # logit of a number without a class
 
 
@@ -142,20 +145,21 @@ def _describe(
 def read_network(weights: Path, config: EverydayConfig) -> EverydayNetwork:
     """Return the network of a frozen graph, with a class for each of the graph's numbers.
 
-    Its norms are part of its kernels and biases, for good: training on changes those.
+    Its norms are part of its kernels and biases, for good: training on changes those. Its backbone
+    is the file's, whatever the configuration says.
 
     Raises:
         ValueError: the file is no frozen graph, or of another network.
         OSError: the file cannot be read.
     """
-    network = EverydayNetwork(config)
+    stored = read_floats(weights)
+    network = EverydayNetwork(replace(config, backbone=_variant(weights, stored)))
     for layer in network.modules():
         if isinstance(layer, Convolution):
             layer.absorb_norm()
     described = _Graph()
     numbers = range(config.num_classes)
     _describe(described, network, numbers, {}, numbers)
-    stored = read_floats(weights)
     for name, layer in described.layers.items():
         for part, parameter in (('weights', layer.weight), ('biases', layer.bias)):
             values = torch.from_numpy(np.array(stored.get(f'{name}/{part}', np.zeros(0))))
@@ -172,6 +176,17 @@ def read_network(weights: Path, config: EverydayConfig) -> EverydayNetwork:
     return network.eval()
 
 
+def _variant(weights: Path, stored: Mapping[str, NDArray[np.float32]]) -> str:
+    """Return the variant of the backbone that a frozen graph has."""
+    found = [_PROJECTION.fullmatch(name) for name in stored]
+    last = max((int(match[1]) for match in found if match), default=-1)
+    projection = stored.get(f'Backbone/block_{last}/project/weights')
+    try:
+        return variant_with(last, 0 if projection is None else projection.shape[-1])
+    except ValueError as error:
+        raise ValueError(f'{weights}: is of another network: {error}') from error
+
+
 def _backbone(g: _Graph, network: EverydayNetwork) -> str:
     x = g.add(
         'image_tensor', 'Placeholder', attributes={'dtype': 'uint8', 'shape': [-1, -1, -1, 3]}
@@ -182,7 +197,7 @@ def _backbone(g: _Graph, network: EverydayNetwork) -> str:
     ends = []
     for i, block in enumerate(network.blocks):
         x = _block(g, f'Backbone/block_{i}', block, x)
-        if i in LEVELS:
+        if i in network.shape.levels:
             ends.append(x)
     x = g.convolution('Neck/lateral_32', network.lateral32, ends[2])
     x = g.separable('Neck/merge_32', network.merge32, x)

