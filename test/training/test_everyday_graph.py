@@ -19,6 +19,7 @@ from training.everyday.network import (
     EverydayNetwork,
     anchor_boxes,
     crop,
+    imagenet_variant,
 )
 from training.graph.seams import DETECTIONS, MASKS
 
@@ -91,3 +92,27 @@ def test_only_reported_classes_are_found(tmp_path: Path, photo: np.ndarray) -> N
 def test_a_frozen_graph_of_another_network_is_refused() -> None:
     with pytest.raises(ValueError, match='is of another network'):
         read_network(REPOSITORY / 'models' / 'person_mask_rcnn.pb', CONFIG)
+
+
+@pytest.mark.parametrize('variant, blocks', [('lite1', 21), ('lite2', 21)])
+def test_larger_backbones_are_exported_and_read(
+    tmp_path: Path, photo: np.ndarray, variant: str, blocks: int
+) -> None:
+    """A larger backbone's graph says itself which it is, and cv2.dnn computes the same."""
+    torch.manual_seed(0)
+    network = EverydayNetwork(EverydayConfig(num_classes=2, backbone=variant)).eval()
+    export(network, {1: 'box', 2: 'ball'}, tmp_path / 'model')
+    read = read_network(tmp_path / 'model.pb', EverydayConfig(num_classes=2))
+    assert read.config.backbone == variant and len(read.blocks) == blocks
+    blob = cv2.dnn.blobFromImage(cv2.resize(photo, (320, 320)), swapRB=True)
+    net = load_whole_graph(tmp_path)
+    net.setInput(blob)
+    with torch.no_grad():
+        for same in (network, read):
+            features = same.levels(torch.from_numpy(blob))[0].numpy()
+            np.testing.assert_allclose(net.forward(FEATURES), features, atol=1e-3)
+
+
+def test_weights_of_an_unknown_backbone_are_refused() -> None:
+    with pytest.raises(ValueError, match=r'backbone of 31 blocks .* expected EfficientNet lite0'):
+        imagenet_variant({'_blocks.30._project_conv.weight': torch.zeros(448, 2, 1, 1)})

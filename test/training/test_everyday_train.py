@@ -22,7 +22,7 @@ from training.everyday import train
 from training.everyday.__main__ import main
 from training.everyday.export import load_network
 from training.everyday.graph import read_network
-from training.everyday.network import EverydayConfig
+from training.everyday.network import EverydayConfig, crop
 from training.everyday.pack import NAMES
 from training.everyday.packed_labels import LABELS, LabelTable
 from training.everyday.packed_photos import PHOTOS, photo_files, unpack_photos
@@ -150,6 +150,32 @@ def test_a_run_from_the_shipped_graph_without_a_step_is_that_graph(
             assert (got - expected).abs().max() < 0.02 * expected.abs().max()
 
 
+def test_a_new_backbone_takes_over_the_heads_of_a_graph(toy_data: ToyData, tmp_path: Path) -> None:
+    """What they make of features is what they made of them in the graph, class by class."""
+    for category, number in zip(toy_data.content['categories'], (3, 17), strict=True):
+        category['id'] = number
+    for annotation in toy_data.content['annotations']:
+        annotation['category_id'] = {7: 3, 9: 17}[annotation['category_id']]
+    toy_data.save()
+    folder = packed(toy_data, tmp_path / 'packed')
+    arguments = ['train', '--packed', str(folder), '--device', 'cpu', '--threads', '1']
+    arguments += ['--steps', '2', '--batch-size', '2', '--side', '64', '--checks', '0']
+    arguments += ['--heads', str(SHIPPED), '--matching-share', '0.5', '--learning-rate', '1e-12']
+    assert main([*arguments, '--output', str(tmp_path / 'run')]) == 0
+    before = read_network(SHIPPED, EverydayConfig(num_classes=90))
+    after = load_network(tmp_path / 'run' / 'everyday.pt')
+    image = torch.rand(1, 3, 96, 96, generator=torch.Generator().manual_seed(0)) * 255
+    regions = torch.rand(1, 3, 4, generator=torch.Generator().manual_seed(1)).sort(-1).values
+    with torch.no_grad():
+        features = before.levels(image)[0]
+        old, new = (network.first_stage(features)[1] for network in (before, after))
+        assert (old - new).abs().max() < 0.05 * old.abs().max()
+        inner = [network.regions(crop(features, regions)) for network in (before, after)]
+        old, new = (n.second_stage(x)[1] for n, x in zip((before, after), inner, strict=True))
+        assert (old[:, [0, 3, 17]] - new).abs().max() < 0.05 * old.abs().max()
+        assert (after.levels(image)[0] - features).abs().max() > 0.1 * features.abs().max()
+
+
 def test_a_run_keeps_classes_of_a_graph_and_the_first_blocks(
     toy_data: ToyData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,7 +191,7 @@ def test_a_run_keeps_classes_of_a_graph_and_the_first_blocks(
     arguments += ['--steps', '1', '--batch-size', '2', '--side', '64', '--checks', '0']
     arguments += ['--init', str(SHIPPED), '--keep-classes', '--output']
     assert main([*arguments, str(tmp_path / 'same'), '--learning-rate', '1e-12']) == 0
-    more = ['--frozen-blocks', '11', '--learning-rate', '10', '--averaging', '0']
+    more = ['--frozen-blocks', '15', '--learning-rate', '10', '--averaging', '0']
     more += ['--photo-sides', '64', '80', '--part-sides', '40', '60', '--filled-views']
     assert main([*arguments, str(tmp_path / 'other'), *more]) == 0
     before = read_network(SHIPPED, EverydayConfig(num_classes=90))
@@ -175,7 +201,7 @@ def test_a_run_keeps_classes_of_a_graph_and_the_first_blocks(
     pairs = zip(before.blocks, other.blocks, strict=True)
     kernels = [(old.project.weight, new.project.weight) for old, new in pairs]
     moved = [bool((old - new).abs().max() > 1e-2 * old.abs().max()) for old, new in kernels]
-    assert not any(moved[:11]) and any(moved[11:])
+    assert not any(moved[:15]) and any(moved[15:])
 
     export = ['export', '--run', str(tmp_path / 'other'), '--output', str(tmp_path / 'model')]
     assert main([*export, '--blend', str(SHIPPED), '--blend-share', '0.3']) == 0
@@ -311,8 +337,12 @@ def test_wrong_input_is_named(
             '--box-masks -1: expected 0 or more',
         ),
         (
-            [*run, '--packed', str(folder), '--frozen-blocks', '17'],
-            '--frozen-blocks 17: expected 0 to 16',
+            [*run, '--packed', str(folder), '--init', str(SHIPPED), '--frozen-blocks', '22'],
+            '22 frozen blocks: expected 0 to ',
+        ),
+        (
+            [*run, '--packed', str(folder), '--init', str(SHIPPED), '--heads', str(SHIPPED)],
+            '--heads is for a new backbone: expected no --init beside it',
         ),
         ([*run, '--packed', str(folder), '--keep-classes'], '--keep-classes need --init'),
         (

@@ -87,6 +87,19 @@ def _add_train(commands: Subparsers) -> None:
         help='ImageNet weights of EfficientNet-Lite0, 1 or 2, which the network then has; else a '
         'Lite0 from scratch',
     )
+    add(
+        '--heads',
+        type=Path,
+        metavar='GRAPH',
+        help='frozen graph whose layers behind the backbone a network with another backbone takes '
+        'over, its classes included: the pack has their ids',
+    )
+    add(
+        '--matching-share',
+        type=float,
+        default=0.15,
+        help="share of the time in which it learns to make these layers' features alone",
+    )
     add('--side', type=int, default=448, help='of the augmented views, pixels; a multiple of 32')
     add(
         '--backbone-rate',
@@ -99,8 +112,9 @@ def _add_train(commands: Subparsers) -> None:
         type=int,
         default=0,
         metavar='N',
-        help='first blocks of the backbone, of 16 (Lite1 and 2: 21), that stay as they are with --init, as do the '
-        'kernels of all depthwise convolutions; 11 (15): all up to stride 16',
+        help='first blocks of the backbone, of 16 or, in Lite1 and 2, 21, that stay as they are '
+        'with --init, as do the kernels of all depthwise convolutions; 11 or 15: all up to '
+        'stride 16',
     )
     add(
         '--keep-classes',
@@ -206,6 +220,8 @@ def _train(options: argparse.Namespace) -> None:
         raise ValueError(f'--frozen-blocks {options.frozen_blocks}: expected 0 or more')
     if options.init is None and (options.frozen_blocks or options.keep_classes):
         raise ValueError('--frozen-blocks and --keep-classes need --init: what to go on from')
+    if options.init is not None and options.heads is not None:
+        raise ValueError('--heads is for a new backbone: expected no --init beside it')
     where = run_options(options)
     settings = Settings(
         **common_settings(options),
@@ -220,11 +236,14 @@ def _train(options: argparse.Namespace) -> None:
         dense=options.dense,
         pasted=_share('--paste', options.paste),
         box_masks=_count('--box-masks', options.box_masks),
+        matching=_share('--matching-share', options.matching_share) if options.heads else 0.0,
         proposed=_categories(options.propose, labels.with_name(pack.NAMES)),
     )
     with _data(options, labels, photos, where) as (data, teacher):
         frozen = options.frozen_blocks if options.backbone_rate else None
-        kept = sorted(read_names(labels.with_name(pack.NAMES))) if options.keep_classes else ()
+        numbers = sorted(read_names(labels.with_name(pack.NAMES)))
+        kept = numbers if options.keep_classes else ()
+        predecessor = first_network(0, options.heads, None, kept=numbers) if options.heads else None
         task = EverydayTask(
             data,
             settings,
@@ -235,7 +254,9 @@ def _train(options: argparse.Namespace) -> None:
             teacher,
             options.checks,
             options.name,
+            predecessor,
         )
+        task.inherit_heads()
         if options.compile:
             task.compile()
         run = Run(task, where)

@@ -68,6 +68,12 @@ class LossSettings:
     refined: bool = False
 
 
+def loss_names(settings: LossSettings) -> tuple[str, ...]:
+    """Return the names of the losses that :func:`compute_losses` gives."""
+    names = 'rpn_score', 'rpn_box', 'class', 'box', 'mask'
+    return (*names, 'projection', 'affinity') if settings.box_masks else names
+
+
 def compute_losses(
     network: EverydayNetwork,
     levels: tuple[Tensor, ...],

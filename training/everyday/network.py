@@ -288,7 +288,8 @@ class EverydayNetwork(nn.Module):
         self.shape = backbone_shape(config.backbone)
         inputs = (STEM_CHANNELS, *(block.channels for block in self.shape.blocks))
         self.blocks = nn.ModuleList(
-            Block(before, block) for before, block in zip(inputs, self.shape.blocks)
+            Block(before, block)
+            for before, block in zip(inputs[:-1], self.shape.blocks, strict=True)
         )
         channels8, channels16, channels32 = self.shape.level_channels
         self.lateral8 = Convolution(channels8, c, relu=False)

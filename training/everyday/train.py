@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from training.everyday import losses
 from training.everyday.export import load_network
 from training.everyday.graph import GRAPH_NUMBERS, read_network
-from training.everyday.losses import LossSettings, compute_losses
+from training.everyday.inherit import feature_error, inherit_heads
+from training.everyday.losses import LossSettings, compute_losses, loss_names
 from training.everyday.network import (
     FEATURE_STRIDE,
     EverydayConfig,
@@ -53,6 +54,7 @@ PERSON = 0
 _RATIOS = (1.0, 4 / 3, 3 / 2, 3 / 4, 2 / 3)  # width over height of views that are filled
 _FILLED_STRETCH = 0.1  # where a view is filled, what is stretched is cut off
 _HEAD_STEPS, _HEAD_RATE = 60, 1e-2
+_INHERITED_FROM = 16  # images that say what the norms of inherited layers are
 _SCORED = 400  # photos that were trained on, to compare with those that were not
 
 
@@ -71,6 +73,8 @@ class Settings(RunSettings):
         proposed: categories that the first stage proposes; empty: all.
         pasted: share of views that get an object of another photo.
         box_masks: regions of an image, on average, whose masks learn from boxes alone at most.
+        matching: share of the time in which a network with inherited heads learns to make the
+            features that they know, and nothing else.
     """
 
     minutes: float = 9.0
@@ -89,6 +93,7 @@ class Settings(RunSettings):
     proposed: tuple[int, ...] = ()
     pasted: float = 0.0
     box_masks: int = 0
+    matching: float = 0.0
 
     longest_warmup: ClassVar[float | None] = 0.1
     average_grows: ClassVar[bool] = False
@@ -108,6 +113,7 @@ class EverydayTask(Task[Batch]):
         teacher: that is imitated; None: none is.
         checks: times that the held-out photos are looked at.
         result: name of the file that the averaged network is written to, without ending.
+        predecessor: trained network, with the same classes, whose heads are taken over; None: none.
 
     """
 
@@ -124,6 +130,7 @@ class EverydayTask(Task[Batch]):
         teacher: Teacher | None = None,
         checks: int = 0,
         result: str = 'everyday',
+        predecessor: EverydayNetwork | None = None,
     ) -> None:
         super().__init__(settings, options)
         self.mixed_precision = options.mixed_precision or self.device.type == 'cuda'
@@ -136,6 +143,7 @@ class EverydayTask(Task[Batch]):
         self._shapes = distances.abs().argmin(1)  # of the photos: the nearest of _RATIOS
         classes = data.labels.known.shape[1]
         self.network = network(classes).to(self.device)
+        self._predecessor = None if predecessor is None else predecessor.to(self.device).eval()
         self.imitation = ImitationHeads(self.network.config.channels, classes).to(self.device)
         self.networks = {'network': self.network, 'imitation': self.imitation}
         self.optimizers = [
@@ -206,6 +214,18 @@ class EverydayTask(Task[Batch]):
             optimizer.step()
         LOG.info('errors of the fitted heads: %.2f, %.3f', *(float(x.detach()) for x in losses))
 
+    def inherit_heads(self) -> None:
+        """Take over the predecessor's layers behind the backbone.
+
+        Raises:
+            ValueError: it has other classes.
+        """
+        if self._predecessor is None:
+            return
+        images, _ = self._batch(0.0)
+        copied = inherit_heads(self.network, self._predecessor, images[:_INHERITED_FROM])
+        LOG.info('%d layers were taken over', len(copied))
+
     # ---- samples
     def batches(self, run: Run) -> Iterator[tuple[int, Batch]]:
         while run.progress() < 1:
@@ -268,14 +288,35 @@ class EverydayTask(Task[Batch]):
         with self.precision():
             vision = None if self.teacher is None else self.teacher(images)
             levels = self.network.levels(images)
-            parts = compute_losses(
-                self.network, levels, labels, self.data.masks, self._losses, self._generator, images
-            )
+            if self._predecessor is None:
+                parts = self._detection_losses(levels, images, labels)
+            else:
+                parts = self._inherited_losses(run, levels, images, labels)
             if vision is not None:
                 imitation, dense = self.imitation.losses(levels, vision)
                 parts['imitation'] = self.settings.imitation * imitation
                 parts['dense'] = self.settings.dense * dense
         return parts
+
+    def _detection_losses(
+        self, levels: tuple[Tensor, ...], images: Tensor, labels: Labels
+    ) -> dict[str, Tensor]:
+        return compute_losses(
+            self.network, levels, labels, self.data.masks, self._losses, self._generator, images
+        )
+
+    def _inherited_losses(
+        self, run: Run, levels: tuple[Tensor, ...], images: Tensor, labels: Labels
+    ) -> dict[str, Tensor]:
+        """Return the error of the predecessor's features at first, then the usual losses."""
+        nothing = levels[0].new_zeros((), dtype=torch.float32)
+        if run.progress() >= self.settings.matching:
+            return self._detection_losses(levels, images, labels) | {'matching': nothing}
+        assert self._predecessor is not None
+        with torch.no_grad():
+            wanted = self._predecessor.levels(images)
+        parts = dict.fromkeys(loss_names(self._losses), nothing)
+        return parts | {'matching': feature_error(levels, wanted)}
 
     def clipped(self) -> Iterable[nn.Parameter]:
         return [p for group in self.optimizers[0].param_groups for p in group['params']]
