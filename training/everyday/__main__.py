@@ -243,7 +243,11 @@ def _train(options: argparse.Namespace) -> None:
         frozen = options.frozen_blocks if options.backbone_rate else None
         numbers = sorted(read_names(labels.with_name(pack.NAMES)))
         kept = numbers if options.keep_classes else ()
-        predecessor = first_network(0, options.heads, None, kept=numbers) if options.heads else None
+        predecessor = (
+            first_network(len(numbers), options.heads, None, kept=numbers)
+            if options.heads
+            else None
+        )
         task = EverydayTask(
             data,
             settings,

@@ -37,7 +37,8 @@ _GROUPS = (  # of EfficientNet-Lite0: expansion, channels, blocks, stride and ke
     (6, 320, 1, 1, 3),
 )
 _LAST_OF_STRIDES = (2, 4, 6)  # the groups that end with features of strides 8, 16 and 32
-# What multiplies channels and blocks (Tan and Le 2019, table 8 of the Lite variants).
+# What multiplies channels and blocks: the compound scaling of Tan and Le 2019, with the values that
+# the packages' weights have.
 _SCALES = {'lite0': (1.0, 1.0), 'lite1': (1.0, 1.1), 'lite2': (1.1, 1.2)}
 # A detection's score is (class probability x score of its proposal) to this power: the second stage
 # knows what is in a region, the first how well the region fits (arXiv 2103.07461). The power, close
