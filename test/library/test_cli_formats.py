@@ -32,9 +32,10 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess]:
     return call
 
 
-def photo(path: Path, size: int = 128) -> Path:
+def photo(path: Path, size: int = 128, people: int = 1) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = cv2.resize(cv2.imread(str(PHOTOS / 'astronaut.jpg')), (size, size))
+    image = cv2.hconcat([image] * people)
     path.write_bytes(cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes())
     return path
 
@@ -94,7 +95,7 @@ def test_a_pattern_that_matches_nothing_or_is_none_is_an_error(run: Callable) ->
 
 # ---- what is written
 def test_label_maps_cutouts_and_tables_agree(tmp_path: Path, run: Callable) -> None:
-    source = photo(tmp_path / 'in' / 'a' / 'cat,"1".jpg', 256)
+    source = photo(tmp_path / 'in' / 'a' / 'cat,"1".jpg', 256, people=2)
     done = run(
         'in', '--recursive', '--output', 'out', '--label-maps', '--cutouts',
         '--csv', 'r.csv', '--json', 'r.json',
@@ -107,7 +108,7 @@ def test_label_maps_cutouts_and_tables_agree(tmp_path: Path, run: Callable) -> N
     written = [name, f'{name}.labels.png', *(f'{name}.cutouts/{each}' for each in cutouts)]
     assert files(tmp_path / 'out') == sorted(written)
     labels = cv2.imread(str(tmp_path / 'out' / f'{name}.labels.png'), cv2.IMREAD_UNCHANGED)
-    assert labels.dtype == np.uint16 and labels.shape == (256, 256)
+    assert labels.dtype == np.uint16 and labels.shape == (256, 512)
     image = cv2.imread(str(source))
     free = np.full(labels.shape, True)  # of masks with better scores, which lie on top
     for i, (line, row) in enumerate(zip(lines, rows, strict=True), 1):
@@ -117,7 +118,7 @@ def test_label_maps_cutouts_and_tables_agree(tmp_path: Path, run: Callable) -> N
         assert line['image'] == row['file_name'] == name
         assert (int(line['instance']), int(line['class_id'])) == (i, row['category_id'] - 1)
         assert int(line['area']) == row['area'] == mask.sum()
-        assert (line['width'], line['height'], line['track_id']) == ('256', '256', '')
+        assert (line['width'], line['height'], line['track_id']) == ('512', '256', '')
         x, y, w, h = row['bbox']
         box = [float(line[each]) for each in ('x1', 'y1', 'x2', 'y2')]
         assert box == pytest.approx([x, y, x + w, y + h], abs=0.001)
