@@ -94,11 +94,11 @@ def test_a_frozen_graph_of_another_network_is_refused() -> None:
         read_network(REPOSITORY / 'models' / 'person_mask_rcnn.pb', CONFIG)
 
 
-@pytest.mark.parametrize('variant, blocks', [('lite1', 21), ('lite2', 21)])
-def test_larger_backbones_are_exported_and_read(
+@pytest.mark.parametrize('variant, blocks', [('lite0', 16), ('lite1', 21), ('lite2', 21)])
+def test_all_backbones_are_exported_and_read(
     tmp_path: Path, photo: np.ndarray, variant: str, blocks: int
 ) -> None:
-    """A larger backbone's graph says itself which it is, and cv2.dnn computes the same."""
+    """A graph says itself which backbone it has, and cv2.dnn computes the same."""
     torch.manual_seed(0)
     network = EverydayNetwork(EverydayConfig(num_classes=2, backbone=variant)).eval()
     export(network, {1: 'box', 2: 'ball'}, tmp_path / 'model')

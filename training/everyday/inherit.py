@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.everyday.boxes import propose
-from training.everyday.network import NORM_EPSILON, Convolution, EverydayNetwork, anchor_boxes, crop
+from training.everyday.network import NORM_EPSILON, Convolution, EverydayNetwork, crop
+from training.everyday.scoring import detect
 
 _BACKBONE = ('stem', 'blocks')
 _LEAST_VARIANCE = 1e-3
@@ -42,7 +42,7 @@ def inherit_heads(network: EverydayNetwork, trained: EverydayNetwork, images: Te
         if name.startswith(_BACKBONE) or not isinstance(layer, Convolution | nn.Linear):
             continue
         heir = layers[name]
-        kernel, bias = layer.folded() if isinstance(layer, Convolution) else _linear(layer)
+        kernel, bias = _kernel_and_bias(layer)
         if heir.weight.shape == kernel.shape:
             heir.weight.copy_(kernel)
             if getattr(heir, 'norm', None) is None:
@@ -68,8 +68,8 @@ def feature_error(levels: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> Ten
     return total
 
 
-def _linear(layer: nn.Linear) -> tuple[Tensor, Tensor]:
-    return layer.weight, layer.bias
+def _kernel_and_bias(layer: Convolution | nn.Linear) -> tuple[Tensor, Tensor]:
+    return layer.folded() if isinstance(layer, Convolution) else (layer.weight, layer.bias)
 
 
 def _set_norm(norm: nn.BatchNorm2d, bias: Tensor, mean: Tensor, variance: Tensor) -> None:
@@ -114,19 +114,7 @@ def _output_statistics(
 
 
 def _run(network: EverydayNetwork, images: Tensor) -> None:
-    """Run all parts of a network, on its own proposals."""
+    """Run all parts of a network, the masks on what it finds."""
+    found = detect(network, images, network.config.proposals)
     features = network.levels(images)[0]
-    encodings, logits = network.first_stage(features)
-    references = anchor_boxes(network.config, *features.shape[2:]).to(features.device)
-    config = network.config
-    proposals, _ = propose(
-        references,
-        encodings,
-        logits[..., 1] - logits[..., 0],
-        min(config.rpn_candidates, len(references)),
-        config.proposals,
-        config.rpn_nms_threshold,
-    )
-    regions = network.regions(crop(features, proposals))
-    network.second_stage(regions)
-    network.masks(regions)
+    network.masks(network.regions(crop(features, found.boxes)))
