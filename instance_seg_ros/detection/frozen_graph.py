@@ -26,9 +26,11 @@ _GRAPH_NODE, _NODE_NAME, _NODE_OP, _NODE_ATTRIBUTE = 1, 1, 2, 5
 _MAP_VALUE, _VALUE_TENSOR = 2, 8
 _TENSOR_TYPE, _TENSOR_SHAPE, _TENSOR_CONTENT = 1, 2, 4
 _SHAPE_DIMENSION, _DIMENSION_SIZE = 2, 1
-_TENSOR_NUMBERS = {5: '<f4', 7: '<i4', 10: '<i8'}  # float_val, int_val, int64_val
+# float_val, int_val, int64_val, half_val (the bits of a float16)
+_TENSOR_NUMBERS = {5: '<f4', 7: '<i4', 10: '<i8', 13: '<i4'}
 _FLOAT32 = 1
-_DTYPES = {_FLOAT32: '<f4', 3: '<i4', 9: '<i8'}
+_HALF = '<f2'
+_DTYPES = {_FLOAT32: '<f4', 3: '<i4', 9: '<i8', 19: _HALF}
 # How a field's bytes are encoded.
 _VARINT, _LENGTH_AND_BYTES = 0, 2
 _FIXED_LENGTHS = {1: 8, 5: 4}
@@ -123,7 +125,7 @@ def float_constants(weights: NDArray[np.uint8]) -> dict[str, Constant]:
 
 
 def read_constants(weights: NDArray[np.uint8], names: Collection[str]) -> dict[str, NDArray[Any]]:
-    """Read constants of whole numbers and floats, however they are stored.
+    """Read constants of whole numbers and floats, however they are stored; float16 as float32.
 
     Args:
         weights: uint8, the bytes of a frozen graph.
@@ -151,15 +153,24 @@ def _array(data: bytes, tensor: _Span) -> NDArray[Any] | None:
         return None
     shape, count = _shape(data, tensor), math.prod(_shape(data, tensor))
     contents = b''.join(data[a:b] for a, b in _messages(data, tensor, _TENSOR_CONTENT))
+    dtype = _DTYPES[types[0]]
     if contents:
-        array = np.frombuffer(contents, _DTYPES[types[0]])
+        array = np.frombuffer(contents, dtype)
     else:
-        array = np.array(_listed(data, tensor), _DTYPES[types[0]])
+        array = _from_list(_listed(data, tensor), dtype)
         if len(array) == 1:  # one number stands for many equal ones
             array = np.repeat(array, count)
+    if dtype == _HALF:
+        array = array.astype(np.float32)
     if len(array) != count:
         raise ValueError(f'a constant has {len(array)} numbers, and the shape {shape}')
     return array.reshape(shape)
+
+
+def _from_list(numbers: list[float], dtype: str) -> NDArray[Any]:
+    if dtype == _HALF:
+        return np.array(numbers, np.int64).astype('<u2').view(dtype)
+    return np.array(numbers, dtype)
 
 
 def _listed(data: bytes, tensor: _Span) -> list[float]:

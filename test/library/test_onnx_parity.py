@@ -202,3 +202,37 @@ def test_both_ways_to_write_atrous_convolutions_are_the_same(
         rows.append(OnnxMaskRcnn(parts, name).detect(photo[:233, :311]).rows)
     assert len(rows[0]) > 5
     np.testing.assert_allclose(rows[1], rows[0], atol=1e-5)
+
+
+def in_float16(weights: bytes, listed: str) -> bytes:
+    """Return a frozen graph with its kernels in float16, one of them number by number."""
+    pytest.importorskip('tensorboard', reason='it has the schema of the graph')
+    from tensorboard.compat.proto import graph_pb2, types_pb2
+
+    graph = graph_pb2.GraphDef.FromString(weights)
+    for node in graph.node:
+        tensor = node.attr['value'].tensor
+        if tensor.dtype != types_pb2.DT_FLOAT or len(tensor.tensor_shape.dim) < 2:
+            continue
+        halves = np.frombuffer(tensor.tensor_content, np.float32).astype(np.float16)
+        node.attr['dtype'].type = tensor.dtype = types_pb2.DT_HALF
+        tensor.tensor_content = b'' if node.name == listed else halves.tobytes()
+        if node.name == listed:
+            tensor.half_val.extend(halves.view(np.uint16).tolist())
+    return graph.SerializeToString()
+
+
+def test_weights_in_float16(shipped: Engines, photo: np.ndarray, tmp_path: Path) -> None:
+    """With batch norms that read them, which are folded where all is float32."""
+    weights = REPOSITORY / 'models' / 'person_mask_rcnn.pb'
+    text_graph = weights.with_suffix('.pbtxt')
+    smaller = tmp_path / 'smaller.pb'
+    smaller.write_bytes(
+        in_float16(weights.read_bytes(), 'SecondStageBoxPredictor/ClassPredictor/weights')
+    )
+    assert smaller.stat().st_size < 0.6 * weights.stat().st_size
+    engines = load(smaller, text_graph)
+    assert compare(engines, photo) > 0
+    before, after = (engine.detect(photo).rows for engine in (shipped[1], engines[1]))
+    best = before[before[:, 2].argmax()]
+    assert np.abs(after - best).max(1).min() < 0.01

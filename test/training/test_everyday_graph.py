@@ -113,6 +113,28 @@ def test_all_backbones_are_exported_and_read(
             np.testing.assert_allclose(net.forward(FEATURES), features, atol=1e-3)
 
 
+def test_float16_halves_the_file_and_is_read_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = EverydayNetwork(EverydayConfig(num_classes=2)).eval()
+    names = {1: 'box', 2: 'ball'}
+    export(network, names, tmp_path / 'large')
+    export(network, names, tmp_path / 'small', float16=True)
+    large, small = tmp_path / 'large.pb', tmp_path / 'small.pb'
+    assert small.stat().st_size < 0.6 * large.stat().st_size
+    expected, actual = (read_network(path, network.config).state_dict() for path in (large, small))
+    for name, array in expected.items():
+        torch.testing.assert_close(actual[name], array, rtol=2**-11, atol=1e-7)
+
+
+def test_kernels_too_large_for_float16_are_refused(tmp_path: Path) -> None:
+    network = EverydayNetwork(EverydayConfig(num_classes=1)).eval()
+    with torch.no_grad():
+        network.lateral16.weight.fill_(1e6)
+    with pytest.raises(ValueError, match='too large for float16'):
+        export(network, {1: 'box'}, tmp_path / 'model', float16=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_weights_of_an_unknown_backbone_are_refused() -> None:
     with pytest.raises(ValueError, match=r'backbone of 31 blocks .* expected EfficientNet lite0'):
         imagenet_variant({'_blocks.30._project_conv.weight': torch.zeros(448, 2, 1, 1)})

@@ -70,11 +70,12 @@ def export_nodes(
     labels: Sequence[str],
     stem: Path,
     settings: Mapping[str, Any],
+    float16: bool = False,
 ) -> Path:
     """Write the four files of any described network; ``settings`` goes into the manifest.
 
     Raises:
-        OSError, ValueError: as :func:`export_model`.
+        OSError, ValueError: as :func:`export_model`, and as ``write_nodes`` with ``float16``.
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = {
@@ -82,7 +83,7 @@ def export_nodes(
         'text_graph': _beside(stem, '.pbtxt'),
         'labels': _beside(stem, '_labels.txt'),
     }
-    write_nodes(nodes, arrays, paths['weights'], paths['text_graph'])
+    write_nodes(nodes, arrays, paths['weights'], paths['text_graph'], float16)
     write_atomically(paths['labels'], ('\n'.join(labels) + '\n').encode())
     manifest = (
         {'name': stem.name}

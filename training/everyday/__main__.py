@@ -205,6 +205,11 @@ def _add_export(commands: Subparsers) -> None:
         "classes, and the run's",
     )
     add('--blend-share', type=float, default=0.5, help="how much of the run's, 0 to 1")
+    add(
+        '--float16',
+        action='store_true',
+        help='store kernels as float16: half the size, computed in float32 as before',
+    )
     add_onnx_option(export)
 
 
@@ -369,7 +374,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.blend:
         share = _share('--blend-share', options.blend_share)
         network = blended(network, options.blend, sorted(names), share)
-    manifest = export(network, names, options.output, **chosen)
+    manifest = export(network, names, options.output, **chosen, float16=options.float16)
     print(f'wrote {manifest}')
     export_onnx(options, manifest)
 

@@ -72,6 +72,7 @@ def export(
     reported: Sequence[str] | None = None,
     logit_changes: Mapping[str, float] = {},
     settings: Mapping[str, Any] = {},
+    float16: bool = False,
 ) -> Path:
     """Write weights, text graph, labels and manifest.
 
@@ -83,6 +84,7 @@ def export(
             probability away from these.
         logit_changes: by name, what is added to the class's logit, or to ``background``'s.
         settings: of the manifest, in place of or beside the usual ones.
+        float16: whether kernels are stored as float16, in half the size.
 
     Returns:
         The path of the manifest.
@@ -108,7 +110,7 @@ def export(
             'fast': {'input_max_side': 384, 'proposals': 32},
         },
     }
-    return export_nodes(nodes, arrays, labels, stem, usual | dict(settings))
+    return export_nodes(nodes, arrays, labels, stem, usual | dict(settings), float16)
 
 
 def blended(
@@ -160,10 +162,12 @@ def main() -> None:
     parser.add_argument('stem', type=Path)
     parser.add_argument('--names', type=Path, required=True, help='names.json of the packed data')
     parser.add_argument('--settings', type=Path, help='JSON: reported, logit_changes, settings')
+    parser.add_argument('--float16', action='store_true', help='store kernels as float16')
     options = parser.parse_args()
     chosen = read_choices(options.settings) if options.settings else {}
     names = read_names(options.names)
-    print(export(load_network(options.checkpoint), names, options.stem, **chosen))
+    network = load_network(options.checkpoint)
+    print(export(network, names, options.stem, **chosen, float16=options.float16))
 
 
 if __name__ == '__main__':

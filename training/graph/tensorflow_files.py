@@ -22,7 +22,13 @@ from training.graph.config import NetworkConfig
 from training.graph.network import describe
 from training.graph.nodes import Node, Tensor, Weight
 
-_DTYPES = {'float32': types_pb2.DT_FLOAT, 'int32': types_pb2.DT_INT32, 'uint8': types_pb2.DT_UINT8}
+_DTYPES = {
+    'float16': types_pb2.DT_HALF,
+    'float32': types_pb2.DT_FLOAT,
+    'int32': types_pb2.DT_INT32,
+    'uint8': types_pb2.DT_UINT8,
+}
+_FLOATS = {types_pb2.DT_HALF: np.float16, types_pb2.DT_FLOAT: np.float32}
 # Attributes whose list is a tensor shape; every other list is a list of integers.
 _SHAPES = ('shape',)
 
@@ -49,11 +55,12 @@ def frozen_graph(config: NetworkConfig, arrays: Mapping[str, np.ndarray]) -> byt
     return _frozen(describe(config), arrays)
 
 
-def _frozen(nodes: list[Node], arrays: Mapping[str, np.ndarray]) -> bytes:
+def _frozen(nodes: list[Node], arrays: Mapping[str, np.ndarray], float16: bool = False) -> bytes:
     graph = graph_pb2.GraphDef()
     graph.versions.producer = 24
     for weight in weights_of(nodes).values():
-        _add_constant(graph, weight.name, _checked(weight, arrays))
+        array = _checked(weight, arrays)
+        _add_constant(graph, weight.name, _rounded(weight, array) if float16 else array)
     for node in nodes:
         for name, value in node.constants.items():
             dtype = np.float32 if isinstance(value, float) else np.int32
@@ -90,14 +97,26 @@ def write_model(
 
 
 def write_nodes(
-    nodes: list[Node], arrays: Mapping[str, np.ndarray], weights: Path, text: Path
+    nodes: list[Node],
+    arrays: Mapping[str, np.ndarray],
+    weights: Path,
+    text: Path,
+    float16: bool = False,
 ) -> None:
     """Write both files of any described network.
 
+    Args:
+        nodes: of the network.
+        arrays: every trained array by name, float32, in TensorFlow's layout.
+        weights: path of the frozen graph.
+        text: path of the text graph.
+        float16: whether kernels are rounded to float16, which halves the file; cv2.dnn and
+            :func:`read_floats` widen them again.
+
     Raises:
-        OSError, ValueError: as :func:`write_model`.
+        OSError, ValueError: as :func:`write_model`; a kernel is too large for float16.
     """
-    payloads = {weights: _frozen(nodes, arrays), text: _text(nodes).encode()}
+    payloads = {weights: _frozen(nodes, arrays, float16), text: _text(nodes).encode()}
     for path, payload in payloads.items():
         write_atomically(path, payload)
 
@@ -110,27 +129,24 @@ def read_arrays(config: NetworkConfig, weights: Path) -> dict[str, np.ndarray]:
         OSError: the file cannot be read.
 
     """
-    constants = _constants(weights)
-    wanted = weights_of(describe(config)).values()
-    arrays = {w.name: _array(constants[w.name]) for w in wanted if w.name in constants}
+    arrays = read_floats(weights)
     try:
-        return {w.name: _checked(w, arrays) for w in wanted}
+        return {w.name: _checked(w, arrays) for w in weights_of(describe(config)).values()}
     except ValueError as error:
         raise ValueError(f'{weights}: is of another network: {error}') from None
 
 
 def read_floats(weights: Path) -> dict[str, np.ndarray]:
-    """Read every float32 array of a frozen graph, by name.
+    """Read every array of float32 or float16 of a frozen graph, by name, as float32.
 
     Raises:
         ValueError: the file is no frozen graph.
         OSError: the file cannot be read.
     """
-    constants = _constants(weights)
     return {
         name: _array(tensor)
-        for name, tensor in constants.items()
-        if tensor.dtype == types_pb2.DT_FLOAT
+        for name, tensor in _constants(weights).items()
+        if tensor.dtype in _FLOATS
     }
 
 
@@ -172,6 +188,16 @@ def _checked(weight: Weight, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
     return np.ascontiguousarray(array, np.float32)
 
 
+def _rounded(weight: Weight, array: np.ndarray) -> np.ndarray:
+    """Round a kernel to float16; biases are small, and their last digits are added up."""
+    if array.ndim < 2 or array.size == 1:
+        return array
+    largest = np.finfo(np.float16).max
+    if np.abs(array).max() > largest:
+        raise ValueError(f'{weight.name} has numbers above {largest:g}: too large for float16')
+    return array.astype(np.float16)
+
+
 def _add_constant(graph: graph_pb2.GraphDef, name: str, array: np.ndarray) -> None:
     node = graph.node.add(name=name, op='Const')
     node.attr['dtype'].type = _DTYPES[array.dtype.name]
@@ -196,7 +222,8 @@ def _tensor(array: np.ndarray) -> tensor_pb2.TensorProto:
 def _array(tensor: tensor_pb2.TensorProto) -> np.ndarray:
     shape = tuple(d.size for d in tensor.tensor_shape.dim)
     if tensor.tensor_content:
-        return np.frombuffer(tensor.tensor_content, np.float32).reshape(shape)
+        stored = np.frombuffer(tensor.tensor_content, _FLOATS[tensor.dtype])
+        return stored.astype(np.float32).reshape(shape)
     return np.full(shape, tensor.float_val[0] if tensor.float_val else np.nan, np.float32)
 
 
