@@ -70,9 +70,10 @@ class _Stderr:
         if self._file is None:
             return
         os.dup2(self._stderr, 2)
-        if os.fstat(self._file.fileno()).st_size:
-            self._file.seek(0)
-            _write_others(self._file.read(), self._stderr)
+        # The file's position stays where it is: a write of another thread may have begun before
+        # dup2, and would then land within the text.
+        if size := os.fstat(self._file.fileno()).st_size:
+            _write_others(os.pread(self._file.fileno(), size, 0), self._stderr)
         os.close(self._stderr)
         self._file.close()
         self._file = None
