@@ -70,8 +70,8 @@ class _Stderr:
         if self._file is None:
             return
         os.dup2(self._stderr, 2)
-        # The file's position stays where it is: a write of another thread may have begun before
-        # dup2, and would then land within the text.
+        # Read without moving the file's position: another thread's write that began before dup2
+        # would land there, within the text.
         if size := os.fstat(self._file.fileno()).st_size:
             _write_others(os.pread(self._file.fileno(), size, 0), self._stderr)
         os.close(self._stderr)

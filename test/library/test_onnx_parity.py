@@ -223,7 +223,7 @@ def in_float16(weights: bytes, listed: str) -> bytes:
 
 
 def test_weights_in_float16(shipped: Engines, photo: np.ndarray, tmp_path: Path) -> None:
-    """With batch norms that read them, which are folded where all is float32."""
+    """Batch norms stay batch norms here: only those of float32 kernels are folded."""
     weights = REPOSITORY / 'models' / 'person_mask_rcnn.pb'
     text_graph = weights.with_suffix('.pbtxt')
     smaller = tmp_path / 'smaller.pb'

@@ -99,6 +99,17 @@ def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
         read_arrays(NetworkConfig(width=0.25, num_classes=2), tmp_path / 'a.pb')
 
 
+def test_an_array_of_another_size_than_it_says_is_refused(tmp_path: Path) -> None:
+    from tensorboard.compat.proto import graph_pb2
+
+    graph = graph_pb2.GraphDef.FromString(frozen_graph(SMALL, random_arrays(SMALL)))
+    kernel = next(n for n in graph.node if n.attr['value'].tensor.tensor_content)
+    kernel.attr['value'].tensor.tensor_content += bytes(4)
+    (tmp_path / 'a.pb').write_bytes(graph.SerializeToString())
+    with pytest.raises(ValueError, match=r'a\.pb: has a broken array'):
+        read_arrays(SMALL, tmp_path / 'a.pb')
+
+
 @pytest.mark.parametrize(
     'change, message',
     [

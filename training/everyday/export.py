@@ -162,12 +162,10 @@ def main() -> None:
     parser.add_argument('stem', type=Path)
     parser.add_argument('--names', type=Path, required=True, help='names.json of the packed data')
     parser.add_argument('--settings', type=Path, help='JSON: reported, logit_changes, settings')
-    parser.add_argument('--float16', action='store_true', help='store kernels as float16')
     options = parser.parse_args()
     chosen = read_choices(options.settings) if options.settings else {}
     names = read_names(options.names)
-    network = load_network(options.checkpoint)
-    print(export(network, names, options.stem, **chosen, float16=options.float16))
+    print(export(load_network(options.checkpoint), names, options.stem, **chosen))
 
 
 if __name__ == '__main__':

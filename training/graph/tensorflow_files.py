@@ -17,6 +17,7 @@ import numpy as np
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto import attr_value_pb2, graph_pb2, tensor_pb2, types_pb2
+from tensorboard.util.tensor_util import make_ndarray
 
 from training.graph.config import NetworkConfig
 from training.graph.network import describe
@@ -28,7 +29,7 @@ _DTYPES = {
     'int32': types_pb2.DT_INT32,
     'uint8': types_pb2.DT_UINT8,
 }
-_FLOATS = {types_pb2.DT_HALF: np.float16, types_pb2.DT_FLOAT: np.float32}
+_FLOATS = types_pb2.DT_HALF, types_pb2.DT_FLOAT
 # Attributes whose list is a tensor shape; every other list is a list of integers.
 _SHAPES = ('shape',)
 
@@ -140,14 +141,14 @@ def read_floats(weights: Path) -> dict[str, np.ndarray]:
     """Read every array of float32 or float16 of a frozen graph, by name, as float32.
 
     Raises:
-        ValueError: the file is no frozen graph.
+        ValueError: the file is no frozen graph, or an array has not the size that it says.
         OSError: the file cannot be read.
     """
-    return {
-        name: _array(tensor)
-        for name, tensor in _constants(weights).items()
-        if tensor.dtype in _FLOATS
-    }
+    floats = {k: tensor for k, tensor in _constants(weights).items() if tensor.dtype in _FLOATS}
+    try:
+        return {name: make_ndarray(tensor).astype(np.float32) for name, tensor in floats.items()}
+    except ValueError as error:
+        raise ValueError(f'{weights}: has a broken array: {error}') from None
 
 
 def _constants(weights: Path) -> dict[str, tensor_pb2.TensorProto]:
@@ -189,7 +190,9 @@ def _checked(weight: Weight, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _rounded(weight: Weight, array: np.ndarray) -> np.ndarray:
-    """Round a kernel to float16; biases are small, and their last digits are added up."""
+    """Round a kernel to float16. Biases hardly add to the file; single numbers go into its field
+    of float32.
+    """
     if array.ndim < 2 or array.size == 1:
         return array
     largest = np.finfo(np.float16).max
@@ -217,14 +220,6 @@ def _tensor(array: np.ndarray) -> tensor_pb2.TensorProto:
     else:
         tensor.float_val.append(float(array.reshape(-1)[0]))
     return tensor
-
-
-def _array(tensor: tensor_pb2.TensorProto) -> np.ndarray:
-    shape = tuple(d.size for d in tensor.tensor_shape.dim)
-    if tensor.tensor_content:
-        stored = np.frombuffer(tensor.tensor_content, _FLOATS[tensor.dtype])
-        return stored.astype(np.float32).reshape(shape)
-    return np.full(shape, tensor.float_val[0] if tensor.float_val else np.nan, np.float32)
 
 
 def _attribute(key: str, value: Any) -> attr_value_pb2.AttrValue:
