@@ -107,13 +107,15 @@ def test_depth_images_of_any_size_are_kept_in_bounded_memory(
     camera.subscribe('detections', 'detections_3d')
     image = camera.image(photo)
     camera.publish_until(image, lambda: depth.listened() == 2, 'the node reads depth')
-    large = depth_image(image.header, 2.0, 2000, '32FC1')
+    # Above 32 MB, an image goes back to the system as soon as it is freed.
+    large = depth_image(image.header, 2.0, 3000, '32FC1')
     before, grown = camera.process.memory, 0
-    for _ in range(4 * KEPT_BYTES // len(large.data)):
+    for _ in range(40):
         depth.publish(large, None)
         camera.spin_for(0.1)
         grown = max(grown, camera.process.memory - before)
-    assert 0.5 * KEPT_BYTES < grown < 1.5 * KEPT_BYTES
+    # A busy machine has five in the middleware's queue, and copies. KEPT of them are 1,080 MB.
+    assert 0.5 * KEPT_BYTES < grown < KEPT_BYTES + 10 * len(large.data)
     camera.publish_until(
         camera.image(photo), lambda: bool(camera.received['detections']), 'it goes on'
     )
