@@ -9,7 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from google.protobuf import text_format
 from random_models import REPOSITORY, forward_whole_graph, load_whole_graph
+from tensorboard.compat.proto import graph_pb2
 
 from training.graph import NetworkConfig, random_arrays, write_model, write_random_model
 from training.graph.tensorflow_files import frozen_graph, read_arrays, text_graph
@@ -18,9 +20,6 @@ SMALL = NetworkConfig(width=0.125, num_classes=2, proposals=20)
 
 
 def nodes_of(text: str) -> dict:
-    from google.protobuf import text_format
-    from tensorboard.compat.proto import graph_pb2
-
     graph = graph_pb2.GraphDef()
     text_format.Parse(text, graph)
     return {node.name: node for node in graph.node}
@@ -74,8 +73,6 @@ def test_cv2_dnn_runs_any_width_and_number_of_classes(
 
 def test_single_numbers_are_stored_where_cv2_dnn_reads_them() -> None:
     # As raw bytes they crash the process at load: this test must not load them.
-    from tensorboard.compat.proto import graph_pb2
-
     graph = graph_pb2.GraphDef()
     graph.ParseFromString(frozen_graph(SMALL, random_arrays(SMALL)))
     axes = [n for n in graph.node if n.name.endswith('/axis')]
@@ -100,8 +97,6 @@ def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_array_of_another_size_than_it_says_is_refused(tmp_path: Path) -> None:
-    from tensorboard.compat.proto import graph_pb2
-
     graph = graph_pb2.GraphDef.FromString(frozen_graph(SMALL, random_arrays(SMALL)))
     kernel = next(n for n in graph.node if n.attr['value'].tensor.tensor_content)
     kernel.attr['value'].tensor.tensor_content += bytes(4)

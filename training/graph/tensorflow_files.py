@@ -190,8 +190,9 @@ def _checked(weight: Weight, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _rounded(weight: Weight, array: np.ndarray) -> np.ndarray:
-    """Round a kernel to float16. Biases hardly add to the file; single numbers go into its field
-    of float32.
+    """Round a kernel to float16.
+
+    Biases hardly add to the file, and single numbers go into a field of float32.
     """
     if array.ndim < 2 or array.size == 1:
         return array
