@@ -104,6 +104,12 @@ def test_layer_times_name_layers_of_all_stages(model: Path, photo: np.ndarray) -
         assert sum(stage.values()) > 0
 
 
+def test_layer_times_count_a_loop_once(model: Path, photo: np.ndarray) -> None:
+    boxes = load(model).layer_times(photo)['boxes']
+    assert any(layer.startswith('Scan') for layer in boxes)
+    assert [layer for layer in boxes if layer.startswith('of_region')] == []  # its body
+
+
 # ---- the cache
 def kept(cache: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in cache.rglob('*.onnx')}
