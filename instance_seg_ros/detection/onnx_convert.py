@@ -33,7 +33,7 @@ from instance_seg_ros.errors import ModelError
 from instance_seg_ros.text_files import one_line
 
 # To be raised whenever the same files give other parts.
-VERSION = 4
+VERSION = 6
 # What the boxes may read of each region, and what it is among the outputs of the proposals.
 REGION_INPUTS = {'regions': 'proposals', 'region_scores': 'proposal_scores'}
 _OPERATIONS = {**LAYERS, **SHAPES, 'PriorBox': anchors}

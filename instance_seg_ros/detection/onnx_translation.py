@@ -34,7 +34,7 @@ class Value:
         size: height and width of an image where they are the same for every input.
         enlarged: for an image that is yet to be resized to ``size``: (pixels after, pixels before),
             how much of each pixel is in each.
-        pooled: whether the maximum that follows a crop is taken already.
+        pooled: whether the maximum or average that follows a crop is taken already.
     """
 
     name: str

@@ -20,7 +20,7 @@ CPU = 'CPUExecutionProvider'
 
 
 # As the person model's own would be, but for one number.
-_NO_NUMBER = '{"converter": 4, "model": "", "proposals": {"Conv_6": [0, NaN]}, "boxes": {}}'
+_NO_NUMBER = '{"converter": 6, "model": "", "proposals": {"Conv_6": [0, NaN]}, "boxes": {}}'
 
 
 @pytest.fixture(autouse=True)
