@@ -240,6 +240,16 @@ class Sessions:
         return onnxruntime
 
 
+def onnxruntime_version() -> str:
+    """Return the version of onnxruntime, '' where it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return ''
+    version: str = onnxruntime.__version__
+    return version
+
+
 def _run(
     session: onnxruntime.InferenceSession,
     provider: str,
@@ -266,9 +276,6 @@ def _array(value: Any) -> NDArray[Any]:
     return value if isinstance(value, np.ndarray) else value.numpy()
 
 
-__all__ = ['Sessions']
-
-
 def _layer_times_of_last_run(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Return the milliseconds of each layer in the last run that a profile is of."""
     last_run = max(event['ts'] for event in events if event['name'] == 'model_run')
@@ -285,3 +292,6 @@ def _layer_times_of_last_run(events: Sequence[Mapping[str, Any]]) -> dict[str, f
             layer = event['name'].removesuffix('_kernel_time')
             times[layer] = times.get(layer, 0.0) + event['dur'] / 1e3
     return times
+
+
+__all__ = ['Sessions', 'onnxruntime_version']

@@ -93,7 +93,8 @@ def remove(name: str) -> list[Path]:
     else:
         files = _files_of(folder, name)
     kept = _used_by_others(folder, name)
-    doomed = [path for path in files if os.path.lexists(path) and path not in kept]
+    there = [path for path in files if os.path.lexists(path) and path not in kept]
+    doomed = list(dict.fromkeys(there))  # a file that is loaded under its own name is there twice
     if not doomed:
         places = manifest_files()
         where = f'; {places[name]} is not there, and is left alone' if name in places else ''

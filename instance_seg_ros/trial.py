@@ -27,6 +27,7 @@ from instance_seg_ros.detection.loader import choose_engine, load_detector
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.model_folders import package_folders
 from instance_seg_ros.models import SHIPPED_REFINER, ModelManifest, read_manifest
+from instance_seg_ros.onnx_sessions import onnxruntime_version
 from instance_seg_ros.settings import ModelSettings
 
 try:
@@ -80,7 +81,7 @@ def try_refiner(path: Path) -> None:
 
 
 def _has_record(manifest: ModelManifest) -> bool:
-    """Whether this package has the digests of its network; they are right, or it were refused."""
+    """Whether this package has the digests of its network, which the loader has checked."""
     roles = [role for role in manifest.files if role != 'labels']
     digests = [manifest.digests.get(role) for role in roles]
     if None in digests:
@@ -104,6 +105,8 @@ def _try(name: str, kind: str, files: dict[str, Path], proposals: int | None = N
     started = time.monotonic()
     paths = {role: str(path) for role, path in files.items()}
     problem = _run({'kind': kind, 'files': paths, 'proposals': proposals})
+    if problem is None:  # not tried: the next start tries it
+        return
     if problem:
         raise ModelError(problem if problem.startswith(_NAMED) else f'{name}: {problem}')
     LOG.info('%s is unknown, passed its trial in %.1f s', name, time.monotonic() - started)
@@ -115,10 +118,11 @@ def _try(name: str, kind: str, files: dict[str, Path], proposals: int | None = N
             LOG.debug('%s: %s', passed, error.strerror)
 
 
-def _run(task: dict[str, Any]) -> str:
-    """Return what is wrong, '' if nothing is."""
+def _run(task: dict[str, Any]) -> str | None:
+    """Return what is wrong, '' if nothing is, None where no process can be started."""
     if not sys.executable:  # Python within another program
-        return ''
+        LOG.warning('there is no python to start a process with: a model is used without its trial')
+        return None
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(_import_path()), **_FEW_THREADS)
     try:
         done = subprocess.run(
@@ -133,8 +137,10 @@ def _run(task: dict[str, Any]) -> str:
     except subprocess.TimeoutExpired:
         return f'loading and running it once took more than {LONGEST:g} s in a process. {_TRUST}'
     except OSError as error:
-        LOG.warning('no process can be started to try a model in: %s', error.strerror)
-        return ''
+        LOG.warning(
+            'no process can be started (%s): a model is used without its trial', error.strerror
+        )
+        return None
     try:
         answer = json.loads(done.stdout.splitlines()[-1])
         return str(answer['problem'])
@@ -174,7 +180,7 @@ def _memory_of(parts: list[str]) -> Path | None:
         home = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     except RuntimeError:
         return None
-    text = json.dumps([__version__, cv2.__version__, *parts])
+    text = json.dumps([__version__, cv2.__version__, onnxruntime_version(), *parts])
     name = hashlib.sha256(text.encode()).hexdigest()
     return Path(home) / 'instance_seg_ros' / 'tried' / name
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import onnxruntime
 
 from instance_seg_ros import __version__
 from instance_seg_ros.batch.errors import BatchError
@@ -22,6 +21,7 @@ from instance_seg_ros.batch.shards import FAILED, PARQUET, Plan, failed_name, re
 from instance_seg_ros.batch.storage import Storage
 from instance_seg_ros.batch.worker import Job, Report
 from instance_seg_ros.models import find_model
+from instance_seg_ros.onnx_sessions import onnxruntime_version
 
 LOCAL, RAY = 'local', 'ray'
 # A shard is what a lost worker loses, and what one worker does: many are few files too many, few
@@ -125,7 +125,7 @@ def _choices(job: Job) -> dict[str, Any]:
     for path in (manifest.weights, manifest.text_graph, manifest.labels):
         digest.update(path.read_bytes() if path is not None else b'')
     digest.update(repr(sorted(manifest.digests.items())).encode())  # of ONNX parts, too
-    libraries = {'OpenCV': cv2.__version__, 'onnxruntime': onnxruntime.__version__}
+    libraries = {'OpenCV': cv2.__version__, 'onnxruntime': onnxruntime_version()}
     if PARQUET in job.formats:
         try:
             libraries['pyarrow'] = version('pyarrow')

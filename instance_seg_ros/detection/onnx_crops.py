@@ -2,8 +2,9 @@
 """Crops of regions in ONNX: TensorFlow's CropAndResize, which samples from corner to corner.
 
 On the processor each region is resized by itself, all channels of a pixel at a time: a seventh of
-the time of RoiAlign, which goes channel by channel. A 2x2 maximum or average that follows is that of
-four crops whose samples lie between each other. Elsewhere it is RoiAlign, which every provider has.
+the time of RoiAlign, which goes channel by channel. A 2x2 maximum or average that follows is that
+of four crops whose samples lie between each other. Elsewhere it is RoiAlign, which every provider
+has.
 """
 
 from __future__ import annotations

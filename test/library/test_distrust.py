@@ -319,6 +319,20 @@ def test_an_unknown_model_is_tried_once(
     assert passed() == 1
 
 
+def test_a_model_that_could_not_be_tried_is_tried_the_next_time(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    (own / 'my.pb').write_bytes(b'hostile')
+    model = find_model(str(own / 'my.pb'))
+    with monkeypatch.context() as embedded:
+        embedded.setattr(sys, 'executable', '')
+        try_model(model, ModelSettings())
+    assert 'used without its trial' in caplog.text
+    with pytest.raises(ModelError, match='my.pb'):
+        try_model(model, ModelSettings())
+
+
 @pytest.mark.slow
 def test_a_network_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, 'LONGEST', 8.0)

@@ -526,6 +526,13 @@ class TestListVerifyPathRemove:
         assert names(data / 'tiny_onnx') == {'notes.txt'}
         assert tree(tmp_path / 'package') == outside
 
+    def test_remove_takes_what_a_broken_download_left(self, run, data: Path) -> None:
+        run('download', 'small')
+        (data / f'.{TEXT_GRAPH_NAME}.part').write_text('half')
+        (data / f'.{ARCHIVE_NAME}.part').write_bytes(b'half')
+        assert run('remove', 'small').returncode == 0
+        assert names(data) == set()
+
     @pytest.mark.parametrize('name', ['small', 'person_mask_rcnn', '../package/tiny', ''])
     def test_what_is_not_in_the_data_folder_is_not_removed(
         self, run, tmp_path: Path, name: str
