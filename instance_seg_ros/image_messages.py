@@ -2,15 +2,15 @@
 """The pixels of image messages, checked, for the node and for bags.
 
 Nothing of ROS is imported: a message is whatever has the fields of sensor_msgs/Image or
-sensor_msgs/CompressedImage. Who has such messages also has a converter of pixels (cv_bridge or
-rosbags-image). Converters trust the message; here it is checked first.
+sensor_msgs/CompressedImage. Code that has such messages also has a converter of pixels (cv_bridge
+or rosbags-image). Converters trust the message; here it is checked first.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import cv2
@@ -91,6 +91,10 @@ _LAYOUTS = {
     'bayer_bggr8': _Layout('bayer_bggr8', 1, 2, 2),
     'bayer_gbrg8': _Layout('bayer_gbrg8', 1, 2, 2),
     'bayer_grbg8': _Layout('bayer_grbg8', 1, 2, 2),
+    'bayer_rggb16': _Layout('bayer_rggb16', 2, 2, 2),
+    'bayer_bggr16': _Layout('bayer_bggr16', 2, 2, 2),
+    'bayer_gbrg16': _Layout('bayer_gbrg16', 2, 2, 2),
+    'bayer_grbg16': _Layout('bayer_grbg16', 2, 2, 2),
 }
 ENCODINGS = tuple(_LAYOUTS)
 
@@ -114,7 +118,10 @@ def image_to_bgr8(message: ImageMessage | PlainImage, convert: Convert) -> NDArr
     plain = _without_padding(message, layout)
     try:
         if layout.name == 'mono16':
-            return _scale_to_8_bits(convert(plain, 'mono16'))
+            return cv2.cvtColor(_scale_to_8_bits(convert(plain, 'mono16')), cv2.COLOR_GRAY2BGR)
+        if layout.name.endswith('16'):
+            mosaic = _scale_to_8_bits(convert(replace(plain, encoding='mono16'), 'mono16'))
+            return convert(_bayer_image(mosaic, layout.name), 'bgr8')
         return convert(plain, 'bgr8')
     except cv2.error as error:
         raise ImageError(
@@ -215,7 +222,7 @@ def _without_padding(message: ImageMessage | PlainImage, layout: _Layout) -> Pla
 
 def _scale_to_8_bits(grey: NDArray[Any]) -> NDArray[np.uint8]:
     # Rounded, where the converters' own scaling cuts off: 257 * v must give v.
-    return cv2.cvtColor(cv2.convertScaleAbs(grey, alpha=255 / 65535), cv2.COLOR_GRAY2BGR)
+    return cv2.convertScaleAbs(grey, alpha=255 / 65535)  # type: ignore[return-value]
 
 
 def _encodings(text: str) -> tuple[str, str]:
@@ -230,11 +237,11 @@ def _to_bgr(
     pixels: NDArray[Any], source: str, compressed: str, convert: Convert
 ) -> NDArray[np.uint8]:
     if pixels.dtype == np.uint16:
-        pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
+        pixels = _scale_to_8_bits(pixels)
     if pixels.dtype != np.uint8:
         raise ImageError(f'the compressed image has {pixels.dtype} pixels: expected 8 or 16 bits')
     if pixels.ndim == 2:
-        if source.startswith('bayer_') and source.endswith('8'):
+        if source.startswith('bayer_') and source.endswith(('8', '16')):
             return image_to_bgr8(_bayer_image(pixels, source), convert)
         return cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
     bgr = pixels if pixels.shape[2] == 3 else cv2.cvtColor(pixels, cv2.COLOR_BGRA2BGR)
@@ -244,6 +251,9 @@ def _to_bgr(
 
 
 def _bayer_image(pixels: NDArray[np.uint8], encoding: str) -> PlainImage:
+    """Return a mosaic in 8 bits, whose encoding may be that of the 16 bits it had."""
+    if encoding.endswith('16'):
+        encoding = f'{encoding[:-2]}8'
     height, width = pixels.shape
     big = int(sys.byteorder == 'big')
     return PlainImage(height, width, encoding, big, width, np.ascontiguousarray(pixels).reshape(-1))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.images import read_image
 from instance_seg_ros.instances import Instances
+from instance_seg_ros.refinement.pasting import trim_to_masks
 
 MOSTLY = 0.5  # an instance with more than this part of its box on ignored pixels is dropped
 
@@ -91,7 +92,8 @@ def apply_ignore_mask(instances: Instances, ignored: NDArray[np.bool_]) -> Insta
         mask * ~ignored[y : y + h, x : x + w]
         for mask, (x, y, w, h) in zip(rest.masks, rest.rois.tolist(), strict=True)
     ]
-    return replace(rest, masks=masks)
+    rois, masks = trim_to_masks(rest.rois, masks)
+    return replace(rest, rois=rois, masks=masks)
 
 
 def _ignored_part(box: NDArray[np.float32], ignored: NDArray[np.bool_]) -> float:

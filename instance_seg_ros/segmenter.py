@@ -304,6 +304,9 @@ class Segmenter(SettingProperties):
     def without_masks(self, pending: PendingInstances) -> Instances:
         """Return the boxes, scores and classes before :meth:`finish`; they are the same afterwards.
 
+        With ``tiles`` they may differ: parts of an object are put together by boxes here, by masks
+        there.
+
         Returns:
             The instances, in pixels of the image, without masks; their ROIs are those of the boxes.
 
@@ -314,9 +317,8 @@ class Segmenter(SettingProperties):
             (True, 1)
         """
         instances = self._without_masks(pending)
-        return _merged(
-            instances, [(tile, self._without_masks(part)) for tile, part in pending.tiles]
-        )
+        parts = [(tile, self._without_masks(part)) for tile, part in pending.tiles]
+        return _merged(instances, parts, pending.configuration.settings.max_instances)
 
     def _without_masks(self, pending: PendingInstances) -> Instances:
         boxes = pending.boxes[pending.keep]
@@ -370,7 +372,11 @@ class Segmenter(SettingProperties):
         wholes = self._finish_each(pending, configurations)
         parts = [(tile, self._finish_each(part, configurations)) for tile, part in pending.tiles]
         return [
-            _merged(whole, [(tile, instances[i]) for tile, instances in parts])
+            _merged(
+                whole,
+                [(tile, instances[i]) for tile, instances in parts],
+                pending.configuration.settings.max_instances,
+            )
             for i, whole in enumerate(wholes)
         ]
 
@@ -495,10 +501,12 @@ def _refined(
     return replace(instances, rois=rois, masks=masks, refined=refined, timings=timings)
 
 
-def _merged(whole: Instances, tiles: list[tuple[Region, Instances]]) -> Instances:
+def _merged(
+    whole: Instances, tiles: list[tuple[Region, Instances]], max_instances: int
+) -> Instances:
     if not tiles:
         return whole
-    merged = merge_tiles(whole, tiles)
+    merged = merge_tiles(whole, tiles)[:max_instances]
     timings = {
         stage: whole.timings[stage] + sum(part.timings[stage] for _, part in tiles)
         for stage in whole.timings

@@ -61,6 +61,15 @@ class Intrinsics:
         """
         return cls(p[0], p[5], p[2], p[6], width, height)
 
+    def cropped_to(self, x: int, y: int, width: int, height: int) -> Intrinsics:
+        """Return the same camera for a part of its image, in pixels.
+
+        Examples:
+            >>> Intrinsics(600, 600, 319.5, 239.5, 640, 480).cropped_to(100, 0, 400, 300)
+            Intrinsics(fx=600, fy=600, cx=219.5, cy=239.5, width=400, height=300)
+        """
+        return Intrinsics(self.fx, self.fy, self.cx - x, self.cy - y, width, height)
+
     def scaled_to(self, width: int, height: int) -> Intrinsics:
         """Return the same camera for an image of another size, such as a binned one.
 

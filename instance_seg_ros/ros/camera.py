@@ -166,6 +166,8 @@ class Camera:
     def subscribe(self, on_image: Callable[['Camera', Any], None]) -> None:
         """Begin to receive images; each is handed over with this camera."""
         self.statistics.restart()
+        if self.scene.depth is not None:
+            self.scene.depth.open()
         self._images = self._node.create_subscription(
             self._type,
             self.topic,
@@ -182,7 +184,7 @@ class Camera:
             self._node.destroy_subscription(self._images)
             self._images = None
         if self.scene.depth is not None:
-            self.scene.depth.listen(False)
+            self.scene.depth.close()
 
     def close(self) -> None:
         """Remove all topics."""

@@ -8,9 +8,10 @@ from collections.abc import Callable, Hashable
 
 REMINDER_PERIOD = 60.0  # seconds until a cause that still occurs is logged again
 # A sender could vary its images so that each fails for another reason. What is beyond this
-# number of reasons in a period counts as one.
+# number of reasons of one source in a period counts as one.
 MOST_CAUSES = 20
 _NUMBER = re.compile(r'[\d.]+')
+_ALL_OTHERS = ''
 
 
 class Causes:
@@ -23,7 +24,7 @@ class Causes:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._logged: dict[Hashable, float] = {}
+        self._logged: dict[tuple[Hashable, str], float] = {}  # when, by source and cause
 
     def is_news(self, source: Hashable, problem: str) -> bool:
         """Return whether a problem is to be logged: its cause was not, for some time.
@@ -32,7 +33,7 @@ class Causes:
             source: whose problem it is; each has causes of its own.
             problem: its text. Numbers in it do not count: they differ from frame to frame.
         """
-        cause: Hashable = (source, _NUMBER.sub('', problem))
+        cause = source, _NUMBER.sub('', problem)
         now = self._clock()
         with self._lock:
             self._logged = {
@@ -40,8 +41,9 @@ class Causes:
                 for each, logged in self._logged.items()
                 if now - logged < REMINDER_PERIOD
             }
-            if len(self._logged) >= MOST_CAUSES and cause not in self._logged:
-                cause = None
+            of_source = sum(each == source for each, _ in self._logged)
+            if of_source >= MOST_CAUSES and cause not in self._logged:
+                cause = source, _ALL_OTHERS
             if cause in self._logged:
                 return False
             self._logged[cause] = now

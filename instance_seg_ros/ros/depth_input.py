@@ -79,6 +79,8 @@ class DepthInput:
     ) -> None:
         self._node, self._tolerance, self._group = node, tolerance, group
         self._lock = threading.Lock()
+        self._listening = threading.Lock()
+        self._is_open = True
         self._images: deque[Image] = deque(maxlen=KEPT)
         # By the stamp of each frame in hand: the depth image that is nearest to it so far.
         self._held: dict[float, Image | None] = {}
@@ -88,8 +90,23 @@ class DepthInput:
         self._subscriptions: list[Any] = []
         self._since = 0.0
 
+    def open(self) -> None:
+        """Let listen() subscribe from now on, as at first."""
+        with self._listening:
+            self._is_open = True
+
+    def close(self) -> None:
+        """Receive no more, whatever listen() is asked for by a callback that is under way."""
+        with self._listening:
+            self._is_open = False
+            self._listen(False)
+
     def listen(self, wanted: bool) -> None:
-        """Begin to receive messages, or receive no more; for one thread at a time."""
+        """Begin to receive messages, or receive no more."""
+        with self._listening:
+            self._listen(wanted and self._is_open)
+
+    def _listen(self, wanted: bool) -> None:
         if wanted and not self._subscriptions:
             self._since = time.monotonic()
             self._subscriptions = [
@@ -160,11 +177,12 @@ class DepthInput:
                 'depth of the camera driver)'
             )
         try:
-            intrinsics = Intrinsics.from_projection(list(info.p), info.width, info.height)
+            intrinsics = _intrinsics(info)
         except DepthError as error:
             raise DepthError(f'{self.info_topic}: {error}') from None
         self._check_shape(nearest, 'image', image_size)
-        self._check_shape(nearest, f'camera info on {self.info_topic}', (info.height, info.width))
+        size = intrinsics.height, intrinsics.width
+        self._check_shape(nearest, f'camera info on {self.info_topic}', size)
         return Depth(nearest.header, depth_in_metres(_pixels(nearest)), intrinsics)
 
     def _check_shape(self, depth: Image, other: str, size: tuple[int, int]) -> None:
@@ -182,10 +200,20 @@ class DepthInput:
     def _on_image(self, message: Image) -> None:
         with self._lock:
             self._images.append(message)
-            while len(self._images) > 1 and _size(self._images) > KEPT_BYTES:
-                self._images.popleft()
             for stamp, so_far in self._held.items():
                 self._held[stamp] = _nearest([message, *[so_far] * (so_far is not None)], stamp)
+            while self._bytes() > KEPT_BYTES:
+                if len(self._images) > 1:
+                    self._images.popleft()
+                elif self._held:
+                    del self._held[next(iter(self._held))]
+                else:
+                    break
+
+    def _bytes(self) -> int:
+        """Return the size of all images that are kept; the same one may be so for two reasons."""
+        images = [*self._images, *(image for image in self._held.values() if image is not None)]
+        return sum(len(image.data) for image in {id(image): image for image in images}.values())
 
     def _on_info(self, message: CameraInfo) -> None:
         with self._lock:
@@ -203,13 +231,18 @@ class DepthInput:
         )
 
 
+def _intrinsics(info: CameraInfo) -> Intrinsics:
+    """Return those of what the camera sends: P is of the whole sensor, roi what is sent of it."""
+    whole = Intrinsics.from_projection(list(info.p), info.width, info.height)
+    roi = info.roi
+    if not roi.width or not roi.height:  # by convention the same as the whole
+        return whole
+    return whole.cropped_to(roi.x_offset, roi.y_offset, roi.width, roi.height)
+
+
 def _nearest(images: Iterable[Image], stamp: float) -> Image | None:
     """Return the image whose stamp is nearest; None of none."""
     return min(images, key=lambda image: abs(_seconds(image.header.stamp) - stamp), default=None)
-
-
-def _size(images: Iterable[Image]) -> int:
-    return sum(len(image.data) for image in images)
 
 
 def _seconds(stamp: Time) -> float:

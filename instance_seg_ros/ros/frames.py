@@ -129,11 +129,11 @@ def decode(frame: Frame) -> None:
     Raises:
         ImageError: if the message is malformed.
     """
-    if frame.wanted & SPATIAL:
-        frame.scene.hold_depth(frame.message.header)
     with frame.timed('convert'):
         convert = to_bgr8 if isinstance(frame.message, Image) else compressed_to_bgr8
         frame.image = convert(frame.message)
+    if frame.wanted & SPATIAL:
+        frame.scene.hold_depth(frame.message.header)
 
 
 def detect(frame: Frame, segmenter: Segmenter) -> None:
@@ -146,9 +146,12 @@ def detect(frame: Frame, segmenter: Segmenter) -> None:
     problem = frame.scene.mask_problem(frame.image_size)
     if problem:
         frame.problems.append(problem)
+    # Masks put the parts of an object in several tiles together: without them, boxes would depend
+    # on who else subscribes.
+    has_tiles = frame.configuration.tiles != (1, 1)
     frame.pending = segmenter.detect(
         frame.scene.crop(frame.image),
-        masks=frame.wanted != {DETECTIONS},
+        masks=has_tiles or frame.wanted != {DETECTIONS},
         configuration=frame.configuration,
     )
 

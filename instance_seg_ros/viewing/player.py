@@ -49,7 +49,7 @@ class Player:
         self._began: float | None = None  # when a frame of the stamp 0 would have been due
         self._ends: deque[float] = deque(maxlen=_RATE_OVER)
         self._shown = 0
-        self._left_out: list[str] = []
+        self._left_out, self._last_left_out = 0, ''
 
     def run(self) -> None:
         """Show all frames; return at the end of the source, or when the board is closed."""
@@ -69,7 +69,7 @@ class Player:
             raise
         text = f'The end of {self._source.name}: {self._shown} pictures'
         if self._left_out:
-            text += f', {len(self._left_out)} left out. {self._left_out[-1]}'
+            text += f', {self._left_out} left out. {self._last_left_out}'
         self._board.say(text, ended=True)
 
     def _wait_for_browsers(self) -> None:
@@ -102,8 +102,9 @@ class Player:
             read = time.perf_counter()
             instances = self._segmenter(image)
         except ImageError as error:
-            self._left_out.append(f'{frame.name} is left out: {error}')
-            self._board.say(self._left_out[-1])
+            self._left_out += 1
+            self._last_left_out = f'{frame.name} is left out: {error}'
+            self._board.say(self._last_left_out)
             return
         times = {'read': 1e3 * (read - started), **instances.timings}
         segmented = time.perf_counter()

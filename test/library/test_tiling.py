@@ -9,7 +9,7 @@ import pytest
 
 from instance_seg_ros import Segmenter
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.regions import Region
+from instance_seg_ros.regions import Region, apply_ignore_mask
 from instance_seg_ros.tiling import make_tiles, merge_tiles, parse_grid
 
 PHOTOS = Path(__file__).resolve().parents[2] / 'demo' / 'photos'
@@ -129,6 +129,23 @@ def test_tiles_without_masks(small_person: np.ndarray) -> None:
     segmenter = Segmenter(model='person_mask_rcnn', tiles='3x3')
     instances = segmenter(small_person, masks=False)
     assert instances.class_names == ['person'] and instances.masks is None
+
+
+@pytest.mark.parametrize('masks', [False, True])
+def test_tiles_find_no_more_than_is_wanted(masks: bool) -> None:
+    photo = cv2.imread(str(PHOTOS / 'astronaut.jpg'))
+    segmenter = Segmenter(tiles='3x3', max_instances=2, refiner='none', confidence_threshold=0.1)
+    assert segmenter.detect(photo).tiles
+    assert len(segmenter(photo, masks=masks)) == 2
+
+
+def test_a_mask_that_ignored_pixels_cut_has_a_roi_of_its_size() -> None:
+    ignored = np.zeros((100, 120), bool)
+    ignored[:, :30] = True
+    instances = apply_ignore_mask(found((100, 120), ((20, 10, 40, 20), 0.9)), ignored)
+    assert instances.rois.tolist() == [[30, 10, 30, 20]]
+    assert [mask.shape for mask in instances.masks] == [(20, 30)]
+    assert instances.boxes.tolist() == [[20, 10, 60, 30]]
 
 
 def test_tiles_leave_a_large_object_as_it_is() -> None:

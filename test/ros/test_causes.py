@@ -36,5 +36,6 @@ def test_ever_new_causes_count_as_one(clock: Clock) -> None:
     causes = Causes(clock)
     letters = [chr(ord('a') + number) for number in range(5 * MOST_CAUSES)]
     assert sum(causes.is_news('left', letter) for letter in letters) == MOST_CAUSES + 1
+    assert causes.is_news('right', letters[-1])  # whose causes are its own
     clock.now = REMINDER_PERIOD
     assert causes.is_news('left', letters[-1])

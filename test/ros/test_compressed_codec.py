@@ -67,6 +67,8 @@ def test_a_bayer_pattern_is_that_of_the_raw_image(bgr: np.ndarray) -> None:
     raw.encoding = 'bayer_rggb8'
     found = compressed_to_bgr8(message(mosaic, 'bayer_rggb8; png compressed bayer_rggb8'))
     np.testing.assert_array_equal(found, to_bgr8(raw))
+    sixteen = message(mosaic * np.uint16(257), 'bayer_rggb16; png compressed bayer_rggb16')
+    np.testing.assert_array_equal(compressed_to_bgr8(sixteen), to_bgr8(raw))
 
 
 def test_an_orientation_in_the_file_does_not_turn_the_image(bgr: np.ndarray) -> None:

@@ -8,11 +8,34 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from depth_camera import NODE, DepthCamera, camera_info, depth_image
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.lifecycle import LifecycleNode
 from ros_harness import Camera
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from instance_seg_ros.ros.depth_input import KEPT_BYTES
+from instance_seg_ros.ros.depth_input import KEPT_BYTES, DepthInput
+
+
+def test_a_callback_that_is_late_subscribes_to_nothing() -> None:
+    node = LifecycleNode('late_callback')
+    try:
+        depth = DepthInput(node, 'depth', 'depth_info', 0.05, ReentrantCallbackGroup())
+
+        def topics() -> set[str]:
+            return {subscription.topic_name for subscription in node.subscriptions}
+
+        before = topics()
+        depth.listen(True)
+        assert topics() - before == {'/depth', '/depth_info'}
+        depth.close()  # the node is deactivated
+        depth.listen(True)
+        assert topics() == before
+        depth.open()
+        depth.listen(True)
+        assert topics() - before == {'/depth', '/depth_info'}
+    finally:
+        node.destroy_node()
 
 
 def zero_info(info: CameraInfo) -> None:
@@ -99,8 +122,9 @@ def test_without_depth_the_other_outputs_go_on_and_one_warning_says_why(
     assert len(warnings) == 1 and 'WARN' in warnings[0] and 'places in space' in warnings[0]
 
 
+@pytest.mark.parametrize('also', ['nothing', 'images that are too small'])
 def test_depth_images_of_any_size_are_kept_in_bounded_memory(
-    connect: Callable[..., Camera], photo: np.ndarray
+    also: str, connect: Callable[..., Camera], photo: np.ndarray
 ) -> None:
     # The middleware's queue comes on top of what the node keeps: on a busy machine five images.
     queue = {'qos_overrides./large_depth/depth.subscription.depth': 1}
@@ -112,6 +136,8 @@ def test_depth_images_of_any_size_are_kept_in_bounded_memory(
     large = depth_image(image.header, 2.0, 2000, '32FC1')
     before, grown = camera.process.memory, 0
     for _ in range(4 * KEPT_BYTES // len(large.data)):
+        if also != 'nothing':  # of each, the depth is kept for places that nobody finds
+            camera.publish(camera.image(photo[:8, :8]))
         depth.publish(large, None)
         camera.spin_for(0.1)
         grown = max(grown, camera.process.memory - before)

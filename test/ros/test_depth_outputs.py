@@ -12,7 +12,7 @@ import pytest
 from depth_camera import FOCAL, NODE, DepthCamera, camera_info, depth_image
 from random_models import SLOW_SIDE
 from ros_harness import Camera, pixels_of
-from sensor_msgs.msg import PointCloud2
+from sensor_msgs.msg import PointCloud2, RegionOfInterest
 
 from instance_seg_ros.ros.depth_input import KEPT
 
@@ -77,6 +77,25 @@ def test_objects_are_where_depth_says(
     # Another resolution may take the pixel beside it.
     near = np.abs(np.stack([rgb >> 16, rgb >> 8 & 255, rgb & 255]) - np.stack([r, g, b])).max(0)
     assert np.mean(near < 40) > (0.999 if side == 320 else 0.8)
+
+
+def test_a_camera_that_sends_a_part_of_its_sensor(
+    camera: Camera, depth: DepthCamera, photo: np.ndarray
+) -> None:
+    image = camera.image(photo)
+    whole, part = camera_info(image.header), camera_info(image.header)
+    part.width, part.height = 500, 400
+    part.p[2] += 100
+    part.p[6] += 40
+    part.roi = RegionOfInterest(x_offset=100, y_offset=40, width=320, height=320)
+    places = []
+    for info in (whole, part):
+        camera.subscribe('detections_3d')
+        answers = depth.ask(image, depth_image(image.header, 2.0), info)
+        (found,) = answers['detections_3d'].detections
+        places.append(found.bbox.center.position)
+    assert places[1].x == pytest.approx(places[0].x, abs=0.001)
+    assert places[1].y == pytest.approx(places[0].y, abs=0.001)
 
 
 def test_the_debug_image_has_id_and_distance(

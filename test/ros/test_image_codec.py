@@ -103,6 +103,8 @@ def test_bayer(encoding: str) -> None:
     pattern = np.tile(np.array(BAYER[encoding]), (4, 5))
     mosaic = np.take_along_axis(bgr, pattern[..., None], axis=2)[..., 0]
     np.testing.assert_array_equal(to_bgr8(message(mosaic, encoding)), bgr)
+    sixteen = message(mosaic * np.uint16(257), f'{encoding[:-1]}16')
+    np.testing.assert_array_equal(to_bgr8(sixteen), bgr)
 
 
 @pytest.mark.parametrize('encoding', ['bgr8', 'rgb8', 'bgra8', 'mono8', 'mono16'])
