@@ -222,7 +222,7 @@ def _without_padding(message: ImageMessage | PlainImage, layout: _Layout) -> Pla
 
 def _scale_to_8_bits(grey: NDArray[Any]) -> NDArray[np.uint8]:
     # Rounded, where the converters' own scaling cuts off: 257 * v must give v.
-    return cv2.convertScaleAbs(grey, alpha=255 / 65535)  # type: ignore[return-value]
+    return cv2.convertScaleAbs(grey, alpha=255 / 65535)
 
 
 def _encodings(text: str) -> tuple[str, str]:

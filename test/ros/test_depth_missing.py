@@ -135,9 +135,11 @@ def test_depth_images_of_any_size_are_kept_in_bounded_memory(
     camera.publish_until(image, lambda: depth.listened() == 2, 'the node reads depth')
     large = depth_image(image.header, 2.0, 2000, '32FC1')
     before, grown = camera.process.memory, 0
-    for _ in range(4 * KEPT_BYTES // len(large.data)):
-        if also != 'nothing':  # of each, the depth is kept for places that nobody finds
-            camera.publish(camera.image(photo[:8, :8]))
+    for number in range(4 * KEPT_BYTES // len(large.data)):
+        small = camera.image(photo[:8, :8])
+        large.header = small.header
+        if also != 'nothing' and number % 4 == 0:  # the depth of each is kept for its places
+            camera.publish(small)
         depth.publish(large, None)
         camera.spin_for(0.1)
         grown = max(grown, camera.process.memory - before)
