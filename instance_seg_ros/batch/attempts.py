@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from instance_seg_ros.batch.shards import attempts_name
+from instance_seg_ros.batch.shards import ATTEMPTS, attempts_name
 from instance_seg_ros.batch.storage import Storage
 
 _MOST_ENDS_OF_AN_IMAGE = 2
@@ -69,3 +69,14 @@ class Attempt:
     def _write(self, in_hand: int | None) -> None:
         notes: dict[str, Any] = {'attempts': self._attempts, 'ends': self._ends}
         self._storage.write(self._name, json.dumps(notes | {'in hand': in_hand}).encode())
+
+
+def forgive(storage: Storage) -> None:
+    """Blame no image for workers that the user has stopped; called when all of them have ended."""
+    for file in storage.names(ATTEMPTS):
+        name = f'{ATTEMPTS}/{file}'
+        notes = json.loads(storage.read(name) or b'{}')
+        if notes.get('ends'):
+            storage.write(name, json.dumps(notes | {'in hand': None}).encode())
+        else:
+            storage.remove(name)

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from instance_seg_ros import __version__
+from instance_seg_ros.batch.attempts import forgive
 from instance_seg_ros.batch.errors import BatchError
 from instance_seg_ros.batch.inputs import Item
 from instance_seg_ros.batch.local import run_local
@@ -20,8 +18,7 @@ from instance_seg_ros.batch.on_ray import run_ray
 from instance_seg_ros.batch.shards import FAILED, PARQUET, Plan, failed_name, result_names
 from instance_seg_ros.batch.storage import Storage
 from instance_seg_ros.batch.worker import Job, Report
-from instance_seg_ros.models import find_model
-from instance_seg_ros.onnx_sessions import onnxruntime_version
+from instance_seg_ros.model_digest import digest_of_models, library_versions
 
 LOCAL, RAY = 'local', 'ray'
 # A shard is what a lost worker loses, and what one worker does: many are few files too many, few
@@ -96,12 +93,17 @@ class BatchRun:
 
         """
         if not self.left:
-            return iter(())
+            return
         count = min(workers.count, len(self.left))
         shards = (self._plan.shard(number) for number in self.left)
-        if workers.scheduler == LOCAL:
-            return run_local(shards, self._job, count)
-        return run_ray(list(shards), self._job, count, workers.threads, workers.address)
+        try:
+            if workers.scheduler == LOCAL:
+                yield from run_local(shards, self._job, count)
+            else:
+                yield from run_ray(list(shards), self._job, count, workers.threads, workers.address)
+        except (KeyboardInterrupt, GeneratorExit):
+            forgive(self._storage)
+            raise
 
     def failures(self) -> str:
         """Return where images are listed that no run could use so far, '' where there are none."""
@@ -115,17 +117,7 @@ class BatchRun:
 def _choices(job: Job) -> dict[str, Any]:
     """Return what else decides about the results, to the last bit."""
     settings = {name: _plain(value) for name, value in sorted(job.settings.items())}
-    manifest = find_model(
-        settings['model'],
-        model_path=settings['model_path'],
-        text_graph_path=settings['text_graph_path'],
-        labels_path=settings['labels_path'],
-    )
-    digest = hashlib.sha256()
-    for path in (manifest.weights, manifest.text_graph, manifest.labels):
-        digest.update(path.read_bytes() if path is not None else b'')
-    digest.update(repr(sorted(manifest.digests.items())).encode())  # of ONNX parts, too
-    libraries = {'OpenCV': cv2.__version__, 'onnxruntime': onnxruntime_version()}
+    libraries = library_versions()
     if PARQUET in job.formats:
         try:
             libraries['pyarrow'] = version('pyarrow')
@@ -138,7 +130,7 @@ def _choices(job: Job) -> dict[str, Any]:
         'version': __version__,
         'libraries': libraries,
         'settings': settings,
-        'model': f'{manifest.name} {digest.hexdigest()}',
+        'model': digest_of_models(settings),
         'formats': list(job.formats),
     }
 

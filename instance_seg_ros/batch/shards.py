@@ -17,7 +17,7 @@ PARQUET, COCO = 'parquet', 'coco'
 FORMATS = (PARQUET, COCO)
 _PLAN = 'plan.json'
 FAILED = 'failed'  # folder of the lists of images that could not be used
-_IMAGES, _ATTEMPTS = 'images', 'attempts'
+_IMAGES, ATTEMPTS = 'images', 'attempts'
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def result_names(number: int, formats: Sequence[str]) -> dict[str, str]:
 
 def attempts_name(number: int) -> str:
     """Return the name of the file in which attempts at a shard are noted."""
-    return f'{_ATTEMPTS}/{number:06}.json'
+    return f'{ATTEMPTS}/{number:06}.json'
 
 
 def failed_name(number: int) -> str:
@@ -129,6 +129,6 @@ def _differences(found: bytes, wanted: dict[str, Any]) -> str:
 def _remove_results(storage: Storage) -> None:
     storage.remove(_PLAN)
     # Those of the images first: without them a shard does not count as written.
-    for folder in (_IMAGES, FAILED, 'instances', COCO, _ATTEMPTS):
+    for folder in (_IMAGES, FAILED, 'instances', COCO, ATTEMPTS):
         for name in storage.names(folder):
             storage.remove(f'{folder}/{name}')

@@ -5,15 +5,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from instance_seg_ros import __version__
 from instance_seg_ros.cli.bag_output import BagOutput
 from instance_seg_ros.cli.console import CommandError, Console, plural
+from instance_seg_ros.cli.journal import about_file, run_identity
 from instance_seg_ros.cli.outputs import place_of
 from instance_seg_ros.cli.report import Tally
 from instance_seg_ros.segmenter import Segmenter
@@ -23,21 +22,6 @@ if TYPE_CHECKING:
     from instance_seg_ros.bags.reader import BagReader, Window
 
 DONE, SOME_SKIPPED = 0, 1
-# What does not decide about the results of a run.
-_OF_NO_MATTER = (
-    'source',
-    'out',
-    'topic',
-    'quiet',
-    'overwrite',
-    'keep_input',
-    'storage',
-    'name',
-    'num_threads',
-    'low_memory',
-    'config',
-    'config_left_out',
-)
 
 
 def run_bag(options: argparse.Namespace, console: Console, load: Callable[[], Segmenter]) -> int:
@@ -123,16 +107,8 @@ class _BagRun:
 
     def _identity(self) -> str:
         """Return all that decides about the results, as text."""
-        chosen = {
-            key: str(value)
-            for key, value in vars(self._options).items()
-            if key not in _OF_NO_MATTER
-        }
-        files = []
-        for path in self._reader.files:
-            about = path.stat()
-            files.append([str(place_of(path)), about.st_size, about.st_mtime_ns])
-        return json.dumps([__version__, self._topic, chosen, files], sort_keys=True)
+        files = [(str(place_of(path)), about_file(path)) for path in self._reader.files]
+        return run_identity(self._options, [self._topic, *files])
 
     def _say_what_is_done(self, journal: Journal) -> None:
         if journal.done:

@@ -19,14 +19,20 @@ from instance_seg_ros import __version__
 from instance_seg_ros.cli.places import OutputError, place_of, written
 from instance_seg_ros.cli.rows import Row
 from instance_seg_ros.file_locks import lock
+from instance_seg_ros.model_digest import digest_of_models, library_versions
 
-# What does not decide about the results of a run.
-_OF_NO_MATTER = (
+# What does not decide about the results of a run, of all commands.
+OF_NO_MATTER = (
     'source',
     'output',
+    'out',
+    'topic',
     'show',
     'quiet',
     'overwrite',
+    'keep_input',
+    'storage',
+    'name',
     'num_threads',
     'low_memory',
     'config',
@@ -171,9 +177,13 @@ def run_identity(options: argparse.Namespace, read: Sequence[object]) -> str:
         options: of the command line.
         read: places of what it reads, and whatever else tells one from another.
 
+    Raises:
+        ModelError: there is no such model.
+
     """
-    chosen = {key: str(value) for key, value in vars(options).items() if key not in _OF_NO_MATTER}
-    return json.dumps([__version__, chosen, [str(each) for each in read]], sort_keys=True)
+    chosen = {key: str(value) for key, value in vars(options).items() if key not in OF_NO_MATTER}
+    computed_by = [__version__, library_versions(), digest_of_models(vars(options))]
+    return json.dumps([computed_by, chosen, [str(each) for each in read]], sort_keys=True)
 
 
 def about_file(path: Path) -> list[int] | None:

@@ -36,6 +36,14 @@ sys.addaudithook(look)
 """
 
 
+# Opening such a file takes longer than anybody waits.
+SLEEP = (
+    CRASH.replace('poison', 'slow')
+    .replace('os.kill(os.getpid(), 9)', 'print("reads it", flush=True); time.sleep(600)')
+    .replace('import os', 'import os, time')
+)
+
+
 @pytest.fixture(scope='module')
 def photos(tmp_path_factory: pytest.TempPathFactory, photo: np.ndarray) -> Path:
     """A folder of images, some below, one broken, one too small, one with a strange name."""
@@ -68,6 +76,7 @@ def start(model: Path, *arguments: object, **environment: str) -> subprocess.Pop
     return subprocess.Popen(
         [*command, '--model', str(model), *SETTINGS],
         env=os.environ | environment,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -197,6 +206,28 @@ def test_an_image_that_ends_its_worker_is_left_out(
     assert results(tmp_path / 'out').keys() == {
         'plan.json', 'coco/000000.jsonl', 'images/000000.jsonl', 'failed/000000.jsonl',
     }  # fmt: skip
+
+
+def test_no_image_is_blamed_for_what_the_user_stops(
+    photos: Path, small_model: Path, tmp_path: Path
+) -> None:
+    image, site = tmp_path / 'photos' / 'slow.png', tmp_path / 'sitecustomize.py'
+    image.parent.mkdir()
+    image.write_bytes((photos / '00.png').read_bytes())
+    site.write_text(SLEEP)
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get('PYTHONPATH'))))
+    arguments = (small_model, image.parent, '--output', tmp_path / 'out', '--workers', '1')
+    for _ in range(3):
+        process = start(*arguments, PYTHONPATH=path)
+        assert any('reads it' in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        assert 'goes on with the rest' in process.communicate(timeout=LIMIT)[0]
+    site.unlink()
+    process = start(*arguments, PYTHONPATH=path)
+    process.communicate(timeout=LIMIT)
+    assert process.returncode == 0
+    (result,) = lines(tmp_path / 'out', 'images')
+    assert not result['error'] and result['instances'] > 0
 
 
 def test_a_repaired_image_is_taken_in_and_other_settings_are_refused(

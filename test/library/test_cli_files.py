@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from command_line import run_main
 from image_files import JPEG_2000
 
 PHOTOS = Path(__file__).parents[2] / 'demo' / 'photos'
+MODELS = PHOTOS.parents[1] / 'models'
 FAST = ('--model', 'person_mask_rcnn', '--refiner', 'none', '--num-threads', '1')
 
 
@@ -309,6 +311,27 @@ def test_a_killed_video_leaves_nothing_to_a_run_with_other_settings(tmp_path: Pa
     assert done.returncode == 0, done.stderr
     assert 'were done before' not in done.stdout
     assert frame_count(tmp_path / 'out' / 'clip.mp4') == 3
+
+
+def test_a_killed_video_leaves_nothing_to_a_run_with_another_model(tmp_path: Path) -> None:
+    for suffix in ('.pb', '.pbtxt'):
+        shutil.copy(MODELS / f'person_mask_rcnn{suffix}', tmp_path / f'my{suffix}')
+    labels = tmp_path / 'my_labels.txt'
+    labels.write_text('person\n')
+    clip(tmp_path / 'clip.avi', 30)
+    command = ('video', 'clip.avi', '--output', 'out', '--model-path', 'my.pb')
+    process = start(tmp_path, *command)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not any(
+        path.stat().st_size for path in (tmp_path / 'out').glob('.*.jsonl')
+    ):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    labels.write_text('human\n')  # by the same names, another model
+    done = run(tmp_path, *command)
+    assert done.returncode == 0, done.stderr
+    assert 'were done before' not in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+# Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
+"""What decides about results beside the settings: the content of the files that these lead to.
+
+``model: auto`` is another model once one has been downloaded, and a file can be replaced: a run
+that is resumed must not go on with another model than the one it began with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from instance_seg_ros.detection.onnx_calibration import ranges_file
+from instance_seg_ros.models import ModelManifest, find_model, find_refiner
+from instance_seg_ros.onnx_sessions import onnxruntime_version
+from instance_seg_ros.refinement.loader import AUTO, GAN
+from instance_seg_ros.settings import INT8
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of those libraries that compute, '' for one that is not installed."""
+    return {'OpenCV': cv2.__version__, 'onnxruntime': onnxruntime_version()}
+
+
+def digest_of_models(settings: Mapping[str, Any]) -> str:
+    """Return the name of the model that settings lead to, and a digest of all its files.
+
+    Args:
+        settings: by name, of :class:`~instance_seg_ros.segmenter.Segmenter`: all that name files.
+
+    Raises:
+        ModelError: there is no such model, or a file of it cannot be read.
+
+    """
+    manifest = find_model(
+        settings['model'],
+        model_path=settings['model_path'],
+        text_graph_path=settings['text_graph_path'],
+        labels_path=settings['labels_path'],
+    )
+    digest = hashlib.sha256()
+    for path in _files(manifest, settings):
+        # What is missing is found, and said, when the model is loaded.
+        content = path.read_bytes() if path.is_file() else b''
+        digest.update(hashlib.sha256(content).digest())
+    return f'{manifest.name} {digest.hexdigest()}'
+
+
+def _files(manifest: ModelManifest, settings: Mapping[str, Any]) -> Iterator[Path]:
+    if manifest.path is not None:
+        yield manifest.path
+    yield from manifest.files.values()
+    if settings['precision'] == INT8 and manifest.weights is not None:
+        yield ranges_file(manifest.weights)
+    refiner = str(settings['refiner'])
+    network = find_refiner() if refiner in (AUTO, GAN) else Path(refiner).expanduser()
+    if network is not None:
+        yield network
+
+
+__all__ = ['digest_of_models', 'library_versions']
