@@ -17,9 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.refinement.pasting import clip_rois, paste
+from instance_seg_ros.refinement.pasting import paste
 from instance_seg_ros.refinement.refiner import MaskRefiner, resized
 from instance_seg_ros.refinement.smoother import MaskSmoother, context_rois
+from instance_seg_ros.rois import clip_rois
 
 Image = NDArray[np.uint8]
 Alpha = NDArray[np.float32]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.drawing import draw_instances
 from instance_seg_ros.images import read_image
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.refinement.pasting import clip_rois
+from instance_seg_ros.rois import clip_rois
 from instance_seg_ros.segmenter import Segmenter
 
 __all__ = ['Instance', 'draw_instances', 'load_model', 'run_instance_segmentation']

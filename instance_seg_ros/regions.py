@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.images import read_image
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.refinement.pasting import trim_to_masks
+from instance_seg_ros.rois import trim_to_masks
 
 MOSTLY = 0.5  # an instance with more than this part of its box on ignored pixels is dropped
 

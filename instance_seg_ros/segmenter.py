@@ -26,8 +26,8 @@ from instance_seg_ros.models import find_model, hint_at_coco
 from instance_seg_ros.refinement.interface import Refiner
 from instance_seg_ros.refinement.loader import load_refiner
 from instance_seg_ros.refinement.parts import without_crumbs
-from instance_seg_ros.refinement.pasting import clip_rois, trim_to_masks
 from instance_seg_ros.regions import Region
+from instance_seg_ros.rois import clip_rois, trim_to_masks
 from instance_seg_ros.schema import check_names, settings_of
 from instance_seg_ros.selection import select_detections
 from instance_seg_ros.settings import MIN_IMAGE_SIDE, ModelSettings, Settings

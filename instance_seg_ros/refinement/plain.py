@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.refinement.interface import Refined
-from instance_seg_ros.refinement.pasting import clip_rois, paste
+from instance_seg_ros.refinement.pasting import paste
+from instance_seg_ros.rois import clip_rois
 
 
 class PlainMasks:

@@ -5,8 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
-from instance_seg_ros.refinement.pasting import clip_rois, paste, trim_to_masks
+from instance_seg_ros.refinement.pasting import paste
 from instance_seg_ros.refinement.smoother import MaskSmoother
+from instance_seg_ros.rois import clip_rois, trim_to_masks
 
 CELLS = 15
 

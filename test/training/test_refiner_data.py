@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from toy_data import ToyData
 
-from instance_seg_ros.refinement.pasting import clip_rois, paste
+from instance_seg_ros.refinement.pasting import paste
+from instance_seg_ros.rois import clip_rois
 from training.detector.dataset import DatasetError
 from training.refiner.crops import cut_out, load_all_classes
 from training.refiner.metrics import compare

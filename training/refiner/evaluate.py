@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from instance_seg_ros.refinement.parts import without_crumbs
-from instance_seg_ros.refinement.pasting import clip_rois, paste
+from instance_seg_ros.refinement.pasting import paste
+from instance_seg_ros.rois import clip_rois
 from training.detector.dataset import Photo
 from training.refiner.crops import read_detected, usable
 from training.refiner.metrics import Scores, compare
