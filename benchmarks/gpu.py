@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from timing import Spread, measure, ratios
 
 from instance_seg_ros import Instances, Segmenter
+from instance_seg_ros.onnx_sessions import import_onnxruntime
 
 CPU = 'CPUExecutionProvider'
 FULL_SIZE = 'full size'
@@ -58,7 +59,7 @@ def main() -> None:
 def _problem(provider: str) -> str:
     """Return why nothing can be measured, '' if it can."""
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError as error:
         return f'onnxruntime cannot be imported: {error}'
     available = onnxruntime.get_available_providers()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -231,23 +232,36 @@ class Sessions:
 
     def _onnxruntime(self) -> Any:
         try:
-            import onnxruntime  # only those who use it need it
+            return import_onnxruntime()
         except ImportError as error:
             raise ModelError(
                 f'{self._name}: needs onnxruntime, which cannot be imported ({error}). '
                 'pip install onnxruntime'
             ) from None
-        return onnxruntime
+
+
+def import_onnxruntime() -> Any:
+    """Import onnxruntime, which only those need who use it, without its telemetry.
+
+    From 1.32 on its builds send trace events and an identifier of the machine to Microsoft. It
+    reads the variable when it is imported; a value that the user has set is kept.
+
+    Raises:
+        ImportError: it is not installed, or cannot be loaded.
+
+    """
+    os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
+    import onnxruntime
+
+    return onnxruntime
 
 
 def onnxruntime_version() -> str:
     """Return the version of onnxruntime, '' where it is not installed."""
     try:
-        import onnxruntime
+        return str(import_onnxruntime().__version__)
     except ImportError:
         return ''
-    version: str = onnxruntime.__version__
-    return version
 
 
 def _run(
@@ -294,4 +308,4 @@ def _layer_times_of_last_run(events: Sequence[Mapping[str, Any]]) -> dict[str, f
     return times
 
 
-__all__ = ['Sessions', 'onnxruntime_version']
+__all__ = ['Sessions', 'import_onnxruntime', 'onnxruntime_version']

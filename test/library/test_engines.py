@@ -110,6 +110,27 @@ def test_layer_times_count_a_loop_once(model: Path, photo: np.ndarray) -> None:
     assert [layer for layer in boxes if layer.startswith('of_region')] == []  # its body
 
 
+USE_ONNXRUNTIME = """
+import sys
+import numpy as np
+from instance_seg_ros import Segmenter
+
+Segmenter(model=sys.argv[1], engine='onnxruntime', refiner='gan')(np.zeros((64, 64, 3), np.uint8))
+"""
+
+
+def test_onnxruntime_keeps_no_identifier_of_the_machine(tmp_path: Path) -> None:
+    environment = dict(os.environ, HOME=str(tmp_path), XDG_CACHE_HOME=str(tmp_path / 'cache'))
+    environment.pop('ORT_DISABLE_TELEMETRY', None)
+    for name in ('CI', 'GITHUB_ACTIONS', 'GITLAB_CI', 'CIRCLECI', 'TF_BUILD'):
+        environment.pop(name, None)  # onnxruntime does not count what it finds there
+    subprocess.run(
+        [sys.executable, '-c', USE_ONNXRUNTIME, 'person_mask_rcnn'], env=environment, check=True
+    )
+    assert list(tmp_path.rglob('proposals.onnx'))  # it was used, and this is its cache
+    assert not list(tmp_path.rglob('*deviceid*')) and not list(tmp_path.rglob('Microsoft'))
+
+
 # ---- the cache
 def kept(cache: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in cache.rglob('*.onnx')}

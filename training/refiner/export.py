@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from instance_seg_ros.onnx_sessions import import_onnxruntime
 from instance_seg_ros.refinement.refiner_file import PASSES
 from instance_seg_ros.refinement.smoother import CONTEXT
 from training.graph.tensorflow_files import write_atomically
@@ -101,7 +101,7 @@ def _to_onnx(generator: nn.Module) -> onnx.ModelProto:
 
 
 def _difference(generator: nn.Module, payload: bytes) -> float:
-    session = onnxruntime.InferenceSession(payload, providers=['CPUExecutionProvider'])
+    session = import_onnxruntime().InferenceSession(payload, providers=['CPUExecutionProvider'])
     rng = np.random.default_rng(0)
     largest = 0.0
     for count, height, width in ((1, 128, 128), (3, 64, 96), (2, 256, 256)):
