@@ -11,10 +11,13 @@ from photos import load_photos
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from instance_seg_ros.ros.compressed_codec import to_compressed
 from instance_seg_ros.ros.image_codec import to_message
+
+JPEG_QUALITY = 90
 
 
 class Camera(Node):
@@ -25,6 +28,9 @@ class Camera(Node):
         self._photos = load_photos()
         self._names = self._endless_names()
         self._publisher = self.create_publisher(Image, 'image', qos_profile_sensor_data)
+        self._compressed = self.create_publisher(
+            CompressedImage, 'image/compressed', qos_profile_sensor_data
+        )
         self.create_timer(1 / rate, self._publish_next)
 
     def _endless_names(self) -> Iterator[str]:
@@ -38,11 +44,20 @@ class Camera(Node):
         name = next(self._names)
         header = Header(stamp=self.get_clock().now().to_msg(), frame_id=name)
         self._publisher.publish(to_message(self._photos[name], 'bgr8', header))
+        if self._compressed.get_subscription_count() > 0:
+            self._compressed.publish(to_compressed(self._photos[name], JPEG_QUALITY, header))
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 < rate <= 1000:
+        raise argparse.ArgumentTypeError(f'is {text}: expected a number from 0 to 1000, above 0')
+    return rate
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--rate', type=float, default=5.0, help='images per second')
+    parser.add_argument('--rate', type=_rate, default=5.0, help='images per second')
     arguments, ros_arguments = parser.parse_known_args()
     rclpy.init(args=ros_arguments)
     try:

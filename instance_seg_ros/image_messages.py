@@ -23,6 +23,7 @@ from instance_seg_ros.text_files import shown
 
 JPEG_FORMAT = 'bgr8; jpeg compressed bgr8'
 _RGB_FAMILY = ('rgb', 'bgr')
+_LONGEST_IN_JPEG = 65500  # pixels, libjpeg's JPEG_MAX_DIMENSION
 
 
 class ImageMessage(Protocol):
@@ -165,7 +166,17 @@ def compressed_to_bgr8(message: CompressedMessage, convert: Convert) -> NDArray[
 
 
 def encode_jpeg(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
-    """Encode an image of uint8 (height, width, 3), BGR; quality is 1 to 100."""
+    """Encode an image of uint8 (height, width, 3), BGR; quality is 1 to 100.
+
+    Raises:
+        ImageError: a side is too long for a JPEG.
+    """
+    height, width = pixels.shape[:2]
+    if max(height, width) > _LONGEST_IN_JPEG:
+        raise ImageError(
+            f'{width}x{height} pixels do not fit into a JPEG, expected at most {_LONGEST_IN_JPEG} '
+            'a side'
+        )
     _, encoded = cv2.imencode('.jpg', pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return encoded
 

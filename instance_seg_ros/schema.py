@@ -184,9 +184,21 @@ class Setting:
             return word in _TRUE if word in (*_TRUE, *_FALSE) else value
         if isinstance(value, bool) or self.kind in (bool, str):
             return value
-        if self.kind is int and isinstance(value, float):
-            return int(value) if value.is_integer() else value
+        if self.kind is int:
+            return _whole(value)
         return self.kind(value)
+
+
+def _whole(value: Any) -> Any:
+    """Return a whole number, which may be written as 1e3 or 2.0; another one as it is."""
+    if isinstance(value, str):
+        try:
+            return int(value)
+        except ValueError:
+            value = float(value)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    return int(value)
 
 
 def setting(

@@ -1,7 +1,8 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Shows the node at work: a camera with sample photos, the node and RViz.
 
-`ros2 launch instance_seg_ros demo.launch.py`; all arguments of seg.launch.py work here, too.
+`ros2 launch instance_seg_ros demo.launch.py`; all arguments of seg.launch.py but image_topics work
+here, too.
 """
 
 from pathlib import Path
@@ -36,7 +37,10 @@ def generate_launch_description() -> LaunchDescription:
         executable='sample_camera',
         name='camera',
         namespace=LaunchConfiguration('namespace'),
-        remappings=[('image', LaunchConfiguration('image_topic'))],
+        remappings=[
+            ('image', LaunchConfiguration('image_topic')),
+            ('image/compressed', [LaunchConfiguration('image_topic'), '/compressed']),
+        ],
         arguments=['--rate', LaunchConfiguration('rate')],
         output='screen',
     )

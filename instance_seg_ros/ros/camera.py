@@ -1,6 +1,7 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """One camera: its subscription, its outputs and the statistics of its frames."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
@@ -49,6 +50,7 @@ OUTPUT_TYPES = {
 LABEL_INFO = 'label_info'
 CLASS_LABEL_INFO = 'class_label_info'
 VISION_INFO = 'vision_info'
+_COMPRESSED = '/compressed'
 # An older stamp is of another clock, as in a bag that is played without its time.
 BELIEVABLE_AGE = 3600.0  # seconds
 
@@ -58,11 +60,15 @@ class CameraTopics:
     """Topics of a camera and its outputs.
 
     Attributes:
-        image: full name of the topic of images.
+        subscribed: what is subscribed to: a name that remappings have yet to be applied to.
+        image: the same after remappings.
+        namespace: of the camera, where its outputs and the names of its other topics are.
         output_prefix: what the names of the outputs begin with.
     """
 
+    subscribed: str
     image: str
+    namespace: str
     output_prefix: str
 
 
@@ -78,31 +84,53 @@ def camera_topics(
 
     Returns:
         For no topics the one named image, with outputs below the node's own name; else each topic,
-        with outputs in its own namespace, below the node's name there.
+        with outputs in its own namespace, below the node's name there. Where remappings have put
+        two topics into one namespace, those of the names before count.
 
     Raises:
         ValueError: if the outputs of two topics would have the same names.
     """
+    names = [_subscribed_topic(node, topic, compressed) for topic in topics or ['image']]
+    images = [node.resolve_topic_name(name) for name in names]
+    namespaces = [_namespace(image) for image in images]
     if not topics:
-        return [CameraTopics(_input_topic(node, 'image', compressed), '~')]
-    found: dict[str, CameraTopics] = {}
-    for topic in topics:
-        image = _input_topic(node, topic, compressed)
-        parent = node.resolve_topic_name(topic).rpartition('/')[0]
-        prefix = f'{parent}/{node.get_name()}'
-        if prefix in found:
-            raise ValueError(
-                f'image_topics: the outputs of {found[prefix].image} and {image} would both be in '
-                f'{prefix}. Expected each camera in a namespace of its own; remap one, such as '
-                '/front/image'
-            )
-        found[prefix] = CameraTopics(image, prefix)
-    return list(found.values())
+        return [CameraTopics(names[0], images[0], namespaces[0], '~')]
+    if _first_of_equals(namespaces) is not None:
+        namespaces = [_namespace(node.resolve_topic_name(t, only_expand=True)) for t in topics]
+    if (equals := _first_of_equals(namespaces)) is not None:
+        first, second = (images[i] for i in equals)
+        raise ValueError(
+            f'image_topics: the outputs of {first} and {second} would both be in '
+            f'{namespaces[equals[0]]}/{node.get_name()}. Expected each camera in a namespace of '
+            'its own. Give names of your own and remap them, such as '
+            f"image_topics: ['/left/image', '/right/image'] with -r /left/image:={first} "
+            f'-r /right/image:={second}'
+        )
+    return [
+        CameraTopics(name, image, namespace, f'{namespace}/{node.get_name()}')
+        for name, image, namespace in zip(names, images, namespaces, strict=True)
+    ]
 
 
-def _input_topic(node: LifecycleNode, topic: str, compressed: bool) -> str:
-    full = node.resolve_topic_name(topic)
-    return f'{full}/compressed' if compressed and not full.endswith('/compressed') else full
+def _subscribed_topic(node: LifecycleNode, topic: str, compressed: bool) -> str:
+    """Return the name to subscribe to, which remappings are applied to once."""
+    full = node.resolve_topic_name(topic, only_expand=True)
+    if not compressed or full.endswith(_COMPRESSED):
+        return full
+    if node.resolve_topic_name(full + _COMPRESSED) != full + _COMPRESSED:
+        return full + _COMPRESSED
+    # As with image_transport, a remapping of the camera's topic counts for this one, too.
+    base = node.resolve_topic_name(topic)
+    return base if base.endswith(_COMPRESSED) else base + _COMPRESSED
+
+
+def _namespace(topic: str) -> str:
+    return topic.removesuffix(_COMPRESSED).rpartition('/')[0]
+
+
+def _first_of_equals(names: Sequence[str]) -> tuple[int, int] | None:
+    """Return the places of the first name that is there twice."""
+    return next(((names.index(n), i) for i, n in enumerate(names) if n in names[:i]), None)
 
 
 class Camera:
@@ -134,8 +162,9 @@ class Camera:
     ) -> None:
         self.scene = scene
         self._left_out = left_out
-        self._next_due = 0.0
+        self._last_due = self._last_ignored = -math.inf
         self.topic = self.key = topics.image
+        self._subscribed = topics.subscribed
         self.statistics = StreamStatistics()
         self._node = node
         self._group = group
@@ -166,15 +195,16 @@ class Camera:
     def subscribe(self, on_image: Callable[['Camera', Any], None]) -> None:
         """Begin to receive images; each is handed over with this camera."""
         self.statistics.restart()
+        self._last_due = -math.inf
         if self.scene.depth is not None:
             self.scene.depth.open()
         self._images = self._node.create_subscription(
             self._type,
-            self.topic,
+            self._subscribed,
             lambda message: on_image(self, message),
             copy(self._qos),
             callback_group=self._group,
-            qos_overriding_options=overridden(self._node, self.topic, 'subscription'),
+            qos_overriding_options=overridden(self._node, self._subscribed, 'subscription'),
             **without_events('subscription'),
         )
 
@@ -201,13 +231,12 @@ class Camera:
         """
         if max_rate <= 0:
             return True
-        now = time.monotonic()
-        if now < self._next_due:
+        now, interval = time.monotonic(), 1 / max_rate
+        due = self._last_due + interval
+        if now < due:
             return False
         # The rhythm of due times is kept, so that the mean rate is the one that was asked for.
-        interval = 1 / max_rate
-        late = now - self._next_due >= interval
-        self._next_due = (now if late else self._next_due) + interval
+        self._last_due = now if now - due >= interval else due
         return True
 
     def wanted(self) -> frozenset[str]:
@@ -235,6 +264,14 @@ class Camera:
     def drop(self) -> None:
         """Count an image that a newer one replaced."""
         self.statistics.count('dropped')
+
+    def ignore(self) -> None:
+        """Note that an image was not to be processed: nobody wants results, or it is disabled."""
+        self._last_ignored = time.monotonic()
+
+    def processed_for(self) -> float:
+        """Return for how many seconds no image was ignored."""
+        return time.monotonic() - self._last_ignored
 
     def reject(self, problem: str) -> None:
         """Report an image that cannot be used."""

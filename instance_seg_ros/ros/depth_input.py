@@ -43,12 +43,10 @@ class Depth:
     """A depth image with its camera.
 
     Attributes:
-        header: of the depth image.
         metres: float32 (H, W), NaN where there is none.
         intrinsics: of the depth camera.
     """
 
-    header: Header
     metres: np.ndarray
     intrinsics: Intrinsics
 
@@ -85,6 +83,7 @@ class DepthInput:
         # By the stamp of each frame in hand: the depth image that is nearest to it so far.
         self._held: dict[float, Image | None] = {}
         self._info: CameraInfo | None = None
+        self._depth_name, self._info_name = depth_topic, info_topic
         self.depth_topic = node.resolve_topic_name(depth_topic)
         self.info_topic = node.resolve_topic_name(info_topic)
         self._subscriptions: list[Any] = []
@@ -110,8 +109,8 @@ class DepthInput:
         if wanted and not self._subscriptions:
             self._since = time.monotonic()
             self._subscriptions = [
-                self._subscribe(Image, self.depth_topic, self._on_image),
-                self._subscribe(CameraInfo, self.info_topic, self._on_info),
+                self._subscribe(Image, self._depth_name, self._on_image),
+                self._subscribe(CameraInfo, self._info_name, self._on_info),
             ]
         elif not wanted and self._subscriptions:
             for subscription in self._subscriptions:
@@ -183,7 +182,7 @@ class DepthInput:
         self._check_shape(nearest, 'image', image_size)
         size = intrinsics.height, intrinsics.width
         self._check_shape(nearest, f'camera info on {self.info_topic}', size)
-        return Depth(nearest.header, depth_in_metres(_pixels(nearest)), intrinsics)
+        return Depth(depth_in_metres(_pixels(nearest)), intrinsics)
 
     def _check_shape(self, depth: Image, other: str, size: tuple[int, int]) -> None:
         """Check that the depth image shows the same view, at any resolution."""
@@ -201,7 +200,7 @@ class DepthInput:
         with self._lock:
             self._images.append(message)
             for stamp, so_far in self._held.items():
-                self._held[stamp] = _nearest([message, *[so_far] * (so_far is not None)], stamp)
+                self._held[stamp] = _nearest([*[so_far] * (so_far is not None), message], stamp)
             while self._bytes() > KEPT_BYTES:
                 if len(self._images) > 1:
                     self._images.popleft()
@@ -241,8 +240,11 @@ def _intrinsics(info: CameraInfo) -> Intrinsics:
 
 
 def _nearest(images: Iterable[Image], stamp: float) -> Image | None:
-    """Return the image whose stamp is nearest; None of none."""
-    return min(images, key=lambda image: abs(_seconds(image.header.stamp) - stamp), default=None)
+    """Return the image whose stamp is nearest, the last of equals; None of none."""
+    newest_first = reversed(list(images))
+    return min(
+        newest_first, key=lambda image: abs(_seconds(image.header.stamp) - stamp), default=None
+    )
 
 
 def _seconds(stamp: Time) -> float:

@@ -70,8 +70,8 @@ def camera_status(
 
     Args:
         state: of the node.
-        camera: with its statistics; means and rates are those of the last 10 s, totals those since
-            the node was activated.
+        camera: with its statistics; means and rates are those of the last 10 s, or of the last
+            four frames where there were fewer, totals those since the node was activated.
         silence: why no image arrives; None where they do.
         levels: the parameters that say what is too slow and too old.
     """
@@ -94,11 +94,12 @@ def _problems(camera: Camera, silence: Silence | None, levels: dict[str, Any]) -
         count = statistics.recent(event)
         if count:
             problems.append(
-                (level, f'{count} {event} frames in {WINDOW:g} s: {statistics.last_error}')
+                (level, f'{count} {event} frames in {WINDOW:g} s: {statistics.last_error(event)}')
             )
     # Without subscribers nothing is processed, which is no problem.
     if camera.wanted() and silence is None:
-        problems += _too_slow(statistics.rate('processed'), levels)
+        if camera.processed_for() >= WINDOW:  # else the pause before would count
+            problems += _too_slow(statistics.rate('processed'), levels)
         problems += _too_old(statistics.mean('age'), levels)
     return problems
 
@@ -136,7 +137,7 @@ def _values(camera: Camera) -> dict[str, str]:
     for stage in STAGES:
         mean = statistics.mean(stage)
         values[f'{stage}_ms'] = '' if mean is None else f'{mean:.2f}'
-    values['last_error'] = statistics.last_error
+    values['last_error'] = statistics.last_error('malformed', 'failed')
     return values
 
 

@@ -38,6 +38,7 @@ class Engine:
 
     def __init__(self, values: ParameterValues) -> None:
         self.segmenter = Segmenter(**values.segmenter_arguments())
+        self._model_settings = values.model
         self._configuration = self.prepare(values)
         self._request: Request | None = None
         self._worker: LatestWorker[_Job, tuple[Frame, Source]] = LatestWorker(
@@ -58,6 +59,10 @@ class Engine:
         """
         prepared = self.segmenter.prepare(**values.live_arguments())
         return NodeConfiguration(**vars(prepared), node=values.node)
+
+    def is_to_be_replaced(self, values: ParameterValues) -> bool:
+        """Whether the next configure is to load another model than this one."""
+        return values.model != self._model_settings
 
     def apply(self, configuration: NodeConfiguration) -> None:
         """Use a configuration from the next frame on."""

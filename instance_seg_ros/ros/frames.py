@@ -17,6 +17,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from instance_seg_ros.configuration import Configuration, PendingInstances
 from instance_seg_ros.depth import DepthError, Object3D
 from instance_seg_ros.drawing import draw_instances
+from instance_seg_ros.errors import ImageError
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.output_names import (
     CLASS_IMAGE,
@@ -30,7 +31,7 @@ from instance_seg_ros.output_names import (
     OBJECTS,
 )
 from instance_seg_ros.ros.compressed_codec import compressed_to_bgr8, to_compressed
-from instance_seg_ros.ros.depth_input import Depth, NoDepthYetError
+from instance_seg_ros.ros.depth_input import NoDepthYetError
 from instance_seg_ros.ros.image_codec import to_bgr8, to_message
 from instance_seg_ros.ros.messages import (
     to_class_image,
@@ -188,12 +189,12 @@ def output_messages(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, A
         yield MASKS, frame.build(to_instance_masks, instances, header, encoding)
     places = _places(frame, instances)
     if places is not None:
-        yield from _in_space(frame, instances, *places)
+        yield from _in_space(frame, instances, places)
     for name, convert in _IMAGES_OF_MASKS.items():
         if name in frame.wanted:
             yield name, frame.build(convert, instances, header)
     if frame.wanted & {DEBUG_IMAGE, DEBUG_JPEG}:
-        yield from _pictures(frame, instances, [] if places is None else places[1])
+        yield from _pictures(frame, instances, places or [])
 
 
 _IMAGES_OF_MASKS = {
@@ -220,7 +221,7 @@ def _with_ids(frame: Frame, instances: Instances) -> Instances:
         return frame.scene.track(instances, frame.message.header, max_age)
 
 
-def _places(frame: Frame, instances: Instances) -> tuple[Depth, list[Object3D]] | None:
+def _places(frame: Frame, instances: Instances) -> list[Object3D] | None:
     """Return where the instances are; None where nobody wants to know or there is no depth."""
     asked = frame.wanted & {DETECTIONS_3D, OBJECTS}
     if not asked and not (frame.scene.depth and frame.wanted & {DEBUG_IMAGE, DEBUG_JPEG}):
@@ -236,13 +237,14 @@ def _places(frame: Frame, instances: Instances) -> tuple[Depth, list[Object3D]] 
 
 
 def _in_space(
-    frame: Frame, instances: Instances, depth: Depth, objects: list[Object3D]
+    frame: Frame, instances: Instances, objects: list[Object3D]
 ) -> Iterator[tuple[str, Any]]:
     assert frame.image is not None
+    header = frame.message.header
     if DETECTIONS_3D in frame.wanted:
-        yield DETECTIONS_3D, frame.build(to_detections_3d, instances, objects, depth.header)
+        yield DETECTIONS_3D, frame.build(to_detections_3d, instances, objects, header)
     if OBJECTS in frame.wanted:
-        yield OBJECTS, frame.build(to_point_cloud, instances, objects, frame.image, depth.header)
+        yield OBJECTS, frame.build(to_point_cloud, instances, objects, frame.image, header)
 
 
 def _pictures(
@@ -256,7 +258,10 @@ def _pictures(
     if DEBUG_IMAGE in frame.wanted:
         yield DEBUG_IMAGE, frame.build(to_message, drawn, 'bgr8', header)
     if DEBUG_JPEG in frame.wanted:
-        yield (
-            DEBUG_JPEG,
-            frame.build(to_compressed, drawn, frame.configuration.node.jpeg_quality, header),
-        )
+        quality = frame.configuration.node.jpeg_quality
+        try:
+            message = frame.build(to_compressed, drawn, quality, header)
+        except ImageError as error:  # the other outputs go on
+            frame.problems.append(f'no {DEBUG_JPEG}: {error}')
+        else:
+            yield DEBUG_JPEG, message

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from rclpy.node import Node
 
+from instance_seg_ros.ros.qos import OVERRIDABLE
 from instance_seg_ros.ros.settings import all_settings
 
 PARAMETERS = 'ros__parameters'
@@ -23,10 +24,11 @@ MISSPELT = 0.8  # similarity of a name to one that the node has
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads what launch_ros writes: Python's tuples, whose contents are of no interest here."""
+    """Reads what rclpy reads: launch_ros writes Python's tuples, people tags of their own."""
 
 
-_Loader.add_multi_constructor('tag:yaml.org,2002:python/', lambda *_: None)
+for _tag in ('tag:yaml.org,2002:python/', '!'):
+    _Loader.add_multi_constructor(_tag, lambda *_: None)
 
 
 def check_given_parameters(node: Node, arguments: Sequence[str] | None) -> None:
@@ -65,7 +67,10 @@ def _ros_arguments(arguments: Sequence[str]) -> list[str]:
 def _check_file(node: Node, path: str) -> None:
     # rclpy has read it before, so it is there and it is YAML.
     text = Path(path).read_text('utf-8')  # the loader is a SafeLoader
-    content = yaml.load(text, _Loader)  # noqa: S506 # nosec B506
+    try:
+        content = yaml.load(text, _Loader)  # noqa: S506 # nosec B506
+    except (yaml.YAMLError, ValueError):  # a date that is none: rclpy takes it for a text
+        return
     sections = list(_sections(content, ''))
     name = node.get_fully_qualified_name()
     own = [parameters for key, parameters in sections if _matches(key, name)]
@@ -101,10 +106,24 @@ def _names(parameters: Any, prefix: str) -> Iterator[str]:
             yield f'{prefix}{key}'
 
 
+def _check_override(name: str, source: str) -> None:
+    before, _, policy = name.removeprefix(OVERRIDES).rpartition('.')
+    topic, _, endpoint = before.rpartition('.')
+    policies = [kind.name.lower() for kind in OVERRIDABLE]
+    if not topic or endpoint not in ('publisher', 'subscription') or policy not in policies:
+        raise ValueError(
+            f'{source}: there is no parameter {name}. Expected {OVERRIDES}TOPIC.publisher.POLICY '
+            f'or .subscription.POLICY, with {", ".join(policies)} as policy'
+        )
+
+
 def _check_names(node: Node, names: list[str], source: str) -> None:
     known = [setting.name for setting in all_settings()]
     for name in names:
-        if node.has_parameter(name) or name.startswith(OVERRIDES):
+        if name.startswith(OVERRIDES):
+            _check_override(name, source)
+            continue
+        if node.has_parameter(name):
             continue
         similar = difflib.get_close_matches(name, known, 1, MISSPELT)
         if similar:

@@ -22,6 +22,7 @@ from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import LabelInfo, VisionClass, VisionInfo
 
+from instance_seg_ros.errors import ModelError
 from instance_seg_ros.instances import MAX_CLASS_ID
 from instance_seg_ros.memory import return_freed_memory, reuse_freed_memory
 from instance_seg_ros.models import hint_at_coco
@@ -76,7 +77,8 @@ class InstanceSegNode(LifecycleNode):
         self._problem = ''
         self._enabled = True
         self._configurations = 0
-        self._warned: dict[Camera, tuple[str, float]] = {}
+        self._warned: dict[Camera, tuple[str, float]] = {}  # of silence: what and when
+        self._silent: set[Camera] = set()  # of those, and no image has come since
         self._causes = Causes()
         # Images and services have their own groups, so that parameters never wait for them.
         self._image_group = MutuallyExclusiveCallbackGroup()
@@ -185,8 +187,8 @@ class InstanceSegNode(LifecycleNode):
         values = read_parameters(self)
         compressed = values.node.image_transport == COMPRESSED
         cameras = camera_topics(self, values.node.image_topics, compressed)
-        images = [topics.image for topics in cameras]
-        scenes = make_scenes(self, images, values.node, self._image_group)
+        namespaces = [topics.namespace for topics in cameras]
+        scenes = make_scenes(self, namespaces, values.node, self._image_group)
         # For 0 the Segmenter does not touch OpenCV, and an earlier configuration may have set it.
         cv2.setNumThreads(-1)
         return_freed_memory()
@@ -257,6 +259,7 @@ class InstanceSegNode(LifecycleNode):
             camera.unsubscribe()
         self._discard()
         self._warned.clear()
+        self._silent.clear()
         self._causes.forget()
 
     def _discard(self) -> None:
@@ -282,15 +285,28 @@ class InstanceSegNode(LifecycleNode):
     # --- parameters
 
     def _check_parameters(self, changes: list[Parameter]) -> None:
-        values = changed_parameters(self, changes, active=self._lifecycle == 'active')
-        self._pending = None if self._engine is None else self._engine.prepare(values)
+        engine = self._engine
+        values = changed_parameters(
+            self, changes, active=self._lifecycle == 'active', configured=engine is not None
+        )
+        self._pending = None
+        if engine is None:
+            return
+        try:
+            self._pending = engine.prepare(values)
+        except (ModelError, ValueError):
+            # Another model comes with the next configure: it is that one which must have a class.
+            if not engine.is_to_be_replaced(values):
+                raise
 
     def _apply_parameters(self, changes: list[Parameter]) -> None:
-        late = needs_configure(changes)
-        if late and self._engine is not None:
-            self.get_logger().info(f'{", ".join(late)}: taken at the next configure')
         engine, pending = self._engine, self._pending
-        if engine is None or pending is None:
+        if engine is None:
+            return
+        late = needs_configure(changes) if pending else [change.name for change in changes]
+        if late:
+            self.get_logger().info(f'{", ".join(late)}: taken at the next configure')
+        if pending is None:
             return
         before = engine.configuration.settings.confidence_threshold
         engine.apply(pending)
@@ -304,6 +320,7 @@ class InstanceSegNode(LifecycleNode):
         camera.listen_to_depth()
         engine = self._engine
         if not self._enabled or engine is None or not camera.wanted():
+            camera.ignore()
             return
         if camera.is_due(engine.configuration.node.max_rate):
             engine.submit(camera, message)
@@ -457,13 +474,15 @@ class InstanceSegNode(LifecycleNode):
         """Return why no image arrives, and log it; None while images arrive."""
         timeout = self.get_parameter('image_timeout').value
         if self._lifecycle != 'active' or camera.statistics.silence() < timeout:
-            if self._warned.pop(camera, None) is not None:
+            if camera in self._silent:
+                self._silent.remove(camera)
                 self.get_logger().info(f'images arrive on {camera.topic}')
             return None
         silence = camera.silence()
         text, since = self._warned.get(camera, ('', 0.0))
         if text != silence.text or time.monotonic() - since > REMINDER_PERIOD:
             self._warned[camera] = (silence.text, time.monotonic())
+            self._silent.add(camera)
             self.get_logger().warning(
                 f'no image on {camera.topic} for {timeout:g} s: {silence.text}'
             )

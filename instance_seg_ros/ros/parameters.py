@@ -117,13 +117,16 @@ def read_parameters(node: Node) -> ParameterValues:
     return ParameterValues.of({name: node.get_parameter(name).value for name in _BY_NAME})
 
 
-def changed_parameters(node: Node, changes: list[Parameter], active: bool) -> ParameterValues:
+def changed_parameters(
+    node: Node, changes: list[Parameter], active: bool, configured: bool
+) -> ParameterValues:
     """Return the values of all parameters as they will be after some changes.
 
     Args:
         node: has the values so far.
         changes: what is to be set.
         active: whether the node is active, so that some parameters cannot change.
+        configured: whether it is configured; else others may be wrong, and are corrected later.
 
     Raises:
         ValueError: for a value that cannot be used, and for a change that needs a re-configure.
@@ -144,6 +147,8 @@ def changed_parameters(node: Node, changes: list[Parameter], active: bool) -> Pa
             f'it (ros2 lifecycle set {node.get_fully_qualified_name()} deactivate), set the '
             'parameter, then cleanup, configure and activate'
         )
+    if not configured:
+        values = {name: setting.default for name, setting in _BY_NAME.items()}
     return ParameterValues.of({**values, **new})
 
 

@@ -1,6 +1,8 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Quality of service: the profiles, and what the user's parameters change of them."""
 
+from typing import Any
+
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy
@@ -19,6 +21,13 @@ OVERRIDABLE = (
     QoSPolicyKind.RELIABILITY,
     QoSPolicyKind.DURABILITY,
 )
+
+_POLICIES: dict[QoSPolicyKind, Any] = {
+    QoSPolicyKind.HISTORY: HistoryPolicy,
+    QoSPolicyKind.RELIABILITY: ReliabilityPolicy,
+    QoSPolicyKind.DURABILITY: DurabilityPolicy,
+}
+_DEEPEST = 2**31 - 1  # of DDS
 
 
 def profile(reliability: str, depth: int) -> QoSProfile:
@@ -45,17 +54,37 @@ def overridden(node: Node, topic: str, endpoint: str) -> QoSOverridingOptions:
         node: whose topic it is.
         topic: as it is given to rclpy.
         endpoint: 'publisher' or 'subscription'.
+
+    Raises:
+        ValueError: a value that is none of the policy.
     """
     prefix = f'qos_overrides.{node.resolve_topic_name(topic)}.{endpoint}'
     return QoSOverridingOptions(
-        [kind for kind in OVERRIDABLE if _is_given(node, f'{prefix}.{kind.name.lower()}')]
+        [kind for kind in OVERRIDABLE if _is_given(node, f'{prefix}.{kind.name.lower()}', kind)]
     )
 
 
-def _is_given(node: Node, name: str) -> bool:
+def _is_given(node: Node, name: str, kind: QoSPolicyKind) -> bool:
     if node.has_parameter(name):
         return True  # rclpy declared it when the topic was made before
     node.declare_parameter(name, descriptor=ParameterDescriptor(dynamic_typing=True))
-    given = node.get_parameter(name).value is not None
+    value = node.get_parameter(name).value
     node.undeclare_parameter(name)
-    return given
+    if value is not None:
+        _check_policy(name, kind, value)
+    return value is not None
+
+
+def _check_policy(name: str, kind: QoSPolicyKind, value: Any) -> None:
+    """Check a policy as rclpy will read it, which would not say whose it is."""
+    if kind is QoSPolicyKind.DEPTH:
+        right = type(value) is int and 0 < value <= _DEEPEST
+        expected = f'a whole number from 1 to {_DEEPEST}'
+    else:
+        names = _POLICIES[kind].short_keys()
+        right, expected = value in names, f'one of {", ".join(names)}'
+    if not right:
+        raise ValueError(
+            f'{name} is {value!r}: expected {expected}. It is read at start only: start the node '
+            'again with the right value'
+        )

@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 from instance_seg_ros.depth import DepthError, Object3D, locate
 from instance_seg_ros.instances import Instances
 from instance_seg_ros.regions import Region, apply_ignore_mask, read_ignore_mask
-from instance_seg_ros.ros.depth_input import Depth, DepthInput
+from instance_seg_ros.ros.depth_input import DepthInput
 from instance_seg_ros.ros.settings import NodeSettings
 from instance_seg_ros.settings import MIN_IMAGE_SIDE
 from instance_seg_ros.tracking import InstanceTracker
@@ -96,7 +96,7 @@ class Scene:
         if self.depth is not None:
             self.depth.hold(header)
 
-    def locate(self, instances: Instances, header: Header) -> tuple[Depth, list[Object3D]]:
+    def locate(self, instances: Instances, header: Header) -> list[Object3D]:
         """Find the places of instances.
 
         Raises:
@@ -106,17 +106,17 @@ class Scene:
         if self.depth is None:
             raise DepthError('depth_topic and camera_info_topic are not set')
         depth = self.depth.at(header, instances.image_size)
-        return depth, locate(instances, depth.metres, depth.intrinsics)
+        return locate(instances, depth.metres, depth.intrinsics)
 
 
 def make_scenes(
-    node: LifecycleNode, image_topics: Sequence[str], settings: NodeSettings, group: CallbackGroup
+    node: LifecycleNode, namespaces: Sequence[str], settings: NodeSettings, group: CallbackGroup
 ) -> list[Scene]:
     """Read what the settings say of each camera.
 
     Args:
         node: that subscribes to depth.
-        image_topics: full names, one of each camera.
+        namespaces: of the cameras.
         settings: of the node.
         group: in which depth is received.
 
@@ -128,15 +128,15 @@ def make_scenes(
             f"depth_topic is '{settings.depth_topic}' and camera_info_topic "
             f"'{settings.camera_info_topic}': expected both or neither"
         )
-    count = len(image_topics)
+    count = len(namespaces)
     rois = [parse_roi(text) for text in _of_each('roi', settings.roi, count)]
     masks = [
         read_ignore_mask(path) if path else None
         for path in _of_each('ignore_mask', settings.ignore_mask, count)
     ]
     return [
-        Scene(True, roi, mask, _depth_input(node, topic, settings, group))
-        for roi, mask, topic in zip(rois, masks, image_topics, strict=True)
+        Scene(True, roi, mask, _depth_input(node, namespace, settings, group))
+        for roi, mask, namespace in zip(rois, masks, namespaces, strict=True)
     ]
 
 
@@ -153,11 +153,10 @@ def _of_each(name: str, values: Sequence[str], count: int) -> list[str]:
 
 
 def _depth_input(
-    node: LifecycleNode, image_topic: str, settings: NodeSettings, group: CallbackGroup
+    node: LifecycleNode, namespace: str, settings: NodeSettings, group: CallbackGroup
 ) -> DepthInput | None:
     if not settings.depth_topic:
         return None
-    namespace = image_topic.removesuffix('/compressed').rpartition('/')[0]
 
     def full(topic: str) -> str:
         return topic if topic.startswith(('/', '~')) else f'{namespace}/{topic}'

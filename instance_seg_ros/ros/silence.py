@@ -225,13 +225,13 @@ def _other_images(around: Surroundings, topics: dict[str, Any], type_name: str) 
     """Return the topics of that type, the most similar first."""
     node = around.node
     # Our own subscription makes the topic known, and our own images are no input.
-    own = f'{node.get_fully_qualified_name()}/'
+    own = dict(node.get_publisher_names_and_types_by_node(node.get_name(), node.get_namespace()))
     images = [
         name
         for name, types in topics.items()
         if type_name in types
         and name != around.topic
-        and not name.startswith(own)
+        and name not in own
         and node.count_publishers(name) > 0
     ]
     return difflib.get_close_matches(around.topic, images, MOST_SUGGESTIONS, cutoff=0.0)

@@ -77,7 +77,7 @@ class StreamStatistics:
         self._lock = threading.Lock()
         self._started = clock()
         self._samples: dict[str, Samples] = {}
-        self._last_error = ''
+        self._errors: dict[str, str] = {}  # the last of each event, the newest at the end
 
     def count(self, event: str, value: float = 0.0) -> None:
         """Add one to an event, such as a received frame, with a value where it has one."""
@@ -87,18 +87,21 @@ class StreamStatistics:
     def count_error(self, event: str, text: str) -> None:
         """Add one to an event and remember what went wrong."""
         self.count(event)
-        self._last_error = text
+        with self._lock:
+            self._errors.pop(event, None)
+            self._errors[event] = text
 
-    @property
-    def last_error(self) -> str:
-        """What went wrong last; empty where nothing did."""
-        return self._last_error
+    def last_error(self, *events: str) -> str:
+        """Return what went wrong last in one of some events; empty where nothing did."""
+        with self._lock:
+            return next((self._errors[e] for e in reversed(self._errors) if e in events), '')
 
     def restart(self) -> None:
         """Start again from zero: streaming has just started."""
         with self._lock:
             self._started = self._clock()
             self._samples.clear()
+            self._errors.clear()
 
     def silence(self) -> float:
         """Return the seconds since the last frame was received, or since the start."""
