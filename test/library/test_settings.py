@@ -89,6 +89,8 @@ def test_each_setting_is_described_on_one_line_and_accepts_its_default(each) -> 
         ('classes', '', ()),
         ('classes', [''], ()),
         ('mask_encoding', 'rle', 'rle'),
+        ('max_instances', '1e+02', 100),
+        ('max_instances', '20.0', 20),
     ],
 )
 def test_what_users_write_is_understood(name: str, value: object, expected: object) -> None:
@@ -101,6 +103,7 @@ def test_what_users_write_is_understood(name: str, value: object, expected: obje
     [
         ('confidence_threshold', 'high', "_threshold is 'high': expected a number from 0"),
         ('confidence_threshold', True, 'confidence_threshold is True'),
+        ('max_instances', '2.5', "max_instances is '2.5': expected a whole number from 1 to 10000"),
         ('max_instances', 2.5, 'max_instances is 2.5: expected a whole number from 1 to 10000'),
         ('low_memory', 'maybe', "low_memory is 'maybe': expected True or False"),
         ('low_memory', 2, 'low_memory is 2'),

@@ -112,6 +112,35 @@ def test_the_debug_image_has_id_and_distance(
     assert cv2.norm(pictures[0], pictures[1], cv2.NORM_L1) < 0.02 * 255 * photo.size
 
 
+def test_without_stamps_the_newest_depth_counts(
+    camera: Camera, depth: DepthCamera, photo: np.ndarray
+) -> None:
+    camera.subscribe('detections_3d')
+    image = camera.image(photo)
+    image.header.stamp.sec = image.header.stamp.nanosec = 0
+    info = camera_info(image.header)
+    depth.ask(image, depth_image(image.header, 1.0), info)
+    for _ in range(3):
+        depth.publish(depth_image(image.header, 3.0), info)
+        camera.spin_for(0.2)
+    camera.received.clear()
+    camera.publish(image)
+    camera.spin_until(lambda: bool(camera.received['detections_3d']), 'places')
+    (found,) = camera.received['detections_3d'][-1].detections
+    assert found.bbox.center.position.z == pytest.approx(3.0, abs=0.01)
+
+
+def test_outputs_in_space_have_the_header_of_the_image(
+    camera: Camera, depth: DepthCamera, photo: np.ndarray
+) -> None:
+    camera.subscribe('detections', 'detections_3d', 'objects')
+    image = camera.image(photo)
+    later = type(image.header)(frame_id=image.header.frame_id)
+    later.stamp.sec, later.stamp.nanosec = image.header.stamp.sec, 143_456_789
+    answers = depth.ask(image, depth_image(later, 2.0), camera_info(later))
+    assert all(answer.header == image.header for answer in answers.values())
+
+
 def test_depth_is_read_only_while_somebody_wants_it(
     camera: Camera, depth: DepthCamera, photo: np.ndarray
 ) -> None:

@@ -74,6 +74,23 @@ def test_it_comes_once_a_second(camera: Camera) -> None:
     assert 3.0 < time.monotonic() - started < 5.5 * slowness()
 
 
+def test_a_pause_without_subscribers_makes_nothing_slow(
+    connect: Callable[..., Camera], photo: np.ndarray
+) -> None:
+    camera = connect('paused', processed_rate_error=1.0)
+    small = np.ascontiguousarray(photo[:64, :64])
+    levels = []
+    with streaming(camera, small, rate=2.0):
+        camera.subscribe('detections')
+        camera.spin_until(lambda: len(camera.received['detections']) > 6, 'boxes')
+        camera.subscribe()
+        camera.spin_for(8.0)
+        camera.subscribe('detections')
+        for _ in range(3):
+            levels.append(camera.diagnostics('image').level)
+    assert levels == [OK] * 3
+
+
 @pytest.mark.parametrize('rate', [5.0, 0.5])
 def test_rates_are_right(rate: float, connect: Callable[..., Camera], photo: np.ndarray) -> None:
     camera = connect(f'rate_{round(10 * rate)}')

@@ -6,6 +6,7 @@ import pytest
 from std_msgs.msg import Header
 
 from instance_seg_ros.ros.frames import (
+    DEBUG_JPEG,
     DETECTIONS_3D,
     OBJECTS,
     OUTPUTS,
@@ -35,6 +36,19 @@ def frame(segmenter: Segmenter, photo: np.ndarray) -> Frame:
         **vars(segmenter.configuration), node=NodeSettings(mask_encoding='rle', jpeg_quality=80)
     )
     return Frame(message, WITHOUT_DEPTH, configuration, Scene())
+
+
+def test_a_picture_that_is_too_wide_for_a_jpeg_is_all_that_is_left_out(
+    segmenter: Segmenter, frame: Frame
+) -> None:
+    frame.message = to_message(np.full((40, 66000, 3), 99, np.uint8), 'bgr8', Header())
+    decode(frame)
+    detect(frame, segmenter)
+    outputs = dict(output_messages(frame, segmenter))
+    assert set(outputs) == WITHOUT_DEPTH - {DEBUG_JPEG}
+    assert (
+        len(frame.problems) == 1 and '66000x40 pixels do not fit into a JPEG' in frame.problems[0]
+    )
 
 
 def test_boxes_are_sent_before_masks_are_computed_and_pictures_last(

@@ -19,7 +19,9 @@ from rclpy.qos import (
     qos_profile_sensor_data,
 )
 from ros_harness import BEST_EFFORT, RELIABLE, TIMEOUT, Camera, kill_process
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
+
+from instance_seg_ros.ros.compressed_codec import compressed_to_bgr8
 
 SHARE = Path(get_package_share_directory('instance_seg_ros'))
 PROFILE = SHARE / 'config' / 'fastdds.xml'
@@ -30,7 +32,9 @@ import array
 import time
 import rclpy
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
+
+from instance_seg_ros.ros.compressed_codec import compressed_to_bgr8
 
 rclpy.init()
 node = rclpy.create_node('sender')
@@ -47,7 +51,9 @@ RECEIVER = f"""
 import time
 import rclpy
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
+
+from instance_seg_ros.ros.compressed_codec import compressed_to_bgr8
 
 rclpy.init()
 node = rclpy.create_node('receiver')
@@ -103,6 +109,13 @@ def test_the_sample_camera_publishes_photos() -> None:
         while not received and node.get_clock().now().nanoseconds < deadline:
             rclpy.spin_once(node, timeout_sec=0.1)
         assert received and received[0].encoding == 'bgr8' and received[0].width > 100
+        jpegs: list[CompressedImage] = []
+        node.create_subscription(
+            CompressedImage, 'image/compressed', jpegs.append, qos_profile_sensor_data
+        )
+        while not jpegs and node.get_clock().now().nanoseconds < deadline:
+            rclpy.spin_once(node, timeout_sec=0.1)
+        assert jpegs and compressed_to_bgr8(jpegs[0]).shape[1] > 100
         camera.send_signal(signal.SIGINT)
         assert camera.wait(TIMEOUT) == 0
     finally:

@@ -223,6 +223,32 @@ def test_a_value_of_a_wrong_type_at_start_is_named(
     assert reason in process.output and 'Traceback' not in process.output
 
 
+def test_values_that_are_wrong_at_start_are_corrected_one_by_one(
+    start_node: Callable[..., NodeProcess],
+) -> None:
+    process = start_node('corrected', engine='foo', precision='bar')
+    camera = Camera('corrected', process, wait_until_ready=False)
+    camera.spin_until(lambda: 'configure failed: ' in process.output, 'the node says so')
+    results = camera.set_each_parameter(engine='auto', confidence_threshold=2.0, precision='f32')
+    assert [result.successful for result in results] == [True, False, True]
+    assert camera.change_state('configure') and camera.change_state('activate')
+    camera.close()
+
+
+def test_classes_of_a_model_that_comes_with_the_next_configure(
+    connect: Callable[..., Camera], coco_model: Path
+) -> None:
+    camera = connect('classes_first')
+    assert camera.change_state('deactivate')
+    refused = camera.set_parameters(classes=['sheep'])
+    assert not refused.successful and "no class 'sheep'" in refused.reason
+    results = camera.set_each_parameter(model=str(coco_model), classes=['sheep'])
+    assert [result.successful for result in results] == [True, True]
+    for transition in ('cleanup', 'configure', 'activate'):
+        assert camera.change_state(transition)
+    assert camera.parameters('classes') == {'classes': ['sheep']}
+
+
 def test_a_model_is_changed_by_a_re_configure(
     connect: Callable[..., Camera], coco_model: Path, photo: np.ndarray
 ) -> None:

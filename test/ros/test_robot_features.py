@@ -170,8 +170,11 @@ class TestWhatMatters:
             'images are dropped',
         )
         assert figures(camera.diagnostics('/slowed/image'))['frames_processed'] == '1'
-        assert camera.set_parameters(max_rate=0.0).successful
-        camera.ask(camera.image(photo))
+        for rate in (20.0, 0.0):  # not only after the pause of the rate before
+            assert camera.set_parameters(max_rate=0.001).successful
+            assert camera.set_parameters(max_rate=rate).successful
+            camera.subscribe('detections')
+            camera.ask(camera.image(photo))
 
     def test_thresholds_of_classes_change_live_and_unknown_classes_are_refused(
         self, connect: Callable[..., Camera], photo: np.ndarray

@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ros_harness import LATCHED, TOPICS, Camera, NodeProcess, figures
+from sensor_msgs.msg import CompressedImage
+
+from instance_seg_ros.ros.compressed_codec import to_compressed
 
 NAMES = ('front', 'rear')
 
@@ -102,6 +105,63 @@ def test_remapping_gives_two_cameras_of_one_namespace_places_of_their_own(
     camera = Camera('mapped', process, topic='right/image', outputs='right/instance_seg')
     camera.subscribe('detections')
     image = camera.image(photo)
+    assert camera.ask(image)['detections'].header == image.header
+    camera.close()
+
+
+def test_two_cameras_of_one_namespace_have_the_namespaces_of_names_that_are_remapped(
+    start_node: Callable[..., NodeProcess], photo: np.ndarray
+) -> None:
+    remapped = ['-r', 'left/image:=stereo/left', '-r', 'right/image:=stereo/right']
+    process = start_node('logical', remapped, image_topics="['left/image', 'right/image']")
+    camera = Camera('logical', process, topic='stereo/right', outputs='right/instance_seg')
+    camera.subscribe('detections')
+    image = camera.image(photo)
+    assert camera.ask(image)['detections'].header == image.header
+    camera.close()
+    process = start_node('refused', image_topics="['stereo/left', 'stereo/right']")
+    camera = Camera('refused', process, wait_until_ready=False)
+    camera.spin_until(lambda: 'configure failed' in process.output, 'the node says so')
+    assert '-r /left/image:=/refused/stereo/left' in process.output  # what to do
+    camera.close()
+
+
+def test_cameras_that_are_remapped_to_each_other(
+    start_node: Callable[..., NodeProcess], photo: np.ndarray
+) -> None:
+    swapped = ['-r', 'left/image:=right/image', '-r', 'right/image:=left/image']
+    process = start_node('swapped', swapped, image_topics="['left/image', 'right/image']")
+    for side in ('left', 'right'):
+        camera = Camera('swapped', process, topic=f'{side}/image', outputs=f'{side}/instance_seg')
+        camera.subscribe('detections')
+        image = camera.image(photo)
+        assert camera.ask(image)['detections'].header == image.header
+        camera.close()
+
+
+@pytest.mark.parametrize(
+    ('remapped', 'topics', 'topic', 'outputs'),
+    [
+        ([], "['front/image_raw/compressed']", 'front/image_raw', 'front/instance_seg'),
+        (['-r', 'image:=front/image'], "['']", 'front/image', 'instance_seg'),
+        (['-r', 'image/compressed:=jpeg/compressed'], "['']", 'jpeg', 'instance_seg'),
+    ],
+)
+def test_names_of_compressed_images(
+    remapped: list[str],
+    topics: str,
+    topic: str,
+    outputs: str,
+    start_node: Callable[..., NodeProcess],
+    photo: np.ndarray,
+) -> None:
+    process = start_node('jpegs', remapped, image_topics=topics, image_transport='compressed')
+    camera = Camera(
+        'jpegs', process, topic=f'{topic}/compressed', message_type=CompressedImage, outputs=outputs
+    )
+    assert f'ready: images from /jpegs/{topic}/compressed' in process.output
+    camera.subscribe('detections')
+    image = to_compressed(photo, 90, camera.header())
     assert camera.ask(image)['detections'].header == image.header
     camera.close()
 

@@ -61,6 +61,17 @@ def test_the_rate_falls_when_the_stream_ends(clock: Clock, statistics: StreamSta
     assert statistics.recent('processed') == 0
 
 
+def test_an_error_belongs_to_its_event_and_to_one_run(statistics: StreamStatistics) -> None:
+    for event, text in (('failed', 'a'), ('malformed', 'b'), ('incomplete', 'c')):
+        statistics.count_error(event, text)
+    assert statistics.last_error('malformed') == 'b'
+    assert statistics.last_error('malformed', 'failed') == 'b'
+    statistics.count_error('failed', 'd')
+    assert statistics.last_error('malformed', 'failed') == 'd'
+    statistics.restart()
+    assert statistics.last_error('malformed', 'failed', 'incomplete') == ''
+
+
 def test_one_frame_makes_no_rate(clock: Clock, statistics: StreamStatistics) -> None:
     assert statistics.rate('processed') == 0.0
     statistics.count('processed')

@@ -192,6 +192,24 @@ class TestQuality:
         # The override of one topic is not that of the others.
         expect(camera, 'instance_seg/instance_masks', 'RELIABLE', 'VOLATILE', publisher=True)
 
+    @pytest.mark.parametrize(
+        ('policy', 'value', 'expected'),
+        [
+            ('subscription.reliability', 'foo', 'expected one of system_default, reliable'),
+            ('subscription.depth', -3, 'expected a whole number from 1'),
+            ('publisher.depht', 3, 'with history, depth, reliability, durability as policy'),
+        ],
+    )
+    def test_an_override_that_is_none_is_named(
+        self, policy: str, value: object, expected: str, start_node: Callable[..., NodeProcess]
+    ) -> None:
+        name = f'qos_overrides./wrong_policy/image.{policy}'
+        process = start_node('wrong_policy', **{name: value})
+        camera = Camera('wrong_policy', process, wait_until_ready=False)
+        camera.spin_until(lambda: expected in process.output, 'the node says so')
+        assert name in process.output and 'Traceback' not in process.output
+        camera.close()
+
     def test_another_configure_takes_parameters_but_keeps_overrides(
         self, connect: Callable[..., Camera]
     ) -> None:
@@ -256,6 +274,29 @@ class TestSilence:
         warning = self.warning(camera, '/wrong_name/image_raw')
         assert 'nobody publishes /wrong_name/image' in warning
         assert '/wrong_name/instance_seg/' not in warning
+        camera.close()
+
+    def test_outputs_of_cameras_are_not_what_there_is(
+        self, start_node: Callable[..., NodeProcess]
+    ) -> None:
+        topics = "['front/image_raw', 'rear/image_raw']"
+        process = start_node('own_outputs', image_timeout=1.0, image_topics=topics)
+        camera = Camera('own_outputs', process, wait_until_ready=False, topic='front/image')
+        warning = self.warning(camera, 'nobody publishes /own_outputs/front/image_raw')
+        assert 'Topics of type sensor_msgs/msg/Image are: /own_outputs/front/image' in warning
+        assert '/own_outputs/front/instance_seg' not in warning
+        camera.close()
+
+    def test_a_camera_that_is_slower_than_the_timeout_is_reported_once(
+        self, start_node: Callable[..., NodeProcess], photo: np.ndarray
+    ) -> None:
+        process = start_node('seldom', image_timeout=1.0)
+        camera = Camera('seldom', process, qos=RELIABLE)
+        for _ in range(4):
+            camera.publish(camera.image(photo))
+            camera.spin_for(3.0)
+        assert process.output.count('no image on') == 1
+        assert process.output.count('images arrive') == 1
         camera.close()
 
     def test_a_camera_of_the_other_transport_is_reported(
