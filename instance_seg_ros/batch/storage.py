@@ -38,6 +38,11 @@ def filesystem_of(address: str) -> tuple[Any, str]:
     return filesystem, str(path)
 
 
+def place_of(name: str) -> str:
+    """Return an address as it is, and a path with its links resolved."""
+    return name if is_address(name) else os.path.realpath(name)
+
+
 class Storage:
     """A folder of results; names in it have / between their parts.
 
@@ -74,6 +79,11 @@ class Storage:
                 f'{self.place}: another run is at work there; wait for its end, or give another '
                 '--output'
             )
+
+    def address(self, name: str) -> str:
+        """Return the absolute path or the address of a file."""
+        path = self._path(name)
+        return str(self._filesystem.unstrip_protocol(path)) if self._remote else path
 
     def read(self, name: str) -> bytes | None:
         """Return a file's content, None where it is missing."""
@@ -119,7 +129,7 @@ class Storage:
         """Return the names of the files in a folder, without the folder and unfinished ones."""
         if self._remote:
             path = self._path(folder)
-            found = self._filesystem.find(path) if self._filesystem.exists(path) else []
+            found = self._filesystem.find(path, maxdepth=1) if self._filesystem.exists(path) else []
             return sorted(each.rpartition('/')[2] for each in found)
         path = self._path(folder)
         if not os.path.isdir(path):

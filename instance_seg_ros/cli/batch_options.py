@@ -49,7 +49,9 @@ def add_batch_command(commands: Any, add_settings: Callable[..., None]) -> None:
     )
     batch.add_argument('--topic', metavar='NAME', help='of bags (default: the only one of images)')
     batch.add_argument(
-        '--overwrite', action='store_true', help='remove the results of another run in DEST'
+        '--overwrite',
+        action='store_true',
+        help='remove the results of another run in DEST, and no other files',
     )
     batch.add_argument(
         '--retry-failed', action='store_true', help='do shards with images that failed again'
