@@ -95,8 +95,21 @@ class Storage:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file: readers see the old one, or all of the new one."""
-        path = self._path(name)
+        """Write a file: readers see the old one, or all of the new one.
+
+        Raises:
+            BatchError: it cannot be written, as on a full disk; the message names it.
+
+        """
+        try:
+            self._write(self._path(name), content)
+        except OSError as error:
+            raise BatchError(
+                f'{self.place}/{name}: cannot be written ({error.strerror or error}). The same '
+                'command goes on once it can'
+            ) from None
+
+    def _write(self, path: str, content: bytes) -> None:
         if self._remote:  # an object appears when all of it has been sent
             self._filesystem.makedirs(os.path.dirname(path), exist_ok=True)
             self._filesystem.pipe_file(path, content)
