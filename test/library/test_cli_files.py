@@ -119,6 +119,17 @@ def test_nothing_is_overwritten_and_the_work_not_begun(
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
 
 
+@pytest.mark.parametrize('option', ['--csv', '--json'])
+def test_a_pipe_is_refused_before_the_work(tmp_path: Path, option: str) -> None:
+    photo(tmp_path / '1.jpg')
+    os.mkfifo(tmp_path / 'pipe')
+    done = run(tmp_path, 'image', '1.jpg', option, 'pipe', '--overwrite')
+    assert done.returncode == 2
+    assert f'pipe: is a device, a pipe or the like; {option} is written' in done.stderr
+    assert 'model ' not in done.stderr
+    assert (tmp_path / 'pipe').is_fifo() and not (tmp_path / 'instance_seg_output').exists()
+
+
 def test_overwrite_replaces_results_alone(tmp_path: Path) -> None:
     photo(tmp_path / '1.jpg')
     assert run(tmp_path, 'image', '1.jpg', '--json', 'r.json').returncode == 0

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import io
 import json
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -284,6 +285,16 @@ def test_nothing_is_overwritten_unasked(
 ) -> None:
     annotated.evaluate('--report', annotated.images / 'two.png', code=2)
     assert 'is read by this command' in capsys.readouterr().err
+
+
+def test_a_pipe_is_not_replaced(
+    annotated: Annotated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / 'pipe')
+    for option in ('--report', '--json'):
+        annotated.evaluate(option, tmp_path / 'pipe', code=2)
+        assert 'pipe: is a device, a pipe or the like' in capsys.readouterr().err
+        assert (tmp_path / 'pipe').is_fifo()
 
 
 def test_without_the_extra_it_says_what_to_install(
