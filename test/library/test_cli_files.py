@@ -64,6 +64,21 @@ def photo(path: Path, size: int = 64) -> Path:
     return path
 
 
+def own_model(folder: Path) -> Path:
+    """Write a model of the user, and return its manifest."""
+    folder.mkdir()
+    names = {'weights': 'own.pb', 'text_graph': 'own.pbtxt', 'labels': 'labels.txt'}
+    for name, shipped in (
+        ('own.pb', 'person_mask_rcnn.pb'),
+        ('own.pbtxt', 'person_mask_rcnn.pbtxt'),
+        ('labels.txt', 'person_labels.txt'),
+    ):
+        shutil.copy(MODELS / shipped, folder / name)
+    lines = [f'{key}: {value}' for key, value in ({'name': 'own'} | names).items()]
+    (folder / 'own.yaml').write_text('\n'.join(lines))
+    return folder / 'own.yaml'
+
+
 def clip(path: Path, frames: int = 40, rate: float = 25.0, size: tuple = (320, 240)) -> Path:
     image = cv2.resize(cv2.imread(str(PHOTOS / 'astronaut.jpg')), size)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), rate, size)
@@ -117,6 +132,37 @@ def test_nothing_is_overwritten_and_the_work_not_begun(
     assert re.search(expected, done.stderr), done.stderr
     assert 'model ' not in done.stderr  # none was loaded
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+
+
+@pytest.mark.parametrize(
+    ('model', 'target'),
+    [
+        (('--model', 'm/own.yaml'), 'm/own.yaml'),
+        (('--model', 'm/own.yaml'), 'm/own.pb'),
+        (('--model', 'm/own.yaml'), 'm/own.pbtxt'),
+        (('--model', 'm/own.yaml'), 'm/labels.txt'),
+        (('--model', 'm/own.yaml'), 'm/own_onnx/boxes.onnx'),
+        (('--model-path', 'm/own.pb'), 'm/own.yaml'),
+        (('--model-path', 'm/own.pb'), 'm/own.pbtxt'),
+        (('--precision', 'int8', '--model', 'm/own.yaml'), 'm/own_int8.json'),
+        (('--config', 'm/seg.yaml'), 'm/seg.yaml'),
+        (('--refiner', 'm/refiner.onnx'), 'm/refiner.onnx'),
+    ],
+)
+def test_no_file_of_the_model_is_overwritten(
+    tmp_path: Path, model: tuple[str, ...], target: str
+) -> None:
+    photo(tmp_path / '1.jpg')
+    own = own_model(tmp_path / 'm')
+    (own.parent / 'own_onnx').mkdir()
+    for name in ('own_onnx/boxes.onnx', 'own_int8.json', 'refiner.onnx'):
+        (own.parent / name).write_text('mine')
+    (own.parent / 'seg.yaml').write_text('tiles: 1x1')
+    before = (tmp_path / target).read_bytes()
+    done = run_main('image', '1.jpg', '--json', target, '--overwrite', *model, folder=tmp_path)
+    assert done.returncode == 2
+    assert f'{target}: is read by this command' in done.stderr
+    assert (tmp_path / target).read_bytes() == before
 
 
 @pytest.mark.parametrize('option', ['--csv', '--json'])

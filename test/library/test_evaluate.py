@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -285,6 +286,25 @@ def test_nothing_is_overwritten_unasked(
 ) -> None:
     annotated.evaluate('--report', annotated.images / 'two.png', code=2)
     assert 'is read by this command' in capsys.readouterr().err
+
+
+def test_no_file_of_the_model_is_overwritten(
+    annotated: Annotated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refiner = tmp_path / 'refiner.onnx'
+    refiner.write_text('mine')
+    annotated.evaluate('--refiners', f'none,{refiner}', '--json', refiner, code=2)
+    assert 'refiner.onnx: is read by this command' in capsys.readouterr().err
+    folder = tmp_path / 'model'
+    folder.mkdir()
+    names = [f'model{end}' for end in ('.yaml', '.pb', '.pbtxt', '_labels.txt')]
+    for path in [folder / name for name in names]:
+        shutil.copy(annotated.model.with_name(path.name), path)
+    for path in [folder / name for name in names]:
+        before = path.read_bytes()
+        annotated.evaluate('--model', folder / annotated.model.name, '--json', path, code=2)
+        assert f'{path.name}: is read by this command' in capsys.readouterr().err
+        assert path.read_bytes() == before
 
 
 def test_a_pipe_is_not_replaced(
