@@ -11,8 +11,8 @@ from instance_seg_ros.cli.completion import names_files
 
 _JSON_HELP = (
     "write COCO results (a list, as pycocotools' loadRes reads it) to FILE, - for stdout. The "
-    'image_id is the number that a file is named by, where all are, else its position '
-    "from 1; in a video the frame's number from 0. The category_id is the class id + 1, "
+    'image_id is the number that a file is named by, where all are (below 2**63), else its '
+    "position from 1; in a video the frame's number from 0. The category_id is the class id + 1, "
     "which is COCO's"
 )
 

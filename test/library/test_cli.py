@@ -191,6 +191,19 @@ def test_files_named_by_numbers_keep_them_as_image_ids(photos: Path) -> None:
     assert {row['image_id'] for row in rows} == {139}
 
 
+def test_numbers_too_large_for_a_table_are_no_image_ids(photos: Path) -> None:
+    parquet = pytest.importorskip('pyarrow.parquet', reason='needs pyarrow')
+    (photos / 'astronaut.png').rename(photos / '20261128114200123456789.png')
+    (photos / 'coffee.jpg').rename(photos / '139.jpg')
+    names = ('--json', 'r.json', '--csv', 'r.csv', '--parquet', 'r.parquet')
+    done = run(photos, 'image', '.', *FAST, *names)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((photos / 'r.json').read_text())
+    assert rows and {row['image_id'] for row in rows} <= {1, 2}
+    table = parquet.read_table(photos / 'r.parquet').to_pylist()
+    assert [row['image_id'] for row in table] == [row['image_id'] for row in rows]
+
+
 def test_files_of_one_name_are_told_apart_in_the_json_file(photos: Path) -> None:
     cv2.imwrite(str(photos / 'below' / 'astronaut.png'), cv2.imread(str(photos / 'astronaut.png')))
     done = run(photos.parent, 'image', 'photos/**/astronaut.png', *FAST, '--json', 'results.json')
