@@ -423,6 +423,29 @@ def test_a_bad_command_line_is_one_line_that_leads_to_the_help(
     assert re.fullmatch(r'instance-seg( \w+)?: error: .*\. See instance-seg( \w+)? --help', line)
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        (['video', 'x.mp4', '--max-frames', '9' * 20], 'from 1 to 1000000000'),
+        (['video', 'x.mp4', '--max-frames', '9' * 5000], 'from 1 to 1000000000'),
+        (['camera', '--max-frames', '9' * 20], 'from 1 to 1000000000'),
+        (['bag', 'in', 'out', '--every', '9' * 21], 'from 1 to 1000000000'),
+        (['bag', 'in', 'out', '--jpeg-quality', '101'], 'from 1 to 100'),
+        (['batch', 'x', '--output', 'y', '--retries', '9' * 30], 'from 0 to 1000000000'),
+        (['batch', 'x', '--output', 'y', '--shard-size', '9' * 30], 'from 1 to 1000000000'),
+        (['view', 'x', '--port', '65536'], 'from 0 to 65535'),
+    ],
+)
+def test_numbers_without_end_are_refused(
+    arguments: list[str], expected: str, run_here: Callable[..., subprocess.CompletedProcess]
+) -> None:
+    done = run_here(*arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"'{arguments[-1][:40]}" in line and f'expected a whole number {expected}.' in line
+    assert len(line) < 200
+
+
 def test_a_reader_that_goes_away_is_no_error(photos: Path) -> None:
     command = f'"{sys.executable}" -m instance_seg_ros image . | head -n 1'
     done = subprocess.run(
