@@ -210,7 +210,7 @@ def _files_of(options: argparse.Namespace, refiner: str) -> list[Path]:
     settings = _settings_of(options) | {'refiner': refiner}
     named = [Path(settings[name]).expanduser() for name in _MODEL_FILES]
     if options.config is not None:
-        named.append(options.config.expanduser())
+        named.append(options.config)
     return named + files_of_models(settings)
 
 

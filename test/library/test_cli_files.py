@@ -97,6 +97,34 @@ def frame_count(path: Path) -> int:
 
 
 # ---- places
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home folder, which is below the one that commands run in."""
+    folder = tmp_path / 'home'
+    folder.mkdir()
+    monkeypatch.setenv('HOME', str(folder))
+    return folder
+
+
+def test_the_home_folder_that_the_shell_left_is_found(tmp_path: Path, home: Path) -> None:
+    photo(tmp_path / '1.jpg')
+    (home / 'seg.yaml').write_text('tiles: 1x1')
+    names = ('--json=~/r/r.json', '--csv=~/r/r.csv', '--config=~/seg.yaml', '--output=~/out')
+    done = run(tmp_path, 'image', '1.jpg', *names)
+    assert done.returncode == 0, done.stderr
+    assert {'out/1.jpg', 'r/r.csv', 'r/r.json'} <= set(files(home))
+    done = run_main(
+        'labels', '~/r/r.json', '--images', '1.jpg', '--output', '~/labels', folder=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert (home / 'labels' / 'annotations.json').is_file()
+    own_model(home / 'm')
+    done = run_main('models', 'convert', '~/m/own.yaml', '--output=~/parts', folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (home / 'parts' / 'boxes.onnx').is_file()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ['1.jpg', 'home']
+
+
 def test_ways_around_do_not_lead_out_of_the_output_folder(tmp_path: Path) -> None:
     photo(tmp_path / 'a' / '1.jpg')
     source = photo(tmp_path / 'b' / '2.jpg')

@@ -264,6 +264,17 @@ def test_the_report_is_one_file_that_shows_the_mistakes(annotated: Annotated) ->
         assert image is not None and 50 < max(image.shape) <= 300
 
 
+def test_the_home_folder_that_the_shell_left_is_found(
+    annotated: Annotated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    annotated.evaluate(
+        '--report=~/report.html', '--images=~/images', f'--annotations=~/{annotated.file.name}'
+    )
+    assert (tmp_path / 'report.html').is_file() and not (tmp_path / '~').exists()
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
