@@ -471,3 +471,33 @@ def test_a_size_that_no_codec_takes_is_reported_before_the_work(tmp_path: Path) 
     assert done.returncode == 2
     assert '8192x64' in done.stderr and 'model ' not in done.stderr
     assert files(tmp_path / 'out') == []
+
+
+# What OpenCV has for videos where it is built without FFmpeg.
+NO_FFMPEG = {'OPENCV_VIDEOIO_PRIORITY_FFMPEG': '0'}
+
+
+def test_frames_are_counted_without_ffmpeg(tmp_path: Path) -> None:
+    clip(tmp_path / 'clip.avi', 7)
+    code = (
+        'import cv2; from pathlib import Path; from instance_seg_ros.cli.video import frames_in\n'
+        'assert cv2.CAP_FFMPEG not in cv2.videoio_registry.getBackends()\n'
+        'print(frames_in(Path("clip.avi")))\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=tmp_path,
+        env=os.environ | NO_FFMPEG,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == '7\n'
+
+
+def test_an_opencv_that_writes_no_mpeg_4_is_reported_before_the_work(tmp_path: Path) -> None:
+    clip(tmp_path / 'clip.avi', 2)
+    done = run(tmp_path, 'video', 'clip.avi', '--output', 'out', env=os.environ | NO_FFMPEG)
+    assert done.returncode == 2
+    assert 'out/clip.mp4: ' in done.stderr and 'this OpenCV cannot write MPEG-4' in done.stderr
+    assert 'model ' not in done.stderr and files(tmp_path / 'out') == []
