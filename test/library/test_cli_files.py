@@ -448,7 +448,35 @@ def test_a_video_that_does_not_fit_holds_what_fits_and_is_an_error(
     if output.exists():
         count = frame_count(output)
         assert 0 < count < 40 and f'holds the first {count} of 40 frames' in done.stderr
-    assert files(tmp_path / 'out') in ([], ['clip.mp4'])
+    notes = [name for name in files(tmp_path / 'out') if name != 'clip.mp4']
+    assert len(notes) <= output.exists()
+    # Once there is room, the same command goes on, and nothing else is left.
+    done = run(tmp_path, 'video', 'clip.avi', '--output', 'out')
+    assert done.returncode == 0, done.stderr
+    assert frame_count(output) == 40 and files(tmp_path / 'out') == ['clip.mp4']
+
+
+def test_a_video_that_did_not_fit_is_not_segmented_again(tmp_path: Path) -> None:
+    clip(tmp_path / 'clip.avi')
+    command = ('video', 'clip.avi', '--csv', 'r.csv', '--output', 'out')
+
+    def full() -> None:  # for the video, not for the journal of its frames
+        resource.setrlimit(resource.RLIMIT_FSIZE, (204_800, 204_800))
+
+    done = run(tmp_path, *command, preexec_fn=full)
+    assert done.returncode == 2
+    count = frame_count(tmp_path / 'out' / 'clip.mp4')
+    assert 0 < count < 40 and f'holds the first {count} of 40 frames' in done.stderr
+    done = run(tmp_path, *command, preexec_fn=full)
+    assert done.returncode == 2 and 'clip.mp4: cannot be written to its end' in done.stderr
+    assert frame_count(tmp_path / 'out' / 'clip.mp4') == count
+    done = run(tmp_path, *command)
+    assert done.returncode == 0, done.stderr
+    assert '40 frames were done before' in done.stdout
+    assert run(tmp_path, *command[:-1], 'whole', '--overwrite').returncode == 0
+    whole = (tmp_path / 'whole' / 'clip.mp4').read_bytes()
+    assert (tmp_path / 'out' / 'clip.mp4').read_bytes() == whole
+    assert files(tmp_path / 'out') == ['clip.mp4']
 
 
 def test_a_video_that_exists_is_not_torn_by_a_full_disk(tmp_path: Path) -> None:
