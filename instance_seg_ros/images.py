@@ -50,6 +50,8 @@ def read_image(path: str | Path, *, as_stored: bool = False) -> NDArray[np.uint8
         raise ImageError(f'{path}: {error.strerror}. Expected an image file') from None
     except ImageError as error:
         raise ImageError(f'{path}: {error}') from None
+    except ValueError:  # a null character
+        raise ImageError(f'{str(path)!r}: is no name that a file can have') from None
     return image
 
 

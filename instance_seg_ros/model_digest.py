@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 
+from instance_seg_ros.detection.onnx_cache import folder_beside
 from instance_seg_ros.detection.onnx_calibration import ranges_file
 from instance_seg_ros.models import ModelManifest, find_model, find_refiner
 from instance_seg_ros.onnx_sessions import onnxruntime_version
@@ -36,18 +37,39 @@ def digest_of_models(settings: Mapping[str, Any]) -> str:
         ModelError: there is no such model, or a file of it cannot be read.
 
     """
-    manifest = find_model(
-        settings['model'],
-        model_path=settings['model_path'],
-        text_graph_path=settings['text_graph_path'],
-        labels_path=settings['labels_path'],
-    )
+    manifest = _manifest_of(settings)
     digest = hashlib.sha256()
     for path in _files(manifest, settings):
         # What is missing is found, and said, when the model is loaded.
         content = path.read_bytes() if path.is_file() else b''
         digest.update(hashlib.sha256(content).digest())
     return f'{manifest.name} {digest.hexdigest()}'
+
+
+def files_of_models(settings: Mapping[str, Any]) -> list[Path]:
+    """Return all files that settings lead to; ONNX parts that lie beside a model are among them.
+
+    Args:
+        settings: as :func:`digest_of_models` has them.
+
+    Raises:
+        ModelError: there is no such model.
+
+    """
+    manifest = _manifest_of(settings)
+    files = list(_files(manifest, settings))
+    if manifest.weights is not None:
+        files += folder_beside(manifest.weights).glob('*')
+    return files
+
+
+def _manifest_of(settings: Mapping[str, Any]) -> ModelManifest:
+    return find_model(
+        settings['model'],
+        model_path=settings['model_path'],
+        text_graph_path=settings['text_graph_path'],
+        labels_path=settings['labels_path'],
+    )
 
 
 def _files(manifest: ModelManifest, settings: Mapping[str, Any]) -> Iterator[Path]:
@@ -62,4 +84,4 @@ def _files(manifest: ModelManifest, settings: Mapping[str, Any]) -> Iterator[Pat
         yield network
 
 
-__all__ = ['digest_of_models', 'library_versions']
+__all__ = ['digest_of_models', 'files_of_models', 'library_versions']

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from instance_seg_ros.batch.shards import ATTEMPTS, attempts_name
+from instance_seg_ros.batch.shards import ATTEMPTS, attempts_name, numbers_in
 from instance_seg_ros.batch.storage import Storage
 
 _MOST_ENDS_OF_AN_IMAGE = 2
@@ -73,8 +73,8 @@ class Attempt:
 
 def forgive(storage: Storage) -> None:
     """Blame no image for workers that the user has stopped; called when all of them have ended."""
-    for file in storage.names(ATTEMPTS):
-        name = f'{ATTEMPTS}/{file}'
+    for number in numbers_in(storage, ATTEMPTS):
+        name = attempts_name(number)
         notes = json.loads(storage.read(name) or b'{}')
         if notes.get('ends'):
             storage.write(name, json.dumps(notes | {'in hand': None}).encode())

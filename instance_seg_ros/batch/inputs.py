@@ -84,11 +84,7 @@ class ItemReader:
             return self._read_from_bag(item)
         if not is_address(item.name):
             return read_image(item.name)
-        filesystem, path = filesystem_of(item.name)
-        try:
-            data = filesystem.cat_file(path, end=LARGEST_FILE)
-        except FileNotFoundError:
-            raise ImageError(f'{item.name}: No such file. Expected an image file') from None
+        data = _fetched(item.name)
         try:
             return decode_image(data, cv2.IMREAD_COLOR, FILE_FORMATS, LARGEST_FILE)
         except ImageError as error:
@@ -107,6 +103,20 @@ class ItemReader:
             return to_bgr8(image.message, image.message_type)
         except (BagError, ImageError) as error:
             raise ImageError(f'{item.name}: {error}') from None
+
+
+def _fetched(address: str) -> bytes:
+    try:
+        filesystem, path = filesystem_of(address)
+        return bytes(filesystem.cat_file(path, end=LARGEST_FILE))
+    except FileNotFoundError:
+        raise ImageError(f'{address}: No such file. Expected an image file') from None
+    except OSError:
+        raise
+    except BatchError as error:
+        raise ImageError(str(error)) from None
+    except Exception as error:  # each storage has errors of its own
+        raise ImageError(f'{address}: {error or type(error).__name__}') from None
 
 
 def _items_of(source: str, topic: str | None) -> Iterator[Item]:
@@ -134,7 +144,8 @@ def _files(paths: Iterable[Path]) -> Iterator[Item]:
 
 def _listed(path: Path) -> Iterator[Item]:
     # Not looked for now: a list of millions would take hours. What is missing is reported later.
-    with path.open(encoding='utf-8-sig') as lines:
+    # Names of files are bytes: those that are no UTF-8 are kept as they are.
+    with path.open(encoding='utf-8-sig', errors='surrogateescape') as lines:
         for line in lines:
             name = line.strip()
             if not name or name.startswith('#'):

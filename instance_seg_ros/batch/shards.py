@@ -5,19 +5,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from instance_seg_ros.batch.errors import BatchError
 from instance_seg_ros.batch.inputs import Item
-from instance_seg_ros.batch.storage import Storage
+from instance_seg_ros.batch.storage import Storage, place_of
 
 PARQUET, COCO = 'parquet', 'coco'
 FORMATS = (PARQUET, COCO)
 _PLAN = 'plan.json'
 FAILED = 'failed'  # folder of the lists of images that could not be used
-_IMAGES, ATTEMPTS = 'images', 'attempts'
+_IMAGES, _INSTANCES, ATTEMPTS = 'images', 'instances', 'attempts'
+# Folder to the ending of a run's files in it, each named by the number of its shard. Those of the
+# images come first: without them a shard does not count as written.
+_ENDINGS = {
+    _IMAGES: 'jsonl',
+    FAILED: 'jsonl',
+    _INSTANCES: 'parquet',
+    COCO: 'jsonl',
+    ATTEMPTS: 'json',
+}
+_NUMBER = '[0-9]{6}|[1-9][0-9]{6,17}'
+_KEY_OF_LIST = 'list of images'
 
 
 @dataclass(frozen=True)
@@ -37,19 +49,26 @@ class Shard:
 
 def result_names(number: int, formats: Sequence[str]) -> dict[str, str]:
     """Return the names of a shard's files; that of its images is written last."""
-    names = {PARQUET: f'instances/{number:06}.parquet', COCO: f'coco/{number:06}.jsonl'}
+    names = {PARQUET: _name(_INSTANCES, number), COCO: _name(COCO, number)}
     chosen = {name: names[name] for name in formats}
-    return chosen | {_IMAGES: f'{_IMAGES}/{number:06}.jsonl'}
+    return chosen | {_IMAGES: _name(_IMAGES, number)}
 
 
 def attempts_name(number: int) -> str:
     """Return the name of the file in which attempts at a shard are noted."""
-    return f'{ATTEMPTS}/{number:06}.json'
+    return _name(ATTEMPTS, number)
 
 
 def failed_name(number: int) -> str:
     """Return the name of the file of the images that a shard could not use; others have none."""
-    return f'{FAILED}/{number:06}.jsonl'
+    return _name(FAILED, number)
+
+
+def numbers_in(storage: Storage, folder: str) -> set[int]:
+    """Return the numbers of the shards that have a file in a folder, where others may lie, too."""
+    own = re.compile(rf'({_NUMBER})\.{_ENDINGS[folder]}')
+    matches = map(own.fullmatch, storage.names(folder))
+    return {int(match[1]) for match in matches if match}
 
 
 class Plan:
@@ -70,7 +89,7 @@ class Plan:
             digest.update(f'{item.name}\n'.encode('utf-8', 'surrogateescape'))
         self._identity = choices | {
             'images': len(items),
-            'list of images': digest.hexdigest(),
+            _KEY_OF_LIST: digest.hexdigest(),
             'shard size': shard_size,
         }
 
@@ -84,51 +103,94 @@ class Plan:
 
         Args:
             storage: of the results.
-            overwrite: whether the results of another plan may be removed.
+            overwrite: whether what is there already may be removed: files that are named as
+                results are.
 
         Raises:
-            BatchError: there are results of another plan; the message says what differs.
+            BatchError: there are results of another plan, and the message says what differs; or
+                other files of these names; or one of these is read by this run.
 
         """
         found = storage.read(_PLAN)
-        if found is not None:
-            differs = _differences(found, self._identity)
-            if not differs:
-                return
+        before = None if found is None else _plan_of(found)
+        if before == self._identity:
+            return
+        there = _results(storage) + [_PLAN] * (found is not None)
+        if there:
             if not overwrite:
-                raise BatchError(
-                    f'{storage.place}: has the results of another run, of other {differs}. Give '
-                    'another --output, or --overwrite to remove them'
-                )
-            _remove_results(storage)
+                raise BatchError(self._refusal(storage.place, before, there[-1]))
+            self._check_inputs(storage, there)
+            storage.remove(_PLAN)
+            for name in there:
+                storage.remove(name)
         storage.write(_PLAN, json.dumps(self._identity, indent=1, sort_keys=True).encode() + b'\n')
 
     def done(self, storage: Storage) -> set[int]:
         """Return the numbers of the shards that are written."""
-        return _numbers(storage, _IMAGES)
+        return self._own_numbers(storage, _IMAGES)
 
     def failed(self, storage: Storage) -> set[int]:
         """Return the numbers of the shards with images that could not be used."""
-        return _numbers(storage, FAILED)
+        return self._own_numbers(storage, FAILED)
+
+    def _own_numbers(self, storage: Storage, folder: str) -> set[int]:
+        return {number for number in numbers_in(storage, folder) if number < self.shards}
+
+    def _refusal(self, place: str, before: dict[str, Any] | None, there: str) -> str:
+        """Return why this run may not begin at a place that has some file.
+
+        Args:
+            place: of the results.
+            before: the plan that is there, None where there is none.
+            there: name of the file.
+
+        """
+        if before is not None:
+            return (
+                f'{place}: has the results of another run, of other '
+                f'{_differences(before, self._identity)}. Give another --output, or --overwrite to '
+                'remove them'
+            )
+        what = 'is no plan of a run' if there == _PLAN else 'exists, and no plan.json tells of it'
+        return (
+            f'{place}/{there}: {what}. Give another --output, or --overwrite to replace all that '
+            'is named as results are'
+        )
+
+    def _check_inputs(self, storage: Storage, doomed: Iterable[str]) -> None:
+        """See that none of the files that are to be removed is read by this run."""
+        endings = tuple(f'.{ending}' for ending in _ENDINGS.values())
+        read = {place_of(each.name) for each in self.items if each.name.endswith(endings)}
+        for name in doomed:
+            if place_of(storage.address(name)) in read:
+                raise BatchError(
+                    f'{storage.place}/{name}: is read by this command, and would be removed; give '
+                    'another --output'
+                )
 
 
-def _numbers(storage: Storage, folder: str) -> set[int]:
-    names = storage.names(folder)
-    return {int(name.partition('.')[0]) for name in names if name[:6].isdecimal()}
+def _name(folder: str, number: int) -> str:
+    return f'{folder}/{number:06}.{_ENDINGS[folder]}'
 
 
-def _differences(found: bytes, wanted: dict[str, Any]) -> str:
+def _results(storage: Storage) -> list[str]:
+    """Return the names of all files that are named as results are."""
+    return [
+        _name(folder, number)
+        for folder in _ENDINGS
+        for number in sorted(numbers_in(storage, folder))
+    ]
+
+
+def _plan_of(content: bytes) -> dict[str, Any] | None:
+    """Return what a plan says, None for what is none."""
     try:
-        before = json.loads(found)
-    except ValueError:
-        before = {}
+        plan = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+    return plan if isinstance(plan, dict) and _KEY_OF_LIST in plan else None
+
+
+def _differences(before: dict[str, Any], wanted: dict[str, Any]) -> str:
     differs = [key for key in sorted(before.keys() | wanted) if before.get(key) != wanted.get(key)]
     return ', '.join(differs)
-
-
-def _remove_results(storage: Storage) -> None:
-    storage.remove(_PLAN)
-    # Those of the images first: without them a shard does not count as written.
-    for folder in (_IMAGES, FAILED, 'instances', COCO, ATTEMPTS):
-        for name in storage.names(folder):
-            storage.remove(f'{folder}/{name}')

@@ -38,6 +38,11 @@ def filesystem_of(address: str) -> tuple[Any, str]:
     return filesystem, str(path)
 
 
+def place_of(name: str) -> str:
+    """Return an address as it is, and a path with its links resolved."""
+    return name if is_address(name) else os.path.realpath(name)
+
+
 class Storage:
     """A folder of results; names in it have / between their parts.
 
@@ -75,6 +80,11 @@ class Storage:
                 '--output'
             )
 
+    def address(self, name: str) -> str:
+        """Return the absolute path or the address of a file."""
+        path = self._path(name)
+        return str(self._filesystem.unstrip_protocol(path)) if self._remote else path
+
     def read(self, name: str) -> bytes | None:
         """Return a file's content, None where it is missing."""
         try:
@@ -85,8 +95,21 @@ class Storage:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file: readers see the old one, or all of the new one."""
-        path = self._path(name)
+        """Write a file: readers see the old one, or all of the new one.
+
+        Raises:
+            BatchError: it cannot be written, as on a full disk; the message names it.
+
+        """
+        try:
+            self._write(self._path(name), content)
+        except OSError as error:
+            raise BatchError(
+                f'{self.place}/{name}: cannot be written ({error.strerror or error}). The same '
+                'command goes on once it can'
+            ) from None
+
+    def _write(self, path: str, content: bytes) -> None:
         if self._remote:  # an object appears when all of it has been sent
             self._filesystem.makedirs(os.path.dirname(path), exist_ok=True)
             self._filesystem.pipe_file(path, content)
@@ -119,7 +142,7 @@ class Storage:
         """Return the names of the files in a folder, without the folder and unfinished ones."""
         if self._remote:
             path = self._path(folder)
-            found = self._filesystem.find(path) if self._filesystem.exists(path) else []
+            found = self._filesystem.find(path, maxdepth=1) if self._filesystem.exists(path) else []
             return sorted(each.rpartition('/')[2] for each in found)
         path = self._path(folder)
         if not os.path.isdir(path):

@@ -91,7 +91,7 @@ class ShardWorker:
 
         Raises:
             ModelError, ValueError: the model cannot be loaded, or a setting is wrong.
-            OSError: the results cannot be written.
+            BatchError: the results cannot be written.
 
         """
         try:

@@ -38,7 +38,7 @@ class BagOutput:
 
     def __init__(self, path: Path, source: Path, files: list[Path], *, overwrite: bool) -> None:
         self.path = path
-        self._place = place_of(path.expanduser())
+        self._place = place_of(path)
         self._overwrite = overwrite
         if self._place.suffix in _FILE_SUFFIXES:
             raise OutputError(

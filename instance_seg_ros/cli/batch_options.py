@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from instance_seg_ros.cli.settings_parser import SettingsParser
-from instance_seg_ros.cli.values import add_quiet, count
+from instance_seg_ros.cli.values import add_quiet, count, count_or_none
 
 # Two threads of one worker share an image and wait for each other: docs/scaling.md.
 _THREADS = 1
@@ -49,7 +49,9 @@ def add_batch_command(commands: Any, add_settings: Callable[..., None]) -> None:
     )
     batch.add_argument('--topic', metavar='NAME', help='of bags (default: the only one of images)')
     batch.add_argument(
-        '--overwrite', action='store_true', help='remove the results of another run in DEST'
+        '--overwrite',
+        action='store_true',
+        help='remove the results of another run in DEST, and no other files',
     )
     batch.add_argument(
         '--retry-failed', action='store_true', help='do shards with images that failed again'
@@ -76,7 +78,7 @@ def add_batch_command(commands: Any, add_settings: Callable[..., None]) -> None:
     )
     work.add_argument(
         '--retries',
-        type=_whole,
+        type=count_or_none,
         default=2,
         metavar='N',
         help='how often an image that cannot be read is read again (%(default)s)',
@@ -92,9 +94,3 @@ def _formats(text: str) -> tuple[str, ...]:
     if not set(names) <= {'parquet', 'coco'}:
         raise argparse.ArgumentTypeError(f'{text!r}: expected parquet, coco or parquet,coco')
     return names
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number, 0 or more')
-    return int(text)

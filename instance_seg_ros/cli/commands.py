@@ -20,6 +20,7 @@ from instance_seg_ros.cli.values import STDOUT
 from instance_seg_ros.cli.window import Window, has_display
 from instance_seg_ros.errors import ImageError, ModelError
 from instance_seg_ros.installed import find_shared
+from instance_seg_ros.model_digest import files_of_models
 from instance_seg_ros.segmenter import Segmenter
 
 DONE = 0
@@ -75,9 +76,7 @@ def _run_camera(options: argparse.Namespace) -> int:
 def _prepared(options: argparse.Namespace) -> tuple[Console, Outputs, _Loader]:
     _check_options(options)
     console = _console(options, stdout_is_taken=options.json == STDOUT)
-    read = [Path(getattr(options, name)).expanduser() for name in _MODEL_FILES]
-    if options.config is not None:
-        read.append(options.config.expanduser())
+    read = _files_of(options, options.refiner)
     outputs = Outputs(options.output, read, overwrite=options.overwrite)
 
     def load() -> tuple[Segmenter, Window | None]:
@@ -109,7 +108,8 @@ def _run_evaluate(options: argparse.Namespace) -> int:
     from instance_seg_ros.cli.evaluate import run_evaluate
 
     console = _console(options, stdout_is_taken=options.json == STDOUT)
-    outputs = Outputs(Path(), [options.annotations], overwrite=options.overwrite)
+    read = [path for refiner in options.refiners for path in _files_of(options, refiner)]
+    outputs = Outputs(Path(), [options.annotations, *read], overwrite=options.overwrite)
 
     def load(preset: str) -> Segmenter:
         chosen = {'speed_preset': preset, 'refiner': 'none'}
@@ -203,6 +203,15 @@ def _make_segmenter(options: argparse.Namespace) -> Segmenter:
 def _settings_of(options: argparse.Namespace) -> dict[str, Any]:
     given = vars(options)
     return {each.name: given[each.name] for each in LIBRARY_SETTINGS if each.name in given}
+
+
+def _files_of(options: argparse.Namespace, refiner: str) -> list[Path]:
+    """Return the files that the settings name and lead to, and the one that the settings are in."""
+    settings = _settings_of(options) | {'refiner': refiner}
+    named = [Path(settings[name]).expanduser() for name in _MODEL_FILES]
+    if options.config is not None:
+        named.append(options.config)
+    return named + files_of_models(settings)
 
 
 def _make_window(options: argparse.Namespace) -> Window | None:

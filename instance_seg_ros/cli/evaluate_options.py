@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from instance_seg_ros.cli.values import add_quiet, count, share
+from instance_seg_ros.cli.values import add_quiet, count, given_path, share
 
 _EXIT_CODES = """exit codes: 0 done; 1 some photos could not be used, the others were; 2 bad input;
 130 ended by Ctrl-C: nothing is written"""
@@ -63,13 +62,17 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('annotated photos')
     group.add_argument(
         '--annotations',
-        type=Path,
+        type=given_path,
         required=True,
         metavar='FILE',
         help='COCO JSON, as Label Studio, CVAT, Roboflow and others export it',
     )
     group.add_argument(
-        '--images', type=Path, required=True, metavar='FOLDER', help='of the photos, also below it'
+        '--images',
+        type=given_path,
+        required=True,
+        metavar='FOLDER',
+        help='of the photos, also below it',
     )
     group.add_argument(
         '--rename',
@@ -104,7 +107,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('output')
     group.add_argument(
         '--report',
-        type=Path,
+        type=given_path,
         metavar='FILE',
         help='write one HTML file: tables, curves, pictures of the worst mistakes',
     )
@@ -116,7 +119,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         help='of each kind of mistake in the report, about 15 kB each (%(default)s)',
     )
     group.add_argument(
-        '--json', type=Path, metavar='FILE', help='write all figures to FILE, - for stdout'
+        '--json', type=given_path, metavar='FILE', help='write all figures to FILE, - for stdout'
     )
     group.add_argument('--overwrite', action='store_true', help='replace files that exist')
     add_quiet(group)

@@ -42,6 +42,7 @@ class FrameJournal:
         while self._journal.has_record(_name(self.done)):
             self.done += 1
         self._given_up = False
+        self._owned: list[Path] = []
 
     def instances(self, number: int) -> Instances:
         """Return what was found in a frame that is done."""
@@ -57,23 +58,27 @@ class FrameJournal:
             self.give_up()
 
     def owns(self, file: Path) -> bool:
-        """Whether this run wrote a file before the user ended it, and it is as it was."""
-        return self._journal.owns(file)
+        """Whether this run wrote a file before it was ended, and it is as it was."""
+        owned = self._journal.owns(file)
+        if owned:
+            self._owned.append(file)
+        return owned
 
     def add_file(self, file: Path, finished: Path) -> None:
         """Note a file of results just before it is renamed."""
-        if not self._given_up:
-            with contextlib.suppress(OutputError):
-                self._journal.add_file(file, finished)
+        with contextlib.suppress(OutputError):
+            self._journal.add_file(file, finished)
 
     def remove(self) -> None:
         """All is done: the next run begins from the start."""
         self._journal.remove()
 
     def give_up(self) -> None:
-        """Remove it: the next run begins from the start."""
+        """Remove all frames: the next run begins from the start, and may replace the same files."""
         self._given_up = True
         self._journal.remove()
+        for file in self._owned:
+            self.add_file(file, file)
 
 
 def _name(number: int) -> str:

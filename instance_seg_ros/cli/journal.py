@@ -138,6 +138,8 @@ class Journal:
         """All is done: the next run begins from the start."""
         with contextlib.suppress(OSError):
             self._path.unlink()
+        self.close()
+        self._file, self._lines = None, {}
 
     def _open(self) -> BinaryIO:
         with written(self._path):

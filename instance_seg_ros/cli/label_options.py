@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from instance_seg_ros.cli.values import add_quiet, share
+from instance_seg_ros.cli.values import add_quiet, given_path, share
 
 COCO, LABEL_STUDIO = 'coco', 'label-studio'
 
@@ -20,7 +20,7 @@ def add_labels_command(commands: Any) -> None:
     )
     labels.add_argument(
         'source',
-        type=Path,
+        type=given_path,
         metavar='FOUND',
         help='the file of "instance-seg image --json", or a bag with images and instance masks',
     )
@@ -39,7 +39,7 @@ def add_labels_command(commands: Any) -> None:
     )
     labels.add_argument(
         '--output',
-        type=Path,
+        type=given_path,
         default=Path('instance_seg_labels'),
         metavar='FOLDER',
         help="where the files go, and a bag's images (%(default)s)",

@@ -39,7 +39,7 @@ def run_labels(options: argparse.Namespace, console: Console) -> int:
         import pycocotools.mask  # noqa: F401  # it reads and packs the masks
     except ImportError:
         raise CommandError('labels needs pycocotools: pip install pycocotools') from None
-    source = options.source.expanduser()
+    source = options.source
     if not source.exists():
         raise CommandError(f'{source}: no such file or folder. Expected COCO results, or a bag')
     outputs = Outputs(options.output, [source], overwrite=options.overwrite)

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
+from instance_seg_ros.cli.values import given_path
 from instance_seg_ros.downloads import DEFAULT_TIMEOUT
 
 _ANY_MODEL = 'name of a model, path of its manifest (.yaml) or of its frozen graph (.pb), or auto'
@@ -63,7 +63,7 @@ def add_models_command(commands: Any) -> None:
         '(.pbtxt) and its labels (.txt); or the files of a published model, fetched elsewhere, '
         'under any names.',
     )
-    add.add_argument('files', nargs='+', type=Path, metavar='FILE')
+    add.add_argument('files', nargs='+', type=given_path, metavar='FILE')
     add.add_argument('--name', default='', metavar='NAME', help='of the model')
     add.add_argument(
         '--overwrite', action='store_true', help='replace a model of that name in the data folder'
@@ -103,7 +103,7 @@ def _add_convert(actions: Any) -> None:
     convert.add_argument('model', help=_ANY_MODEL)
     convert.add_argument(
         '--output',
-        type=Path,
+        type=given_path,
         metavar='FOLDER',
         help='where the files go (default: the folder <frozen graph>_onnx beside the model)',
     )

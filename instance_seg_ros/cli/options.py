@@ -19,7 +19,7 @@ from instance_seg_ros.cli.label_options import add_labels_command
 from instance_seg_ros.cli.model_options import add_models_command
 from instance_seg_ros.cli.result_options import add_image_options, add_result_options
 from instance_seg_ros.cli.settings_parser import SettingsParser
-from instance_seg_ros.cli.values import add_quiet, count, quality
+from instance_seg_ros.cli.values import add_quiet, count, given_path, quality
 from instance_seg_ros.cli.view_options import add_view_command
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.schema import Setting, settings_of
@@ -111,7 +111,9 @@ def _add_bag_command(commands: Any) -> None:
         help='rosbag2 folder, .mcap, .db3 or .bag file, folder of .bag files',
     )
     names_files(source)
-    bag.add_argument('out', type=Path, metavar='OUT', help='folder of the bag that is written')
+    bag.add_argument(
+        'out', type=given_path, metavar='OUT', help='folder of the bag that is written'
+    )
     part = bag.add_argument_group('images')
     part.add_argument(
         '--topic', metavar='NAME', help='of the images (default: the only topic that has some)'
@@ -174,7 +176,7 @@ def _add_output_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('output')
     output = group.add_argument(
         '--output',
-        type=Path,
+        type=given_path,
         default=Path('instance_seg_output'),
         metavar='FOLDER',
         help='where the annotated files go, under their own names (%(default)s)',

@@ -20,6 +20,7 @@ from instance_seg_ros.cli.places import (
     FileId,
     OutputError,
     identity,
+    is_special,
     link_identity,
     place_of,
     remove_leftovers,
@@ -68,12 +69,18 @@ class Outputs:
             inside: whether it must lie in the folder.
 
         Raises:
-            OutputError: it lies outside, is a source, another's target, or a file that exists.
+            OutputError: it lies outside, is a source, another's target, a file that exists, or
+                what is no regular file.
 
         """
         place = self._place(target, name, inside=inside)
         if place.is_dir():
             raise OutputError(f'{target}: is a folder; {name} would be written there')
+        if is_special(place):
+            raise OutputError(
+                f'{target}: is a device, a pipe or the like; {name} is written to a regular file '
+                'alone. Give the name of one, or of a file that does not exist'
+            )
         if not os.path.lexists(place) or str(place) in self._own:
             return
         if self._is_source(place):
@@ -265,7 +272,8 @@ class Outputs:
         if there is not None:
             if self._is_source(target) or there in self._written:
                 raise OutputError(f'{target}: is another file of this run; nothing is overwritten')
-            if not self._overwrite and str(target) not in self._own:
+            replaceable = self._overwrite or str(target) in self._own
+            if not replaceable or is_special(target):
                 raise OutputError(f'{target}: has come to exist meanwhile; nothing is overwritten')
             os.replace(beside, target)
         else:

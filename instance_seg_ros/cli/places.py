@@ -7,6 +7,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -83,6 +84,17 @@ def link_identity(path: Path) -> FileId | None:
     except OSError:
         return None
     return about.st_dev, about.st_ino
+
+
+def is_special(path: Path) -> bool:
+    """Whether a device, a pipe or the like is there, or a link to one, such as /dev/stdout."""
+    if path.is_symlink() and os.readlink(path).startswith('/proc/'):
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 def umask() -> int:

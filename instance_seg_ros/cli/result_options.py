@@ -4,15 +4,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from instance_seg_ros.cli.completion import names_files
+from instance_seg_ros.cli.values import given_path
 
 _JSON_HELP = (
     "write COCO results (a list, as pycocotools' loadRes reads it) to FILE, - for stdout. The "
-    'image_id is the number that a file is named by, where all are, else its position '
-    "from 1; in a video the frame's number from 0. The category_id is the class id + 1, "
+    'image_id is the number that a file is named by, where all are (below 2**63), else its '
+    "position from 1; in a video the frame's number from 0. The category_id is the class id + 1, "
     "which is COCO's"
 )
 
@@ -26,7 +26,7 @@ def add_result_options(group: Any) -> None:
         'needs pyarrow',
     }
     for name, text in texts.items():
-        names_files(group.add_argument(name, type=Path, metavar='FILE', help=text))
+        names_files(group.add_argument(name, type=given_path, metavar='FILE', help=text))
 
 
 def add_image_options(image: argparse.ArgumentParser) -> None:

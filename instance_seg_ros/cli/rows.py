@@ -13,6 +13,7 @@ from instance_seg_ros.cli.sources import ImageFile
 from instance_seg_ros.instances import Instances
 
 Row = dict[str, Any]
+_LARGEST_ID = 2**63 - 1
 
 
 def rows_of(
@@ -57,9 +58,12 @@ def rows_of(
 
 
 def image_ids(images: Sequence[ImageFile]) -> Sequence[int]:
-    """Return the number that each file is named by, as COCO's are; else its position from 1."""
+    """Return the number that each file is named by, as COCO's are; else its position from 1.
+
+    A number of more than 63 bits is none: tables have no place for it.
+    """
     stems = (image.name.rpartition('.')[0] or image.name for image in images)
-    numbers = [int(stem) for stem in stems if stem.isdecimal()]
+    numbers = [int(stem) for stem in stems if stem.isdecimal() and int(stem) <= _LARGEST_ID]
     if len(numbers) == len(images) == len(set(numbers)):
         return numbers
     return range(1, len(images) + 1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from instance_seg_ros.cli.completion import names_files
 from instance_seg_ros.cli.config_file import read_config
+from instance_seg_ros.cli.values import given_path
 from instance_seg_ros.schema import Setting
 
 _BAD_INPUT = 2  # exit code
@@ -36,7 +36,7 @@ class SettingsParser(argparse.ArgumentParser):
         self.settings = tuple(settings)
         action = self.add_argument(
             '--config',
-            type=Path,
+            type=given_path,
             metavar='FILE',
             help="YAML file of settings, such as the node's config/seg.yaml, or lines such as "
             'tiles: 2x2; options of the command line win',
@@ -52,7 +52,7 @@ class SettingsParser(argparse.ArgumentParser):
         if not self.settings or parsed.config is None:
             return parsed, rest
         try:
-            config = read_config(parsed.config.expanduser(), self.settings, self.other_parameters)
+            config = read_config(parsed.config, self.settings, self.other_parameters)
         except ValueError as error:
             self.exit(_BAD_INPUT, f'instance-seg: error: --config: {error}\n')
         self.set_defaults(**config.values, config_left_out=tuple(config.left_out))

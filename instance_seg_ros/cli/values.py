@@ -5,24 +5,47 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
 STDOUT = Path('-')  # what --json takes for standard output
+_LARGEST = 1_000_000_000  # of counts: more than anything has that can be counted here
+_LONGEST_SHOWN = 40  # characters of a value that is no number of the range
+
+
+def given_path(text: str) -> Path:
+    """Return a path, with the home folder for a ``~`` that the shell left, as in ``--json=~/x``."""
+    return Path(os.path.expanduser(text))
 
 
 def count(text: str) -> int:
     """Return a whole number above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number above 0')
-    return int(text)
+    return whole_number(text, 1, _LARGEST)
+
+
+def count_or_none(text: str) -> int:
+    """Return a whole number, 0 or more."""
+    return whole_number(text, 0, _LARGEST)
 
 
 def quality(text: str) -> int:
     """Return the quality of a JPEG, 1 to 100."""
-    if not text.isdecimal() or not 1 <= int(text) <= 100:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected a whole number from 1 to 100')
-    return int(text)
+    return whole_number(text, 1, 100)
+
+
+def whole_number(text: str, least: int, most: int) -> int:
+    """Return a whole number of a range.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is none.
+
+    """
+    with contextlib.suppress(ValueError):  # also of more digits than Python reads
+        if text.isdecimal() and least <= int(text) <= most:
+            return int(text)
+    shown = text if len(text) <= _LONGEST_SHOWN else f'{text[:_LONGEST_SHOWN]}...'
+    raise argparse.ArgumentTypeError(f'{shown!r}: expected a whole number from {least} to {most}')
 
 
 def share(text: str) -> float:

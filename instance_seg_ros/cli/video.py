@@ -22,7 +22,7 @@ from instance_seg_ros.errors import ImageError
 
 _USUAL_RATE = 30.0  # for a source without a usable rate
 _LARGEST_RATE = 1000.0
-_CODEC = 'mp4v'  # in every build of OpenCV
+_CODEC = 'mp4v'  # in every build of OpenCV with FFmpeg
 _ROOM = 8_000_000  # bytes of a disk that is nearly full, left for the end of the video
 _FRAMES_BETWEEN_LOOKS = 30
 _KEPT = 16_000_000  # bytes of frames in memory, in case that the video cannot be finished
@@ -108,6 +108,11 @@ class VideoSource:
 def _open_file(path: Path) -> cv2.VideoCapture:
     # A playlist that is named as a video must not make us fetch what it names.
     os.environ.setdefault('OPENCV_FFMPEG_CAPTURE_OPTIONS', 'protocol_whitelist;file')
+    return _capture(path)
+
+
+def _capture(path: Path) -> cv2.VideoCapture:
+    """Open a file by FFmpeg where this OpenCV has it, else by what there is."""
     with _name_for_opencv(path) as name:
         # Not by the backend for series of images, which reads formats that images.py refuses.
         if cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends():
@@ -231,18 +236,18 @@ def check_size(target: Path, folder: Path, rate: float, size: tuple[int, int]) -
         if sink.finish()[0] == 1:
             return
     raise OutputError(
-        f'{target}: frames of {size[0]}x{size[1]} pixels cannot be written as an MPEG-4 video, '
-        'whose longest side is 8191, or the disk is full. Scale the video down, or make room'
+        f'{target}: frames of {size[0]}x{size[1]} pixels cannot be written as an MPEG-4 video: its '
+        'longest side is 8191, the disk is full, or this OpenCV cannot write MPEG-4. Scale the '
+        'video down, make room, or install opencv-contrib-python from PyPI'
     )
 
 
 def frames_in(path: Path) -> int:
     """Return how many frames a video file has, 0 where it cannot be played."""
-    with _name_for_opencv(path) as name:
-        capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
-        playable = count > 0 and capture.read()[0]
-        capture.release()
+    capture = _capture(path)
+    count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+    playable = count > 0 and capture.read()[0]
+    capture.release()
     return count if playable else 0
 
 

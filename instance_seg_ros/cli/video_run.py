@@ -85,7 +85,7 @@ class _VideoRun:
         results = result_files(self._options)
         if self._journal is not None:
             for path in (self._target, *results.values()):
-                if self._journal.owns(path):  # of a run that the user ended
+                if self._journal.owns(path):  # of a run that was ended
                     self._outputs.own([path])
         self._outputs.plan(self._target, str(self._options.source))
         self._outputs.begin(results)
@@ -114,15 +114,17 @@ class _VideoRun:
                 raise interrupted
             if not kept or (replaces and not complete):
                 raise OutputError(
-                    f'{self._target}: cannot be written to its end; is the disk full?'
+                    f'{self._target}: cannot be written to its end; is the disk full? Make room, '
+                    'and give the same command again'
                 )
-            if self._journal is not None and interrupted is not None:
+            if self._journal is not None and (interrupted is not None or not complete):
                 self._journal.add_file(self._target, beside)
         self._sum_up(time.monotonic() - started)
         if not complete:
             raise OutputError(
                 f'{self._target}: the disk is full; it holds the first {kept} of '
-                f'{self._source.frame_count or "more"} frames'
+                f'{self._source.frame_count or "more"} frames. Make room, and give the same '
+                'command again'
             )
         if interrupted is not None:
             raise interrupted

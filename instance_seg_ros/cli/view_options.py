@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from instance_seg_ros.cli.settings_parser import SettingsParser
-from instance_seg_ros.cli.values import add_quiet, quality, share
+from instance_seg_ros.cli.values import add_quiet, quality, share, whole_number
 
 _PORT = 8090
 
@@ -75,9 +75,7 @@ def add_view_command(commands: Any, add_settings: Callable[..., None]) -> None:
 
 
 def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected a port, 0 to 65535')
-    return int(text)
+    return whole_number(text, 0, 65_535)
 
 
 def _seconds(text: str) -> float:

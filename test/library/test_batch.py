@@ -3,6 +3,8 @@
 
 import json
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -250,6 +252,115 @@ def test_a_repaired_image_is_taken_in_and_other_settings_are_refused(
     assert batch(*command, '--nms-threshold', '0.9') == 2
     assert 'other settings' in capsys.readouterr().err
     assert batch(*command, '--nms-threshold', '0.9', '--overwrite') == 0
+
+
+def test_bad_lines_of_a_list_are_left_out_and_the_others_done(
+    photos: Path, batch: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = os.fsencode(photos / '00.png')
+    strange = os.path.join(os.fsencode(photos), b'\xff\xfe.png')
+    bad = [b'/nowhere/stra\xdfe.jpg', b'nul\0l.jpg', b'foo://x/y.jpg', b'http://[x/y.jpg']
+    names = tmp_path / 'names.txt'
+    names.write_bytes(b'\n'.join([good, *bad, strange]) + b'\n')
+    command = (names, '--output', tmp_path / 'out', '--retries', '0', '--workers', '1')
+    assert batch(*command) == 1
+    assert 'Traceback' not in capsys.readouterr().err
+    done = {os.fsencode(row['file_name']): row for row in lines(tmp_path / 'out', 'images')}
+    assert done[good]['instances'] == done[strange]['instances'] > 0
+    failed = {os.fsencode(row['file_name']): row for row in lines(tmp_path / 'out', 'failed')}
+    assert failed.keys() == {
+        bad[0], os.fsencode(tmp_path / os.fsdecode(bad[1])), bad[2], bad[3],
+    }  # fmt: skip
+    assert all(row['error'] for row in failed.values())
+    assert 'no name that a file can have' in failed[os.fsencode(tmp_path) + b'/' + bad[1]]['error']
+    assert 'foo://x/y.jpg: ' in failed[bad[2]]['error']
+
+
+@pytest.mark.parametrize(('limit', 'name'), [(500, 'plan.json'), (5_000, 'coco/000000.jsonl')])
+def test_a_file_that_does_not_fit_is_named(
+    photos: Path, small_model: Path, tmp_path: Path, limit: int, name: str
+) -> None:
+    command = [sys.executable, '-m', 'instance_seg_ros', 'batch', photos / '00.png', *SETTINGS]
+    command += ['--model', small_model, '--output', tmp_path / 'out', '--workers', '1']
+
+    def full() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=LIMIT, check=False, preexec_fn=full
+    )
+    assert done.returncode == 2
+    assert f'{tmp_path}/out/{name}: cannot be written (File too large)' in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert subprocess.run(command, timeout=LIMIT, check=False).returncode == 0
+
+
+def test_photos_in_the_folders_of_results_are_done_and_stay(
+    photos: Path, batch: Callable[..., int], tmp_path: Path
+) -> None:
+    mine = {}
+    for name in ('images/cat.png', 'images/000000.png', 'images/00000000000009.png'):
+        mine[tmp_path / name] = (photos / '00.png').read_bytes()
+    mine[tmp_path / 'coco' / 'notes.jsonl'] = b'mine'
+    mine[tmp_path / 'attempts' / 'notes.txt'] = b'mine'
+    mine[tmp_path / 'images' / '000099.jsonl'] = b''  # of no shard
+    for path, content in mine.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+    command = (tmp_path / 'images', '--output', tmp_path, '--workers', '1')
+    assert batch(*command) == 2
+    (tmp_path / 'images' / '000099.jsonl').rename(tmp_path / 'images' / '0000099.jsonl')
+    mine[tmp_path / 'images' / '0000099.jsonl'] = mine.pop(tmp_path / 'images' / '000099.jsonl')
+
+    assert batch(*command) == 0
+    shards = [json.loads(line) for line in (tmp_path / 'images' / '000000.jsonl').open()]
+    assert [Path(line['file_name']).name for line in shards] == [
+        '000000.png', '00000000000009.png', 'cat.png',
+    ]  # fmt: skip
+    assert all(line['instances'] for line in shards)
+    assert batch(*command, '--nms-threshold', '0.9', '--overwrite') == 0
+    assert {path: path.read_bytes() for path in mine} == mine
+
+
+@pytest.mark.parametrize('name', ['coco/000000.jsonl', 'attempts/000007.json', 'plan.json'])
+def test_files_that_are_named_as_results_are_not_replaced_unasked(
+    photos: Path,
+    batch: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    mine = tmp_path / 'out' / name
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    mine.write_text('[]')
+    command = (photos / '00.png', '--output', tmp_path / 'out', '--workers', '1')
+    assert batch(*command) == 2
+    assert re.search(f'{name}: .*--overwrite', capsys.readouterr().err)
+    assert mine.read_text() == '[]' and list(results(tmp_path / 'out')) == [name]
+
+    # What the run reads stays in any case.
+    mine.write_bytes((photos / '00.png').read_bytes())
+    assert batch(mine, *command, '--overwrite') == 2
+    assert f'{name}: is read by this command' in capsys.readouterr().err
+    assert mine.read_bytes() == (photos / '00.png').read_bytes()
+
+    assert batch(*command, '--overwrite') == 0
+    assert lines(tmp_path / 'out', 'coco')
+    assert not (tmp_path / 'out' / 'attempts' / '000007.json').exists()
+
+
+@pytest.mark.parametrize('plan', ['[]', '7', '{"name": "mine"}', 'no JSON', '[' * 100_000])
+def test_a_file_that_is_no_plan_is_named(
+    photos: Path,
+    batch: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    plan: str,
+) -> None:
+    (tmp_path / 'plan.json').write_text(plan)
+    assert batch(photos / '00.png', '--output', tmp_path) == 2
+    assert f'{tmp_path}/plan.json: is no plan of a run. Give' in capsys.readouterr().err
+    assert (tmp_path / 'plan.json').read_text() == plan
 
 
 @pytest.mark.parametrize(

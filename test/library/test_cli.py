@@ -191,6 +191,19 @@ def test_files_named_by_numbers_keep_them_as_image_ids(photos: Path) -> None:
     assert {row['image_id'] for row in rows} == {139}
 
 
+def test_numbers_too_large_for_a_table_are_no_image_ids(photos: Path) -> None:
+    parquet = pytest.importorskip('pyarrow.parquet', reason='needs pyarrow')
+    (photos / 'astronaut.png').rename(photos / '20261128114200123456789.png')
+    (photos / 'coffee.jpg').rename(photos / '139.jpg')
+    names = ('--json', 'r.json', '--csv', 'r.csv', '--parquet', 'r.parquet')
+    done = run(photos, 'image', '.', *FAST, *names)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((photos / 'r.json').read_text())
+    assert rows and {row['image_id'] for row in rows} <= {1, 2}
+    table = parquet.read_table(photos / 'r.parquet').to_pylist()
+    assert [row['image_id'] for row in table] == [row['image_id'] for row in rows]
+
+
 def test_files_of_one_name_are_told_apart_in_the_json_file(photos: Path) -> None:
     cv2.imwrite(str(photos / 'below' / 'astronaut.png'), cv2.imread(str(photos / 'astronaut.png')))
     done = run(photos.parent, 'image', 'photos/**/astronaut.png', *FAST, '--json', 'results.json')
@@ -408,6 +421,29 @@ def test_a_bad_command_line_is_one_line_that_leads_to_the_help(
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert re.fullmatch(r'instance-seg( \w+)?: error: .*\. See instance-seg( \w+)? --help', line)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'expected'),
+    [
+        (['video', 'x.mp4', '--max-frames', '9' * 20], 'from 1 to 1000000000'),
+        (['video', 'x.mp4', '--max-frames', '9' * 5000], 'from 1 to 1000000000'),
+        (['camera', '--max-frames', '9' * 20], 'from 1 to 1000000000'),
+        (['bag', 'in', 'out', '--every', '9' * 21], 'from 1 to 1000000000'),
+        (['bag', 'in', 'out', '--jpeg-quality', '101'], 'from 1 to 100'),
+        (['batch', 'x', '--output', 'y', '--retries', '9' * 30], 'from 0 to 1000000000'),
+        (['batch', 'x', '--output', 'y', '--shard-size', '9' * 30], 'from 1 to 1000000000'),
+        (['view', 'x', '--port', '65536'], 'from 0 to 65535'),
+    ],
+)
+def test_numbers_without_end_are_refused(
+    arguments: list[str], expected: str, run_here: Callable[..., subprocess.CompletedProcess]
+) -> None:
+    done = run_here(*arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert f"'{arguments[-1][:40]}" in line and f'expected a whole number {expected}.' in line
+    assert len(line) < 200
 
 
 def test_a_reader_that_goes_away_is_no_error(photos: Path) -> None:

@@ -64,6 +64,21 @@ def photo(path: Path, size: int = 64) -> Path:
     return path
 
 
+def own_model(folder: Path) -> Path:
+    """Write a model of the user, and return its manifest."""
+    folder.mkdir()
+    names = {'weights': 'own.pb', 'text_graph': 'own.pbtxt', 'labels': 'labels.txt'}
+    for name, shipped in (
+        ('own.pb', 'person_mask_rcnn.pb'),
+        ('own.pbtxt', 'person_mask_rcnn.pbtxt'),
+        ('labels.txt', 'person_labels.txt'),
+    ):
+        shutil.copy(MODELS / shipped, folder / name)
+    lines = [f'{key}: {value}' for key, value in ({'name': 'own'} | names).items()]
+    (folder / 'own.yaml').write_text('\n'.join(lines))
+    return folder / 'own.yaml'
+
+
 def clip(path: Path, frames: int = 40, rate: float = 25.0, size: tuple = (320, 240)) -> Path:
     image = cv2.resize(cv2.imread(str(PHOTOS / 'astronaut.jpg')), size)
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*'MJPG'), rate, size)
@@ -82,6 +97,34 @@ def frame_count(path: Path) -> int:
 
 
 # ---- places
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home folder, which is below the one that commands run in."""
+    folder = tmp_path / 'home'
+    folder.mkdir()
+    monkeypatch.setenv('HOME', str(folder))
+    return folder
+
+
+def test_the_home_folder_that_the_shell_left_is_found(tmp_path: Path, home: Path) -> None:
+    photo(tmp_path / '1.jpg')
+    (home / 'seg.yaml').write_text('tiles: 1x1')
+    names = ('--json=~/r/r.json', '--csv=~/r/r.csv', '--config=~/seg.yaml', '--output=~/out')
+    done = run(tmp_path, 'image', '1.jpg', *names)
+    assert done.returncode == 0, done.stderr
+    assert {'out/1.jpg', 'r/r.csv', 'r/r.json'} <= set(files(home))
+    done = run_main(
+        'labels', '~/r/r.json', '--images', '1.jpg', '--output', '~/labels', folder=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    assert (home / 'labels' / 'annotations.json').is_file()
+    own_model(home / 'm')
+    done = run_main('models', 'convert', '~/m/own.yaml', '--output=~/parts', folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (home / 'parts' / 'boxes.onnx').is_file()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ['1.jpg', 'home']
+
+
 def test_ways_around_do_not_lead_out_of_the_output_folder(tmp_path: Path) -> None:
     photo(tmp_path / 'a' / '1.jpg')
     source = photo(tmp_path / 'b' / '2.jpg')
@@ -117,6 +160,48 @@ def test_nothing_is_overwritten_and_the_work_not_begun(
     assert re.search(expected, done.stderr), done.stderr
     assert 'model ' not in done.stderr  # none was loaded
     assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+
+
+@pytest.mark.parametrize(
+    ('model', 'target'),
+    [
+        (('--model', 'm/own.yaml'), 'm/own.yaml'),
+        (('--model', 'm/own.yaml'), 'm/own.pb'),
+        (('--model', 'm/own.yaml'), 'm/own.pbtxt'),
+        (('--model', 'm/own.yaml'), 'm/labels.txt'),
+        (('--model', 'm/own.yaml'), 'm/own_onnx/boxes.onnx'),
+        (('--model-path', 'm/own.pb'), 'm/own.yaml'),
+        (('--model-path', 'm/own.pb'), 'm/own.pbtxt'),
+        (('--precision', 'int8', '--model', 'm/own.yaml'), 'm/own_int8.json'),
+        (('--config', 'm/seg.yaml'), 'm/seg.yaml'),
+        (('--refiner', 'm/refiner.onnx'), 'm/refiner.onnx'),
+    ],
+)
+def test_no_file_of_the_model_is_overwritten(
+    tmp_path: Path, model: tuple[str, ...], target: str
+) -> None:
+    photo(tmp_path / '1.jpg')
+    own = own_model(tmp_path / 'm')
+    (own.parent / 'own_onnx').mkdir()
+    for name in ('own_onnx/boxes.onnx', 'own_int8.json', 'refiner.onnx'):
+        (own.parent / name).write_text('mine')
+    (own.parent / 'seg.yaml').write_text('tiles: 1x1')
+    before = (tmp_path / target).read_bytes()
+    done = run_main('image', '1.jpg', '--json', target, '--overwrite', *model, folder=tmp_path)
+    assert done.returncode == 2
+    assert f'{target}: is read by this command' in done.stderr
+    assert (tmp_path / target).read_bytes() == before
+
+
+@pytest.mark.parametrize('option', ['--csv', '--json'])
+def test_a_pipe_is_refused_before_the_work(tmp_path: Path, option: str) -> None:
+    photo(tmp_path / '1.jpg')
+    os.mkfifo(tmp_path / 'pipe')
+    done = run(tmp_path, 'image', '1.jpg', option, 'pipe', '--overwrite')
+    assert done.returncode == 2
+    assert f'pipe: is a device, a pipe or the like; {option} is written' in done.stderr
+    assert 'model ' not in done.stderr
+    assert (tmp_path / 'pipe').is_fifo() and not (tmp_path / 'instance_seg_output').exists()
 
 
 def test_overwrite_replaces_results_alone(tmp_path: Path) -> None:
@@ -363,7 +448,35 @@ def test_a_video_that_does_not_fit_holds_what_fits_and_is_an_error(
     if output.exists():
         count = frame_count(output)
         assert 0 < count < 40 and f'holds the first {count} of 40 frames' in done.stderr
-    assert files(tmp_path / 'out') in ([], ['clip.mp4'])
+    notes = [name for name in files(tmp_path / 'out') if name != 'clip.mp4']
+    assert len(notes) <= output.exists()
+    # Once there is room, the same command goes on, and nothing else is left.
+    done = run(tmp_path, 'video', 'clip.avi', '--output', 'out')
+    assert done.returncode == 0, done.stderr
+    assert frame_count(output) == 40 and files(tmp_path / 'out') == ['clip.mp4']
+
+
+def test_a_video_that_did_not_fit_is_not_segmented_again(tmp_path: Path) -> None:
+    clip(tmp_path / 'clip.avi')
+    command = ('video', 'clip.avi', '--csv', 'r.csv', '--output', 'out')
+
+    def full() -> None:  # for the video, not for the journal of its frames
+        resource.setrlimit(resource.RLIMIT_FSIZE, (204_800, 204_800))
+
+    done = run(tmp_path, *command, preexec_fn=full)
+    assert done.returncode == 2
+    count = frame_count(tmp_path / 'out' / 'clip.mp4')
+    assert 0 < count < 40 and f'holds the first {count} of 40 frames' in done.stderr
+    done = run(tmp_path, *command, preexec_fn=full)
+    assert done.returncode == 2 and 'clip.mp4: cannot be written to its end' in done.stderr
+    assert frame_count(tmp_path / 'out' / 'clip.mp4') == count
+    done = run(tmp_path, *command)
+    assert done.returncode == 0, done.stderr
+    assert '40 frames were done before' in done.stdout
+    assert run(tmp_path, *command[:-1], 'whole', '--overwrite').returncode == 0
+    whole = (tmp_path / 'whole' / 'clip.mp4').read_bytes()
+    assert (tmp_path / 'out' / 'clip.mp4').read_bytes() == whole
+    assert files(tmp_path / 'out') == ['clip.mp4']
 
 
 def test_a_video_that_exists_is_not_torn_by_a_full_disk(tmp_path: Path) -> None:
@@ -386,3 +499,33 @@ def test_a_size_that_no_codec_takes_is_reported_before_the_work(tmp_path: Path) 
     assert done.returncode == 2
     assert '8192x64' in done.stderr and 'model ' not in done.stderr
     assert files(tmp_path / 'out') == []
+
+
+# What OpenCV has for videos where it is built without FFmpeg.
+NO_FFMPEG = {'OPENCV_VIDEOIO_PRIORITY_FFMPEG': '0'}
+
+
+def test_frames_are_counted_without_ffmpeg(tmp_path: Path) -> None:
+    clip(tmp_path / 'clip.avi', 7)
+    code = (
+        'import cv2; from pathlib import Path; from instance_seg_ros.cli.video import frames_in\n'
+        'assert cv2.CAP_FFMPEG not in cv2.videoio_registry.getBackends()\n'
+        'print(frames_in(Path("clip.avi")))\n'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=tmp_path,
+        env=os.environ | NO_FFMPEG,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == '7\n'
+
+
+def test_an_opencv_that_writes_no_mpeg_4_is_reported_before_the_work(tmp_path: Path) -> None:
+    clip(tmp_path / 'clip.avi', 2)
+    done = run(tmp_path, 'video', 'clip.avi', '--output', 'out', env=os.environ | NO_FFMPEG)
+    assert done.returncode == 2
+    assert 'out/clip.mp4: ' in done.stderr and 'this OpenCV cannot write MPEG-4' in done.stderr
+    assert 'model ' not in done.stderr and files(tmp_path / 'out') == []

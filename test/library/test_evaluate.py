@@ -5,7 +5,9 @@ import base64
 import contextlib
 import io
 import json
+import os
 import re
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,6 +264,17 @@ def test_the_report_is_one_file_that_shows_the_mistakes(annotated: Annotated) ->
         assert image is not None and 50 < max(image.shape) <= 300
 
 
+def test_the_home_folder_that_the_shell_left_is_found(
+    annotated: Annotated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    annotated.evaluate(
+        '--report=~/report.html', '--images=~/images', f'--annotations=~/{annotated.file.name}'
+    )
+    assert (tmp_path / 'report.html').is_file() and not (tmp_path / '~').exists()
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -284,6 +297,35 @@ def test_nothing_is_overwritten_unasked(
 ) -> None:
     annotated.evaluate('--report', annotated.images / 'two.png', code=2)
     assert 'is read by this command' in capsys.readouterr().err
+
+
+def test_no_file_of_the_model_is_overwritten(
+    annotated: Annotated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refiner = tmp_path / 'refiner.onnx'
+    refiner.write_text('mine')
+    annotated.evaluate('--refiners', f'none,{refiner}', '--json', refiner, code=2)
+    assert 'refiner.onnx: is read by this command' in capsys.readouterr().err
+    folder = tmp_path / 'model'
+    folder.mkdir()
+    names = [f'model{end}' for end in ('.yaml', '.pb', '.pbtxt', '_labels.txt')]
+    for path in [folder / name for name in names]:
+        shutil.copy(annotated.model.with_name(path.name), path)
+    for path in [folder / name for name in names]:
+        before = path.read_bytes()
+        annotated.evaluate('--model', folder / annotated.model.name, '--json', path, code=2)
+        assert f'{path.name}: is read by this command' in capsys.readouterr().err
+        assert path.read_bytes() == before
+
+
+def test_a_pipe_is_not_replaced(
+    annotated: Annotated, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / 'pipe')
+    for option in ('--report', '--json'):
+        annotated.evaluate(option, tmp_path / 'pipe', code=2)
+        assert 'pipe: is a device, a pipe or the like' in capsys.readouterr().err
+        assert (tmp_path / 'pipe').is_fifo()
 
 
 def test_without_the_extra_it_says_what_to_install(

@@ -3,9 +3,11 @@
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,45 @@ def test_a_source_is_never_replaced(folder: Path, link: object) -> None:
     with pytest.raises(OutputError, match='nothing is overwritten'):
         run.write(target, b'new')
     assert (folder / 'a.jpg').read_text() == 'a source'
+
+
+def make_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_device(path: Path) -> None:
+    """Make a second /dev/null."""
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    except PermissionError:
+        pytest.skip('only root makes devices')
+
+
+@pytest.mark.parametrize('make', [make_pipe, make_device])
+@pytest.mark.parametrize('linked', [False, True])
+def test_a_device_or_pipe_is_never_replaced(
+    folder: Path, make: Callable[[Path], None], linked: bool
+) -> None:
+    special = folder / 'out' / 'special'
+    target = folder / 'out' / 'link' if linked else special
+    if linked:
+        target.symlink_to(special)
+    run = outputs(folder, overwrite=True)
+    run.plan(target, '--csv')
+    make(special)
+    before = os.lstat(special)
+    with pytest.raises(OutputError, match='has come to exist meanwhile'):
+        run.write(target, b'new')
+    with pytest.raises(OutputError, match='is a device, a pipe or the like; --csv'):
+        outputs(folder, overwrite=True).plan(target, '--csv')
+    assert os.lstat(special) == before and target.is_symlink() == linked
+
+
+def test_a_name_of_the_standard_output_is_never_replaced(folder: Path) -> None:
+    target = folder / 'out' / 'stdout'
+    target.symlink_to('/proc/self/fd/1')  # as /dev/stdout, whatever that is just now
+    with pytest.raises(OutputError, match='is a device, a pipe or the like'):
+        outputs(folder, overwrite=True).plan(target, '--csv')
 
 
 def test_two_results_do_not_share_a_place(folder: Path) -> None:
