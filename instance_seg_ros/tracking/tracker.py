@@ -74,12 +74,17 @@ class InstanceTracker:
         Returns:
             int64 (N,): an id from 1 on for each instance, in the same order.
 
+        Raises:
+            ValueError: the time is not finite. The tracker goes on as if it had not been called.
+
         Examples:
             >>> tracker = InstanceTracker()
             >>> instances.track_ids = tracker.update(instances, time=12.5)
             >>> instances.track_ids.tolist()
             [1]
         """
+        if not math.isfinite(time):
+            raise ValueError(f'time is {time}: expected the seconds of the frame, a finite number')
         if self._last_time is not None and time < self._last_time:
             self._forget_all()
         missed = self._count_missed_frames(time)

@@ -105,6 +105,15 @@ def test_the_same_image_twice_changes_nothing() -> None:
             assert ids(tracker, index / 10, walker(index / 10)) == [1]
 
 
+@pytest.mark.parametrize('time', [float('nan'), float('inf'), float('-inf')])
+def test_a_time_that_is_none_is_refused_and_the_tracker_goes_on(time: float) -> None:
+    tracker = InstanceTracker()
+    assert ids(tracker, 0.0, walker(0)) == [1]
+    with pytest.raises(ValueError, match=f'time is {time}: expected the seconds of the frame'):
+        ids(tracker, time, walker(0))
+    assert ids(tracker, 0.1, walker(0), walker(5)) == [1, 2]
+
+
 def test_reset_begins_at_1_again_and_other_trackers_do_not_count() -> None:
     tracker, other = InstanceTracker(), InstanceTracker()
     assert ids(other, 0.0, walker(0), walker(3)) == [1, 2]
