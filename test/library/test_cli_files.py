@@ -187,16 +187,39 @@ def test_a_video_may_have_any_name(tmp_path: Path) -> None:
     assert sorted(os.listdir(folder)) == [b'a:\xdf%03d.avi', b'a:\xdf%03d.mp4']
 
 
-def test_a_full_standard_output_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+@pytest.mark.parametrize('words', [('image', '1.jpg', *FAST), ('completion', 'bash')])
+def test_a_full_standard_output_is_an_error(
+    tmp_path: Path, words: tuple[str, ...], unbuffered: str
+) -> None:
+    if words[0] == 'completion':
+        pytest.importorskip('shtab', reason='it writes completions')
     photo(tmp_path / '1.jpg')
     with open('/dev/full', 'w') as full:
-        command = [sys.executable, '-m', 'instance_seg_ros', 'image', '1.jpg', *FAST]
         done = subprocess.run(
-            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, '-m', 'instance_seg_ros', *words],
+            cwd=tmp_path,
+            env=dict(os.environ, PYTHONUNBUFFERED=unbuffered),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
     assert done.returncode == 2
     assert 'standard output: No space left on device' in done.stderr
     assert 'Traceback' not in done.stderr and 'Exception' not in done.stderr
+
+
+def test_a_working_folder_that_was_removed_is_named(tmp_path: Path) -> None:
+    photo(tmp_path / '1.jpg')
+    (tmp_path / 'gone').mkdir()
+    command = [sys.executable, '-m', 'instance_seg_ros', 'image', tmp_path / '1.jpg', *FAST]
+    words = ['sh', '-c', 'rmdir ../gone; exec "$@"', 'sh', *map(str, command)]
+    done = subprocess.run(words, cwd=tmp_path / 'gone', capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        'error: the working folder was removed. Change to a folder that exists\n'
+    )
 
 
 # ---- killed, and started again
