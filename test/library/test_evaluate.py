@@ -211,6 +211,22 @@ def test_crowds_alone_are_explained(
     assert annotated.evaluate('--crowds', 'objects')['runs'][0]['mask']['AP'] == 1
 
 
+def test_where_every_annotation_is_left_out_the_reasons_are_given(
+    annotated: Annotated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for annotation in annotated.content['annotations']:
+        annotation |= {'bbox': [0.02, 0.03, 0.6, 0.9], 'segmentation': []}
+    first, second, *_ = annotated.content['annotations']
+    first['bbox'][0] = float('nan')
+    second['category_id'] = 9999
+    count = len(annotated.results)
+    annotated.evaluate(code=2)
+    said = capsys.readouterr().err
+    assert f'left out {count - 2} boxes that are empty (stray clicks): export' in said
+    assert 'left out 1 boxes that are no numbers or outside their image: export' in said
+    assert 'left out 1 annotations of an unknown category id: 9999' in said
+
+
 def test_one_class_under_another_name(annotated: Annotated) -> None:
     for category in annotated.content['categories']:
         category['name'] = {'STOP SIGN': 'Zeichen'}.get(category['name'], category['name'])
