@@ -82,7 +82,8 @@ def _write(
             outputs.write(options.json, text.encode('utf-8'))
     if options.report is not None:
         content = render_report(evaluation, options.pictures)
-        outputs.write(options.report, content.encode('utf-8'))
+        # Names of photos may have bytes that are no UTF-8.
+        outputs.write(options.report, content.encode('utf-8', 'backslashreplace'))
         console.say(f'\nreport: {options.report}')
 
 

@@ -5,6 +5,7 @@ import base64
 import contextlib
 import io
 import json
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -276,6 +277,17 @@ def test_the_report_is_one_file_that_shows_the_mistakes(annotated: Annotated) ->
     for picture in pictures:
         image = cv2.imdecode(np.frombuffer(base64.b64decode(picture), np.uint8), cv2.IMREAD_COLOR)
         assert image is not None and 50 < max(image.shape) <= 300
+
+
+def test_the_report_names_a_photo_whose_name_is_no_utf_8(annotated: Annotated) -> None:
+    name = os.fsdecode(b'\xdfd.png')
+    (annotated.images / 'two.png').rename(annotated.images / name)
+    annotated.content['images'][1]['file_name'] = name
+    annotations = annotated.content['annotations']
+    annotations[:] = [a for a in annotations if a['image_id'] == 1]
+    report = annotated.file.with_name('report.html')
+    annotated.evaluate('--report', report)
+    assert '\\udcdfd.png' in report.read_text('utf-8')
 
 
 @pytest.mark.parametrize(
