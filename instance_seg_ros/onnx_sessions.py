@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.onnxruntime_import import import_onnxruntime
 from instance_seg_ros.settings import BF16, CPU_PROVIDER, F32, OPENVINO_PROVIDER
 from instance_seg_ros.text_files import one_line
 
@@ -231,22 +232,20 @@ class Sessions:
 
     def _onnxruntime(self) -> Any:
         try:
-            import onnxruntime  # only those who use it need it
+            return import_onnxruntime()
         except ImportError as error:
             raise ModelError(
                 f'{self._name}: needs onnxruntime, which cannot be imported ({error}). '
                 'pip install onnxruntime'
             ) from None
-        return onnxruntime
 
 
 def onnxruntime_version() -> str:
     """Return the version of onnxruntime, '' where it is not installed."""
     try:
-        import onnxruntime
+        version: str = import_onnxruntime().__version__
     except ImportError:
         return ''
-    version: str = onnxruntime.__version__
     return version
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.onnx_sessions import Sessions
+from instance_seg_ros.onnxruntime_import import import_onnxruntime
 from instance_seg_ros.refinement.smoother import CONTEXT
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def open_refiner(path: Path, name: str, num_threads: int, providers: Sequence[st
     except OSError as error:
         raise ModelError(f'{name}: {error.strerror}. Expected an ONNX file') from None
     try:
-        import onnxruntime  # noqa: F401  # only those who use a learned refiner need it
+        import_onnxruntime()
     except ImportError as error:
         raise ModelError(
             f'{name}: needs onnxruntime, which cannot be imported ({error}). '

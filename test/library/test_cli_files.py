@@ -294,6 +294,41 @@ def test_an_interrupted_run_has_its_results_and_goes_on(tmp_path: Path) -> None:
 
 
 # ---- videos
+
+INTERRUPTED_IMPORT = """
+import sys
+
+def tell(event, arguments):
+    if event == 'import' and arguments[0] == 'onnxruntime.capi.onnxruntime_pybind11_state':
+        print('importing', flush=True)
+
+sys.addaudithook(tell)
+from instance_seg_ros.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+# With each of these, the import failed, went on or aborted in its own way.
+@pytest.mark.parametrize('delay', [0, 0.005, 0.01, 0.02])
+def test_an_interrupt_while_onnxruntime_is_imported_ends_the_command(
+    tmp_path: Path, delay: float
+) -> None:
+    pytest.importorskip('onnxruntime', reason='learned refiners need it')
+    command = [sys.executable, '-c', INTERRUPTED_IMPORT, 'image', str(PHOTOS / 'astronaut.jpg')]
+    process = subprocess.Popen(
+        [*command, '--model', 'person_mask_rcnn', '--refiner', 'gan', '--num-threads', '1'],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == 'importing\n'
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 130 and said.endswith('interrupted\n'), said
+
+
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGINT])
 def test_an_ended_video_goes_on_to_the_same_files(tmp_path: Path, number: signal.Signals) -> None:
     clip(tmp_path / 'clip.avi', 30)
