@@ -111,6 +111,8 @@ def from_bag(
             frames = LabelledFrames(reader, options.topic, options.masks_topic)
             for name in frames.file_names:
                 outputs.plan(folder / name, f'an image of {path}')
+            if frames.left_out:
+                console.warn(f'{path}: {frames.left_out}')
             bar = console.bar(frames, 'image', len(frames.file_names))
             for frame in bar:
                 if frame.problem is not None:

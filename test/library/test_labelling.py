@@ -234,7 +234,7 @@ def test_nothing_is_overwritten_unasked(found: Path, tmp_path: Path) -> None:
     COCO(str(tmp_path / 'annotations.json'))
 
 
-def write_bag(path: Path, images: list[np.ndarray]) -> None:
+def write_bag(path: Path, images: list[np.ndarray], stamps: list[int] | None = None) -> None:
     from rosbags.rosbag2 import Writer
     from rosbags.typesys import Stores, get_typestore
 
@@ -243,7 +243,9 @@ def write_bag(path: Path, images: list[np.ndarray]) -> None:
     with Writer(path, version=8) as writer:
         camera = writer.add_connection('/camera/image_raw/compressed', kind, typestore=store)
         for number, image in enumerate(images):
-            stamp = store.types['builtin_interfaces/msg/Time'](7 + number, 5)
+            stamp = store.types['builtin_interfaces/msg/Time'](
+                stamps[number] if stamps else 7 + number, 5
+            )
             header = store.types['std_msgs/msg/Header'](stamp, 'camera')
             jpeg = cv2.imencode('.jpg', image)[1].reshape(-1)
             message = store.types[kind](header, 'jpeg', jpeg)
@@ -269,6 +271,40 @@ def test_a_bag_becomes_images_and_labels(found: Path, tmp_path: Path) -> None:
     (annotation,) = data.anns.values()
     assert data.imgs[annotation['image_id']]['file_name'] == '7_000000005.jpg'
     assert 20_000 < data.annToMask(annotation).sum() < 50_000  # of the person
+
+
+def test_images_of_one_stamp_have_their_masks_in_their_order(found: Path, tmp_path: Path) -> None:
+    pytest.importorskip('rosbags.rosbag2', reason='it reads and writes bags')
+    person = cv2.imread(str(found / 'photos/a b/astronaut.jpg'))
+    rocket = cv2.imread(str(found / 'photos/rocket.jpg'))
+    write_bag(tmp_path / 'drive', [person, rocket, person, rocket], [0, 0, 0, 0])
+    run(tmp_path, 'bag', 'drive', 'done', '--keep-input', *SETTINGS)
+    said = run(tmp_path, 'labels', 'done', '--output', 'labels')
+    assert '4 images, 2 labels: labels/annotations.json' in said
+    data = COCO(str(tmp_path / 'labels/annotations.json'))
+    with_person = {data.imgs[each['image_id']]['file_name'] for each in data.anns.values()}
+    assert with_person == {'0_000000005.jpg', '0_000000005_3.jpg'}
+    for name in with_person:
+        jpeg = (tmp_path / 'labels/images' / name).read_bytes()
+        assert jpeg == cv2.imencode('.jpg', person)[1].tobytes()
+
+
+def test_masks_that_may_be_of_several_images_are_left_out(found: Path, tmp_path: Path) -> None:
+    pytest.importorskip('rosbags.rosbag2', reason='it reads and writes bags')
+    images = [cv2.imread(str(found / 'photos/a b/astronaut.jpg'))] * 5
+    write_bag(tmp_path / 'some', images, [0, 0, 0, 0, 8])
+    run(tmp_path, 'bag', 'some', 'some_done', '--every', 2, '--keep-input', *SETTINGS)
+    said = run(tmp_path, 'labels', 'some_done', '--output', 'labels')
+    assert 'left out 2 messages of masks' in said
+    assert 'stamp 0.000000005 has 4 images and 2 of masks' in said
+    assert '1 image, 1 label' in said
+    assert [path.name for path in (tmp_path / 'labels/images').iterdir()] == ['8_000000005.jpg']
+    write_bag(tmp_path / 'all', images, [0] * 5)
+    run(tmp_path, 'bag', 'all', 'all_done', '--every', 2, '--keep-input', *SETTINGS)
+    said = run(tmp_path, 'labels', 'all_done', '--output', 'none', code=2)
+    assert 'stamp 0.000000005 has 5 images and 3 of masks' in said
+    assert 'write the bag without --every' in said
+    assert not (tmp_path / 'none/annotations.json').exists()
 
 
 def test_a_bag_without_masks_is_refused(found: Path, tmp_path: Path) -> None:
