@@ -1,7 +1,9 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What was found, as labels for annotation tools, read by other programs."""
 
+import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from command_line import run_main
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
@@ -223,6 +226,77 @@ def test_files_that_do_not_fit_are_refused(found: Path, tmp_path: Path) -> None:
     said = run(found, 'labels', tmp_path / 'other.json', *given, code=2)
     assert 'result 0 has no file_name: expected what "instance-seg image --json" writes' in said
     assert not (tmp_path / 'annotations.json').exists()
+
+
+@pytest.mark.parametrize('kind', ['coco', 'label-studio'])
+@pytest.mark.parametrize(
+    ('change', 'expected'),
+    [
+        ({'segmentation': None}, 'result 0: its segmentation is no mask (None)'),
+        ({'segmentation': [[1, 2]]}, 'no polygon of three points'),
+        ({'segmentation': {'counts': 'abc'}}, 'result 0: its segmentation is no mask'),
+        ({'segmentation': {'size': [256, 320], 'counts': '0'}}, 'do not add up to the image'),
+        ({'segmentation': {'size': [256, 320], 'counts': 5}}, 'its segmentation is no mask'),
+        ({'segmentation': {'size': [256, 320], 'counts': 'ä'}}, 'its segmentation is no mask'),
+        ({'segmentation': {'size': [25, 32], 'counts': '0'}}, 'was 32x25 pixels, and is 320x256'),
+        ({'score': None}, 'result 0 has the score None, which is no number'),
+        ({'score': 'high'}, "result 0 has the score 'high', which is no number"),
+        ({'score': float('nan')}, 'result 0 has the score nan, which is no number'),
+        ({'file_name': None}, 'result 0 has the file_name None, which is no text'),
+        ({'file_name': ['rocket.jpg']}, "result 0 has the file_name ['rocket.jpg']"),
+        ({'category_id': [1]}, 'result 0 has the category_id [1], which is no whole number'),
+        ({'category_id': 'person'}, "result 0 has the category_id 'person'"),
+        ({'category_name': None}, 'result 0 has the category_name None, which is no text'),
+        ({'category_name': 7}, 'result 0 has the category_name 7, which is no text'),
+    ],
+)
+def test_a_result_that_is_none_is_refused_by_its_number(
+    found: Path, tmp_path: Path, change: dict[str, Any], expected: str, kind: str
+) -> None:
+    (row,) = json.loads((found / 'found.json').read_text())
+    (tmp_path / 'odd.json').write_text(json.dumps([row | change, row]))
+    images = ('--images', found / 'photos/**/*.jpg', '--output', tmp_path / 'out')
+    done = run_main('labels', tmp_path / 'odd.json', *images, '--to', kind)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f'instance-seg: error: {tmp_path}/odd.json: ') and expected in line
+    assert not list((tmp_path / 'out').iterdir())
+
+
+def test_deeply_nested_results_are_refused(found: Path, tmp_path: Path) -> None:
+    (tmp_path / 'deep.json').write_text('[' * 200_000)
+    done = run_main('labels', tmp_path / 'deep.json', '--images', found / 'photos')
+    assert done.returncode == 2 and 'deep.json: is no JSON' in done.stderr
+
+
+def test_polygons_plain_run_lengths_and_numbers_as_text_are_read(
+    found: Path, mask: np.ndarray, tmp_path: Path
+) -> None:
+    (row,) = json.loads((found / 'found.json').read_text())
+    columns = mask.T.ravel()
+    ends = [*(np.flatnonzero(np.diff(columns)) + 1).tolist(), columns.size]
+    runs = [after - before for before, after in itertools.pairwise([0, *ends])]
+    box = [[10, 20, 40, 20, 40, 60, 10, 60]]
+    plain = {'size': [256, 320], 'counts': runs}
+    others = {'segmentation': box, 'category_id': '1'}
+    (tmp_path / 'r.json').write_text(json.dumps([row | {'segmentation': plain}, row | others]))
+    images = ('--images', found / 'photos/**/*.jpg', '--output', tmp_path)
+    assert '2 images, 2 labels' in run(found, 'labels', tmp_path / 'r.json', *images)
+    data = COCO(str(tmp_path / 'annotations.json'))
+    first, second = data.anns.values()
+    np.testing.assert_array_equal(data.annToMask(first), mask)
+    assert second['bbox'] == [10, 20, 30, 40]
+
+
+def test_a_photo_whose_name_is_no_utf_8_has_an_address(found: Path, tmp_path: Path) -> None:
+    (tmp_path / 'photos').mkdir()
+    name = os.fsdecode(b'\xdfd.jpg')
+    shutil.copy(found / 'photos/a b/astronaut.jpg', tmp_path / 'photos' / name)
+    run(tmp_path, 'image', 'photos', '--json', 'found.json', *SETTINGS)
+    run(tmp_path, 'labels', 'found.json', '--images', 'photos', '--to', 'label-studio')
+    (task,) = json.loads((tmp_path / 'instance_seg_labels/tasks.json').read_text())
+    assert task['data']['image'] == '/data/local-files/?d=%DFd.jpg'
+    assert len(task['predictions'][0]['result']) == 1
 
 
 def test_nothing_is_overwritten_unasked(found: Path, tmp_path: Path) -> None:
