@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from instance_seg_ros.cli.sources import find_images
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.evaluation.coco_file import id_of
 from instance_seg_ros.evaluation.shapes import MALFORMED, number_of, read_mask
-from instance_seg_ros.images import read_image
+from instance_seg_ros.images import check_image, read_image
 from instance_seg_ros.labelling.labels import Label, LabelledImage
+from instance_seg_ros.settings import MIN_IMAGE_SIDE
 from instance_seg_ros.text_files import shown
 
 _WANTED = 'expected what "instance-seg image --json" writes'
@@ -36,23 +38,66 @@ def from_results(
     if not options.images:
         raise CommandError(f'{path}: give its images, too: --images FOLDER')
     results = _results_by_file(path)
-    # The results of folders in folders carry the names of these.
-    files = find_images(options.images, recursive=any('/' in name for name in results)).files
-    outputs.add_sources(Path(each.path) for each in files)
-    names = [Path(each.shown).as_posix() for each in files]
-    if unknown := sorted(results.keys() - set(names)):
+    found = find_images(
+        options.images, recursive=options.recursive, output=options.annotated.expanduser()
+    )
+    for warning in found.warnings():
+        console.warn(warning)
+    outputs.add_sources(Path(each.path) for each in found.files)
+    files = {Path(each.shown).as_posix(): each.path for each in found.files}
+    if unknown := sorted(results.keys() - files.keys()):
         raise CommandError(
             f'{path}: has instances of {unknown[0]}, which is not among --images. Give there what '
-            '"instance-seg image" was given'
+            '"instance-seg image" was given, and --recursive if it was given that'
         )
-    for source, name in console.bar(list(zip(files, names, strict=True)), 'image'):
+    _warn_of_copies(files, console)
+    for name, source in console.bar(list(files.items()), 'image'):
         try:
-            size = read_image(Path(source.path)).shape[:2]
+            size = _size_as_segmented(source)
         except ImageError as error:
             console.warn(f'skipped {error}')
             yield None
             continue
         yield LabelledImage(name, size, _labels(path, name, results.get(name, []), size))
+
+
+def _warn_of_copies(files: Mapping[str, str], console: Console) -> None:
+    """Warn of a folder whose images all have the names of images outside, as annotated ones do.
+
+    Args:
+        files: path of each image by its name in the results.
+        console: for the warning.
+
+    """
+    outside: dict[Path, bool] = {}
+    for name, source in files.items():
+        parts = name.split('/')
+        folders = Path(source).absolute().parents
+        for count in range(1, len(parts)):
+            folder, rest = folders[count - 1], '/'.join(parts[-count:])
+            outside[folder] = outside.get(folder, True) and rest in files
+    copies = sorted(folder for folder, are in outside.items() if are)
+    if copies:
+        place = os.path.relpath(copies[0])
+        console.warn(
+            f'all images in {place} have the names of images outside of it. If '
+            f'"instance-seg image" wrote them, leave them out by --annotated {place}'
+        )
+
+
+def _size_as_segmented(path: str) -> tuple[int, int]:
+    """Return the height and width of an image.
+
+    Raises:
+        ImageError: it cannot be read, or is too small to be segmented.
+
+    """
+    image = read_image(path)
+    try:
+        check_image(image, min_side=MIN_IMAGE_SIDE)
+    except ImageError as error:
+        raise ImageError(f'{path}: {error}') from None
+    return image.shape[0], image.shape[1]
 
 
 @dataclass(frozen=True)

@@ -299,6 +299,74 @@ def test_a_photo_whose_name_is_no_utf_8_has_an_address(found: Path, tmp_path: Pa
     assert len(task['predictions'][0]['result']) == 1
 
 
+def tree(found: Path, folder: Path, *names: str) -> None:
+    """Write photos, those of a person under names that begin with a person's."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        person = Path(name).name.startswith('person')
+        source = 'photos/a b/astronaut.jpg' if person else 'photos/rocket.jpg'
+        shutil.copy(found / source, folder / name)
+
+
+def names_in(folder: Path) -> set[str]:
+    return {
+        each['file_name']
+        for each in json.loads((folder / 'annotations.json').read_text())['images']
+    }
+
+
+def test_the_images_are_those_that_were_segmented(found: Path, tmp_path: Path) -> None:
+    tree(found, tmp_path, 'p/person.jpg', 'p/sub/rocket.jpg')
+    run(tmp_path, 'image', 'p', '--json', 'flat.json', *SETTINGS)
+    run(tmp_path, 'labels', 'flat.json', '--images', 'p', '--output', 'flat')
+    assert names_in(tmp_path / 'flat') == {'person.jpg'}
+    again = ('image', 'p', '--recursive', '--overwrite', '--json', 'deep.json', *SETTINGS)
+    run(tmp_path, *again)
+    run(tmp_path, 'labels', 'deep.json', '--images', 'p', '--recursive', '--output', 'deep')
+    # Nothing was found in the folder within.
+    assert names_in(tmp_path / 'deep') == {'person.jpg', 'sub/rocket.jpg'}
+
+
+def test_folders_that_were_not_segmented_are_left_out(found: Path, tmp_path: Path) -> None:
+    tree(found, tmp_path, 'x/person.jpg', 'y/rocket.jpg', 'x/deep/never.jpg')
+    run(tmp_path, 'image', 'x', 'y', '--json', 'r.json', *SETTINGS)
+    run(tmp_path, 'labels', 'r.json', '--images', 'x', 'y')
+    assert names_in(tmp_path / 'instance_seg_labels') == {'x/person.jpg', 'y/rocket.jpg'}
+
+
+def test_results_of_folders_in_folders_need_recursive(found: Path, tmp_path: Path) -> None:
+    tree(found, tmp_path, 'p/rocket.jpg', 'p/sub/person.jpg')
+    run(tmp_path, 'image', 'p', '--recursive', '--json', 'r.json', *SETTINGS)
+    said = run(tmp_path, 'labels', 'r.json', '--images', 'p', code=2)
+    assert 'has instances of sub/person.jpg, which is not among --images' in said
+    assert 'and --recursive if it was given that' in said
+
+
+def test_annotated_pictures_are_no_images(found: Path, tmp_path: Path) -> None:
+    tree(found, tmp_path, 'p/person.jpg', 'p/sub/rocket.jpg')
+    expected = {'person.jpg', 'sub/rocket.jpg'}
+    run(tmp_path, 'image', 'p', '--recursive', '--output', 'p/out', '--json', 'r.json', *SETTINGS)
+    given = ('labels', 'r.json', '--images', 'p', '--recursive')
+    said = run(tmp_path, *given, '--output', 'unsaid')
+    assert 'leave them out by --annotated p/out' in said
+    said = run(tmp_path, *given, '--annotated', 'p/out', '--output', 'said')
+    assert names_in(tmp_path / 'said') == expected and 'warning' not in said
+    # Where the command writes them if not told otherwise, nothing is to be said.
+    shutil.rmtree(tmp_path / 'p/out')
+    run(tmp_path / 'p', 'image', '.', '--recursive', '--json', '../s.json', *SETTINGS)
+    run(tmp_path / 'p', 'labels', '../s.json', '--images', '.', '--recursive', '--output', '../l')
+    assert names_in(tmp_path / 'l') == expected
+
+
+def test_an_image_too_small_to_be_segmented_is_left_out(found: Path, tmp_path: Path) -> None:
+    tree(found, tmp_path, 'p/person.jpg', 'p/rocket.jpg')
+    cv2.imwrite(str(tmp_path / 'p/small.png'), np.zeros((20, 20, 3), np.uint8))
+    assert 'small.png' in run(tmp_path, 'image', 'p', '--json', 'r.json', *SETTINGS, code=1)
+    said = run(tmp_path, 'labels', 'r.json', '--images', 'p', '--output', 'l', code=1)
+    assert 'skipped p/small.png: image is 20x20 pixels: expected at least' in said
+    assert names_in(tmp_path / 'l') == {'person.jpg', 'rocket.jpg'}
+
+
 def test_nothing_is_overwritten_unasked(found: Path, tmp_path: Path) -> None:
     (tmp_path / 'annotations.json').write_text('corrected by hand')
     said = labels(found, tmp_path, code=2)
