@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from timing import Spread, measure, ratios
 
 from instance_seg_ros import Instances, Segmenter
-from instance_seg_ros.onnx_sessions import import_onnxruntime
+from instance_seg_ros.onnxruntime_import import import_onnxruntime
 
 CPU = 'CPUExecutionProvider'
 FULL_SIZE = 'full size'

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -183,6 +183,24 @@ def _webp(data: bytes) -> ImageHeader:
     return ImageHeader(WEBP, width, height, 4)
 
 
+def webp_orientation(data: bytes) -> int:
+    """Return the EXIF orientation of a WebP file that read_header took, 1 where it has none."""
+    start, end = 12, 8 + int.from_bytes(data[4:8], 'little')
+    while start + 8 <= end:
+        kind, length = struct.unpack_from('<4sI', data, start)
+        if kind == b'EXIF':
+            return _exif_orientation(data[start + 8 : start + 8 + length])
+        start += 8 + length + length % 2
+    return 1
+
+
+def _exif_orientation(exif: bytes) -> int:
+    try:
+        return _tiff_tags(exif.removeprefix(b'Exif\0\0'), (_ORIENTATION,)).get(_ORIENTATION, 1)
+    except (struct.error, ImageError):  # damaged: the image itself may be whole
+        return 1
+
+
 def _bmp(data: bytes) -> ImageHeader:
     (size,) = struct.unpack_from('<I', data, 14)
     width, height = struct.unpack_from('<HH' if size == 12 else '<ii', data, 18)
@@ -191,13 +209,16 @@ def _bmp(data: bytes) -> ImageHeader:
 
 # TIFF: tags of the first directory, and the values of those that are read
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOURS, _SAMPLES = 256, 257, 258, 259, 262, 277
-_TILE_WIDTH, _TILE_HEIGHT = 322, 323
+_ORIENTATION, _TILE_WIDTH, _TILE_HEIGHT = 274, 322, 323
+_ABOUT_PIXELS = (
+    _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOURS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT
+)  # fmt: skip
 _COMPRESSIONS = {1: 'none', 5: 'LZW', 8: 'Deflate', 32773: 'PackBits', 32946: 'Deflate'}
 _TYPES = {1: 'B', 3: 'H', 4: 'I'}
 
 
 def _tiff(data: bytes) -> ImageHeader:
-    tags = _tiff_tags(data)
+    tags = _tiff_tags(data, _ABOUT_PIXELS)
     compression, bits = tags.get(_COMPRESSION, 1), tags.get(_BITS, 1)
     samples, colours = tags.get(_SAMPLES, 1), tags.get(_COLOURS, 1)
     if compression not in _COMPRESSIONS:
@@ -216,8 +237,8 @@ def _tiff(data: bytes) -> ImageHeader:
     return ImageHeader(TIFF, width, height, 4 * (2 if bits == 16 else 1))
 
 
-def _tiff_tags(data: bytes) -> dict[int, int]:
-    """Return the first value of each tag of the first directory that is a whole number."""
+def _tiff_tags(data: bytes, wanted: Container[int]) -> dict[int, int]:
+    """Return the first value of each wanted tag of the first directory: whole numbers."""
     order = '<' if data[:2] == b'II' else '>'
     (start,) = struct.unpack_from(f'{order}I', data, 4)
     (count,) = struct.unpack_from(f'{order}H', data, start)
@@ -230,10 +251,7 @@ def _tiff_tags(data: bytes) -> dict[int, int]:
         at = position + 8
         if struct.calcsize(code) * values > 4:
             (at,) = struct.unpack_from(f'{order}I', data, at)
-        if tag in (_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _COLOURS, _SAMPLES) or tag in (
-            _TILE_WIDTH,
-            _TILE_HEIGHT,
-        ):
+        if tag in wanted:
             if tag in tags:
                 raise ImageError(f'is a damaged TIFF file: it has tag {tag} twice')
             (tags[tag],) = struct.unpack_from(f'{order}{code}', data, at)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.decoder_output import decoder_output_dropped
 from instance_seg_ros.errors import ImageError
-from instance_seg_ros.image_header import BMP, JPEG, PNG, TIFF, WEBP, read_header, still_png
+from instance_seg_ros.image_header import (
+    BMP,
+    JPEG,
+    PNG,
+    TIFF,
+    WEBP,
+    read_header,
+    still_png,
+    webp_orientation,
+)
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 OTHER_SUFFIXES = ('.heic', '.heif', '.gif', '.avif', '.jp2', '.jxl', '.raw', '.dng', '.svg')
@@ -24,6 +33,17 @@ MESSAGE_FORMATS = (JPEG, PNG)
 # Of a decoded image. A phone's largest photos have 200 megapixels of 3 bytes.
 LARGEST_FILE = 640_000_000
 LARGEST_MESSAGE = 320_000_000
+
+# By EXIF orientation; 1 is upright.
+_TURNS: dict[int, Callable[[NDArray[np.uint8]], Any]] = {
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.flip(image, -1),
+    4: lambda image: cv2.flip(image, 0),
+    5: cv2.transpose,
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda image: cv2.flip(cv2.transpose(image), -1),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
 
 
 def read_image(path: str | Path, *, as_stored: bool = False) -> NDArray[np.uint8]:
@@ -90,6 +110,10 @@ def decode_image(
         )
     if header.format == PNG:
         data = still_png(data)
+    # Some releases of OpenCV turn WebP files (4.13), others do not (4.11).
+    turns_webp = header.format == WEBP and not flags & cv2.IMREAD_IGNORE_ORIENTATION
+    if turns_webp:
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION
     try:
         with decoder_output_dropped():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -97,7 +121,13 @@ def decode_image(
         raise ImageError(f'cannot be decoded ({" ".join(str(error).split())[:200]})') from None
     if image is None:
         raise ImageError(f'is a damaged {header.format} file. {expected}')
-    return image
+    return _turned(image, webp_orientation(data)) if turns_webp else image
+
+
+def _turned(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Return an image as an EXIF orientation, 1 to 8, says that it is to be seen."""
+    turn = _TURNS.get(orientation)
+    return image if turn is None else np.asarray(turn(image), np.uint8)
 
 
 def _content(path: Path) -> bytes:

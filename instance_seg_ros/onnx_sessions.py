@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.onnxruntime_import import import_onnxruntime
 from instance_seg_ros.settings import BF16, CPU_PROVIDER, F32, OPENVINO_PROVIDER
 from instance_seg_ros.text_files import one_line
 
@@ -240,22 +240,6 @@ class Sessions:
             ) from None
 
 
-def import_onnxruntime() -> Any:
-    """Import onnxruntime, which only those need who use it, without its telemetry.
-
-    From 1.32 on its builds send trace events and an identifier of the machine to Microsoft. It
-    reads the variable when it is imported; a value that the user has set is kept.
-
-    Raises:
-        ImportError: it is not installed, or cannot be loaded.
-
-    """
-    os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')
-    import onnxruntime
-
-    return onnxruntime
-
-
 def onnxruntime_version() -> str:
     """Return the version of onnxruntime, '' where it is not installed."""
     try:
@@ -308,4 +292,4 @@ def _layer_times_of_last_run(events: Sequence[Mapping[str, Any]]) -> dict[str, f
     return times
 
 
-__all__ = ['Sessions', 'import_onnxruntime', 'onnxruntime_version']
+__all__ = ['Sessions', 'onnxruntime_version']

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,8 @@ from instance_seg_ros.image_header import JPEG, read_header
 from instance_seg_ros.image_messages import encode_jpeg
 from instance_seg_ros.labelling.labels import Label, LabelledImage
 from instance_seg_ros.messages import mask_from_message
+
+_Stamp = tuple[int, int, str]
 
 _QUALITY = 95
 _HEAD = 65536  # bytes in which a JPEG has its EXIF entry
@@ -38,13 +41,21 @@ class LabelledFrame:
 class LabelledFrames:
     """The images of a bag that have masks, matched by stamp and frame_id.
 
+    Where several messages have one stamp, as those of a driver that sets none, they are matched in
+    their order, if there are as many images as masks; else they are left out.
+
     Args:
         reader: of the bag.
         topic: of the images, None for the only one that is no output of the node.
         masks_topic: of the masks, None for the only one.
 
+    Attributes:
+        file_names: of the images that have masks.
+        without_image: how many messages of masks have a stamp that no image has.
+        left_out: a line about those with a stamp of more or fewer images than masks, or ''.
+
     Raises:
-        BagError: there is no such topic, or several; no image has masks.
+        BagError: there is no such topic, or several; no image belongs to any masks.
 
     """
 
@@ -54,36 +65,69 @@ class LabelledFrames:
         node = f'{masks.rpartition("/")[0]}/'
         self._topic = reader.image_topic(topic, not_below=node)
         self._window = reader.window(0, None)
-        self._masks = {
-            _stamp(each.message): each.message for each in reader.images(masks, self._window, 1)
-        }
-        if not self._masks:
+        found: dict[_Stamp, list[Any]] = defaultdict(list)
+        for each in reader.images(masks, self._window, 1):
+            found[_stamp(each.message)].append(each.message)
+        if not found:
             raise BagError(f'{reader.path}: {masks} has no messages')
-        self.without_image = 0  # counted by the iteration
-        self.file_names = [_file_name(stamp) for stamp in self._masks]
+        images = Counter(
+            _stamp(each.message) for each in reader.images(self._topic, self._window, 1)
+        )
+        self.without_image = sum(len(of) for s, of in found.items() if not images[s])
+        self.left_out = _described(
+            {s: len(of) for s, of in found.items() if images[s] not in (0, len(of))}, images
+        )
+        self._masks = _named({s: of for s, of in found.items() if images[s] == len(of)})
+        if not self._masks:
+            raise BagError(f'{reader.path}: {self.left_out or self._no_image()}')
+        self.file_names = [name for own in self._masks.values() for name, _ in own]
 
     def __iter__(self) -> Iterator[LabelledFrame]:
         """Yield them as they were recorded.
 
         Raises:
-            BagError: no image belongs to any masks, or the bag is damaged.
+            BagError: the bag is damaged.
 
         """
-        waiting = dict(self._masks)
+        waiting = {stamp: iter(own) for stamp, own in self._masks.items()}
         for image in self._reader.images(self._topic, self._window, 1):
-            masks = waiting.pop(_stamp(image.message), None)
-            if masks is not None:
-                yield _frame(image, masks)
-        self.without_image = len(waiting)
-        if len(waiting) == len(self._masks):
-            raise BagError(
-                f'{self._reader.path}: no image of {self._topic} has the stamp of any masks. '
-                'Was it written with --keep-input, from this topic?'
-            )
+            own = waiting.get(_stamp(image.message))
+            if own is not None:
+                yield _frame(image, *next(own))
+
+    def _no_image(self) -> str:
+        return (
+            f'no image of {self._topic} has the stamp of any masks. '
+            'Was it written with --keep-input, from this topic?'
+        )
 
 
-def _frame(image: BagImage, masks: Any) -> LabelledFrame:
-    name = _file_name(_stamp(image.message))
+def _described(uneven: dict[_Stamp, int], images: Counter[_Stamp]) -> str:
+    """Return a line about masks that cannot be matched with the images of their stamp."""
+    if not uneven:
+        return ''
+    stamp, masks = next(iter(uneven.items()))
+    return (
+        f'left out {sum(uneven.values())} messages of masks, of stamps that several messages have: '
+        f'stamp {stamp[0]}.{stamp[1]:09d} has {images[stamp]} images and {masks} of masks, so '
+        'it is not known which belong together. Expected as many: write the bag without --every'
+    )
+
+
+def _named(found: dict[_Stamp, list[Any]]) -> dict[_Stamp, list[tuple[str, Any]]]:
+    """Return the masks with the names of their images: 7_000000005.jpg, then 7_000000005_2.jpg."""
+    taken: Counter[str] = Counter()
+    named: dict[_Stamp, list[tuple[str, Any]]] = defaultdict(list)
+    for stamp, messages in found.items():
+        name = f'{stamp[0]}_{stamp[1]:09d}'
+        for masks in messages:
+            taken[name] += 1
+            number = f'_{taken[name]}' if taken[name] > 1 else ''
+            named[stamp].append((f'{name}{number}.jpg', masks))
+    return named
+
+
+def _frame(image: BagImage, name: str, masks: Any) -> LabelledFrame:
     size = masks.image_height, masks.image_width
     try:
         pixels = to_bgr8(image.message, image.message_type)
@@ -114,10 +158,6 @@ def _is_plain_jpeg(data: bytes) -> bool:
     return read_header(data).format == JPEG and b'Exif\0\0' not in data[:_HEAD]
 
 
-def _stamp(message: Any) -> tuple[int, int, str]:
+def _stamp(message: Any) -> _Stamp:
     header = message.header
     return header.stamp.sec, header.stamp.nanosec, header.frame_id
-
-
-def _file_name(stamp: tuple[int, int, str]) -> str:
-    return f'{stamp[0]}_{stamp[1]:09d}.jpg'

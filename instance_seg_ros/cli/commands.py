@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 
 from instance_seg_ros.cli.config_file import described
-from instance_seg_ros.cli.console import CommandError, Console
+from instance_seg_ros.cli.console import CommandError, Console, describe_os_error
 from instance_seg_ros.cli.options import LIBRARY_SETTINGS, make_parser
 from instance_seg_ros.cli.outputs import Outputs
 from instance_seg_ros.cli.results import check_results, results_wanted
@@ -44,9 +44,7 @@ def run(options: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise CommandError(
-            f'{error.filename or "standard output"}: {error.strerror or error}'
-        ) from None
+        raise CommandError(describe_os_error(error)) from None
     except (ImageError, ModelError) as error:
         raise CommandError(str(error)) from None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from instance_seg_ros.cli.console import CommandError
+from instance_seg_ros.cli.console import CommandError, print_out
 
 SHELLS = ('bash', 'zsh', 'fish')
 # What shtab.FILE is, where shtab need not be installed.
@@ -50,4 +50,4 @@ def print_completion(shell: str, parser: argparse.ArgumentParser) -> None:
             'completion needs shtab: pip install "shtab>=1.13", which the extra '
             'instance_seg_ros[completion] has'
         ) from None
-    print(shtab.complete(parser, shell))
+    print_out(shtab.complete(parser, shell))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sized
-from typing import Any
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -27,10 +27,10 @@ class Console:
     def __init__(self, *, quiet: bool = False, stdout_is_taken: bool = False) -> None:
         self._quiet, self._stdout_is_taken = quiet, stdout_is_taken
 
-    def say(self, text: str) -> None:
-        """Print what was found or done."""
+    def say(self, text: str, *, at_once: bool = False) -> None:
+        """Print what was found or done; at once for who waits for it."""
         if not self._quiet:
-            tqdm.write(text, file=sys.stderr if self._stdout_is_taken else sys.stdout)
+            print_out(text, sys.stderr if self._stdout_is_taken else sys.stdout, at_once=at_once)
 
     def warn(self, text: str) -> None:
         """Print a warning to stderr."""
@@ -58,6 +58,23 @@ class Console:
         )
 
 
+def print_out(line: object, stream: TextIO | None = None, *, at_once: bool = False) -> None:
+    """Print a line past the bar of progress, to stdout unless another stream is given.
+
+    Raises:
+        OSError: it has no place; the error names the stream.
+
+    """
+    stream = stream or sys.stdout
+    try:
+        tqdm.write(str(line), file=stream)
+        if at_once:
+            stream.flush()
+    except OSError as error:
+        error.filename = 'standard error' if stream is sys.stderr else 'standard output'
+        raise
+
+
 def never_fail_to_print() -> None:
     r"""Let what the encoding of the terminal lacks be printed as \xdf instead of raising.
 
@@ -75,6 +92,18 @@ def never_fail_to_print() -> None:
 def stdout_is_closed() -> bool:
     """Whether this process was started without a standard output; see never_fail_to_print."""
     return getattr(sys.stdout, 'name', '') == os.devnull
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return one line about an error of the operating system; it names what failed, if known."""
+    reason = error.strerror or str(error)
+    if error.filename:
+        return f'{error.filename}: {reason}'
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return 'the working folder was removed. Change to a folder that exists'
+    return reason
 
 
 def plural(count: int, noun: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from instance_seg_ros.cli.console import CommandError, Console
+from instance_seg_ros.cli.console import CommandError, Console, print_out
 from instance_seg_ros.cli.outputs import Outputs
 from instance_seg_ros.cli.values import STDOUT
 from instance_seg_ros.evaluation.measure import Choice, Evaluation, Load, measure
@@ -77,12 +77,13 @@ def _write(
     if options.json is not None:
         text = json.dumps(as_json(evaluation), indent=1)
         if options.json == STDOUT:
-            print(text)
+            print_out(text)
         else:
             outputs.write(options.json, text.encode('utf-8'))
     if options.report is not None:
         content = render_report(evaluation, options.pictures)
-        outputs.write(options.report, content.encode('utf-8'))
+        # Names of photos may have bytes that are no UTF-8.
+        outputs.write(options.report, content.encode('utf-8', 'backslashreplace'))
         console.say(f'\nreport: {options.report}')
 
 

@@ -32,6 +32,20 @@ def add_labels_command(commands: Any) -> None:
         help='with a file: the images, named as for "instance-seg image". They stay where they are',
     )
     labels.add_argument(
+        '--recursive',
+        action='store_true',
+        help='with a file: also the images in the folders of a folder, if "instance-seg image" was '
+        'given this, too',
+    )
+    labels.add_argument(
+        '--annotated',
+        type=Path,
+        default=Path('instance_seg_output'),
+        metavar='FOLDER',
+        help='with a file: the --output of "instance-seg image", which is left out of --images '
+        '(%(default)s)',
+    )
+    labels.add_argument(
         '--topic', metavar='NAME', help='with a bag: of the images (default: the only one)'
     )
     labels.add_argument(

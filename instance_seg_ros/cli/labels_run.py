@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ class _LabelsRun:
         self._outputs.prepare([self._options.output])
         write = self._coco if coco else self._label_studio
         for name, text in zip(names, write(self._found(source)), strict=True):
-            self._outputs.write(self._options.output / name, text.encode())
+            self._outputs.write(self._options.output / name, text.encode('utf-8', 'replace'))
         self._console.say(
             f'{plural(self._images, "image")}, {plural(self._labels, "label")}: '
             f'{self._options.output / names[0]}'
@@ -94,7 +95,7 @@ class _LabelsRun:
         names: set[str] = set()
         polygons = self._options.polygons
         for image in images:
-            address = self._options.image_address + quote(image.file_name)
+            address = self._options.image_address + quote(os.fsencode(image.file_name))
             tasks.append(task(image, address, polygons=polygons))
             names |= {label.name for label in image.labels}
         return [json.dumps(tasks), labelling_interface(sorted(names), polygons=polygons)]

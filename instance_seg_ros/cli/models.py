@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import known_models
-from instance_seg_ros.cli.console import CommandError, Console
+from instance_seg_ros.cli.console import CommandError, Console, print_out
 from instance_seg_ros.cli.sources import find_images
 from instance_seg_ros.detection.onnx_cache import folder_beside, write_parts
 from instance_seg_ros.detection.onnx_calibration import observe_ranges, ranges_file, write_ranges
@@ -52,7 +52,7 @@ def _list(options: argparse.Namespace) -> int:
     rows = [_row(name, path) for name, path in sorted(manifest_files().items())]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)] if rows else []
     for name, state, where in rows:
-        print(f'{name:{widths[0]}}  {state:{widths[1]}}  {where}')
+        print_out(f'{name:{widths[0]}}  {state:{widths[1]}}  {where}')
     return DONE
 
 
@@ -88,7 +88,7 @@ def _download(options: argparse.Namespace) -> int:
         names = ', '.join(model.alias for model in known_models.KNOWN_MODELS)
         raise CommandError(f'{options.name!r} is no model that can be downloaded. Known: {names}')
     if not options.source and (where := _installed_elsewhere(known)):
-        print(f'{known.name} is in {where} already, whole')
+        print_out(f'{known.name} is in {where} already, whole')
         return DONE
     return _install(known, options.source, quiet=options.quiet, timeout=options.timeout)
 
@@ -114,9 +114,9 @@ def _install(
         except DownloadError as error:
             raise CommandError(f'{error}\n{steps_by_hand(known)}') from None
     for path in installed:
-        print(path)
+        print_out(path)
     if not installed:
-        print(f'{known.name} is in {data_folder()} already, whole')
+        print_out(f'{known.name} is in {data_folder()} already, whole')
     if (where := manifest_files().get(known.name)) is not None:
         find_model(where)  # its files are found
     return DONE
@@ -152,7 +152,7 @@ def _verify(options: argparse.Namespace) -> int:
     for name in names:
         manifest = find_model(name) if options.name else _installed(name, places[name])
         if isinstance(manifest, str):
-            print(f'{name}: {manifest}')
+            print_out(f'{name}: {manifest}')
             code = DAMAGED
         elif manifest is not None and not _verify_one(manifest):
             code = DAMAGED
@@ -183,18 +183,18 @@ def _verify_one(manifest: ModelManifest) -> bool:
             verdict = 'right'
             if actual != digest.value.lower():
                 right, verdict = False, f'DAMAGED or another file: expected {digest}, got {actual}'
-        print(f'{manifest.name}: {path}: {verdict}')
+        print_out(f'{manifest.name}: {path}: {verdict}')
     return right
 
 
 def _path(options: argparse.Namespace) -> int:
     if not options.name:
-        print(data_folder())
+        print_out(data_folder())
         return DONE
     name = _full_name(options.name)
     manifest = find_model(name)
     for path in (*filter(None, [manifest_files().get(name)]), *manifest.files.values()):
-        print(path)
+        print_out(path)
     return DONE
 
 
@@ -208,7 +208,7 @@ def _add(options: argparse.Namespace) -> int:
         if any(_belongs_to(Path(file), known) for file in options.files):
             return _install(known, list(map(str, options.files)))
     for path in add_own(options.files, options.name, overwrite=options.overwrite):
-        print(path)
+        print_out(path)
     return DONE
 
 
@@ -223,7 +223,7 @@ def _belongs_to(path: Path, known: KnownModel) -> bool:
 
 def _remove(options: argparse.Namespace) -> int:
     for path in remove(options.name):
-        print(f'removed {path}')
+        print_out(f'removed {path}')
     return DONE
 
 
@@ -234,7 +234,7 @@ def _convert(options: argparse.Namespace) -> int:
     weights, text_graph = manifest.tensorflow_files()
     manifest.check_digests()
     for path in write_parts(weights, text_graph, options.output or folder_beside(weights)):
-        print(path)
+        print_out(path)
     return DONE
 
 
@@ -256,5 +256,5 @@ def _calibrate(options: argparse.Namespace) -> int:
             f'{path}: cannot be written: {error.strerror}. Copy the model to the data folder: '
             'instance-seg models add'
         ) from None
-    print(path)
+    print_out(path)
     return DONE

@@ -92,8 +92,7 @@ def _play(player: Player, source: Source, console: Console) -> None:
 
 
 def _announce(server: ViewServer, console: Console) -> None:
-    console.say(f'open {server.url} in a browser; Ctrl-C ends it')
-    sys.stdout.flush()
+    console.say(f'open {server.url} in a browser; Ctrl-C ends it', at_once=True)
     if not server.is_private:
         console.warn(
             'everyone who reaches this machine over the network can see the picture: there is no '

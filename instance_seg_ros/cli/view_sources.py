@@ -62,7 +62,7 @@ def _open_topic(topic: str) -> Source:
     try:
         # By its name: nothing outside of ros/ may depend on ROS.
         module = importlib.import_module('instance_seg_ros.ros.topic_view')
-    except ImportError as error:
+    except (ImportError, OSError, LookupError) as error:  # the last two: rclpy without a workspace
         raise CommandError(f'{_TOPIC}{topic} {_NO_ROS} ({error})') from None
     try:
         source: Source = module.topic_source(topic)

@@ -63,6 +63,17 @@ def is_empty(box: NDArray[np.float32]) -> bool:
 
 
 def run_lengths_of(segmentation: Any, size: Size) -> Rle | None:
+    """Read a mask as :func:`read_mask` does; None where it is malformed or empty."""
+    from pycocotools import mask as coco_mask
+
+    try:
+        rle = read_mask(segmentation, size)
+    except MALFORMED:
+        return None
+    return rle if coco_mask.area(rle) > 0 else None
+
+
+def read_mask(segmentation: Any, size: Size) -> Rle:
     """Read a mask: polygons (also self-crossing ones), plain or compressed run-lengths.
 
     Args:
@@ -70,24 +81,22 @@ def run_lengths_of(segmentation: Any, size: Size) -> Rle | None:
         size: (height, width) of the image.
 
     Returns:
-        COCO's compressed run-lengths over the image; None where there is no usable mask.
+        COCO's compressed run-lengths over the image.
+
+    Raises:
+        ValueError and others of MALFORMED: it is none; only a ValueError says why.
 
     """
     from pycocotools import mask as coco_mask
 
-    try:
-        if isinstance(segmentation, dict):
-            counts = _counts(segmentation, size)
-            plain = {'size': list(size), 'counts': counts}
-            rle = coco_mask.frPyObjects(plain, *size)
-        else:
-            polygons = _polygons(segmentation, size)
-            if not polygons:
-                return None
-            rle = coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
-    except MALFORMED:
-        return None
-    return rle if coco_mask.area(rle) > 0 else None
+    if isinstance(segmentation, dict):
+        counts = _counts(segmentation, size)
+        plain = {'size': list(size), 'counts': counts}
+        return coco_mask.frPyObjects(plain, *size)
+    polygons = _polygons(segmentation, size)
+    if not polygons:
+        raise ValueError('there is no polygon of three points')
+    return coco_mask.merge(coco_mask.frPyObjects(polygons, *size))
 
 
 def run_lengths_of_box(box: NDArray[np.float32], size: Size) -> Rle:

@@ -62,9 +62,11 @@ def truth_of(dataset: CocoDataset, match: ClassMatch) -> list[TruePhoto]:
     photos = [_true_photo(photo, match, dataset.notes) for photo in dataset.photos]
     if not any(o.class_id in p.by_box for p in photos for o in p.objects if not o.crowd):
         classes = ', '.join(match.names.values())
+        crowds = with_option(dataset.crowd_hint())
+        reasons = '; '.join(filter(None, [*dataset.notes.lines(), crowds]))
         raise DatasetError(
             f'{dataset.path}: no photo that was found has an object to count of these classes: '
-            f'{classes}. {with_option(dataset.crowd_hint())}'
+            f'{classes}{reasons and ". "}{reasons}'
         )
     return photos
 

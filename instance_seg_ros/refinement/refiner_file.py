@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instance_seg_ros.errors import ModelError
-from instance_seg_ros.onnx_sessions import Sessions, import_onnxruntime
+from instance_seg_ros.onnx_sessions import Sessions
+from instance_seg_ros.onnxruntime_import import import_onnxruntime
 from instance_seg_ros.refinement.smoother import CONTEXT
 
 if TYPE_CHECKING:

@@ -21,6 +21,9 @@ from instance_seg_ros.tracking.matching import diou_distances, match_nearest
 # seen: at first the boxes must overlap; after half a second, which is the next frame of a 2 Hz
 # camera, a square object may have gone on by its own width.
 NEAREST_LIMIT, LIMIT_PER_SECOND, FARTHEST_LIMIT = 0.8, 0.8, 1.2
+# Seconds that a frame counts whose time is that of the frame before: as those of a usual camera. A
+# rate that was seen before says nothing: stamps may be of whole seconds.
+EQUAL_TIME_INTERVAL = 1 / 30
 MAX_MISSED_FRAMES = 50  # further predictions of an object that is not seen say nothing
 
 
@@ -69,10 +72,14 @@ class InstanceTracker:
         Args:
             instances: of one frame; the boxes count.
             time: of the frame, seconds. A time before that of the last frame, such as of a bag
-                that starts again, ends all objects; new ones get new ids.
+                that starts again, ends all objects; new ones get new ids. An equal time, such as
+                of a driver that sets none, counts as 1/30 s more until the time goes on.
 
         Returns:
             int64 (N,): an id from 1 on for each instance, in the same order.
+
+        Raises:
+            ValueError: the time is not finite. The tracker goes on as if it had not been called.
 
         Examples:
             >>> tracker = InstanceTracker()
@@ -80,18 +87,21 @@ class InstanceTracker:
             >>> instances.track_ids.tolist()
             [1]
         """
+        if not math.isfinite(time):
+            raise ValueError(f'time is {time}: expected the seconds of the frame, a finite number')
         if self._last_time is not None and time < self._last_time:
             self._forget_all()
+        now = self._counted_on(time)
         missed = self._count_missed_frames(time)
         # What was not yet seen in two frames in a row, as false alarms are, is hardly waited for.
         waited_for = self._confirmed | (self._patience >= missed)
-        self._keep((time - self._seen <= self.max_age) & waited_for)
+        self._keep((now - self._seen <= self.max_age) & waited_for)
         self._patience -= missed + 1
         self._filters.predict(missed + 1)
-        objects = self._match(instances, time)
+        objects = self._match(instances, now)
         self._patience[objects] += 2
         self._confirmed |= self._patience > 1
-        self._seen[objects] = time
+        self._seen[objects] = now
         return self._ids[objects]
 
     def _forget_all(self) -> None:
@@ -103,6 +113,7 @@ class InstanceTracker:
         self._patience: NDArray[np.int64] = np.zeros(0, np.int64)
         self._confirmed: NDArray[np.bool_] = np.zeros(0, bool)
         self._last_time: float | None = None
+        self._frames_since = 0  # of that time
         self._interval = 0.0  # seconds between two frames, a running mean
 
     def _match(self, instances: Instances, time: float) -> NDArray[np.int64]:
@@ -136,6 +147,16 @@ class InstanceTracker:
         self._ids, self._class_ids = self._ids[rows], self._class_ids[rows]
         self._seen, self._patience = self._seen[rows], self._patience[rows]
         self._confirmed = self._confirmed[rows]
+
+    def _counted_on(self, time: float) -> float:
+        """Return the time, later by what frames count that had the same time before."""
+        if time == self._last_time:
+            self._frames_since += 1
+        elif self._last_time is not None:
+            # What was added is taken back, as it may be later than the time now.
+            self._seen = np.minimum(self._seen, self._last_time)
+            self._frames_since = 0
+        return time + self._frames_since * EQUAL_TIME_INTERVAL
 
     def _count_missed_frames(self, time: float) -> int:
         last, self._last_time = self._last_time, time

@@ -272,16 +272,39 @@ def test_a_video_may_have_any_name(tmp_path: Path) -> None:
     assert sorted(os.listdir(folder)) == [b'a:\xdf%03d.avi', b'a:\xdf%03d.mp4']
 
 
-def test_a_full_standard_output_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+@pytest.mark.parametrize('words', [('image', '1.jpg', *FAST), ('completion', 'bash')])
+def test_a_full_standard_output_is_an_error(
+    tmp_path: Path, words: tuple[str, ...], unbuffered: str
+) -> None:
+    if words[0] == 'completion':
+        pytest.importorskip('shtab', reason='it writes completions')
     photo(tmp_path / '1.jpg')
     with open('/dev/full', 'w') as full:
-        command = [sys.executable, '-m', 'instance_seg_ros', 'image', '1.jpg', *FAST]
         done = subprocess.run(
-            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, '-m', 'instance_seg_ros', *words],
+            cwd=tmp_path,
+            env=dict(os.environ, PYTHONUNBUFFERED=unbuffered),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
         )
     assert done.returncode == 2
     assert 'standard output: No space left on device' in done.stderr
     assert 'Traceback' not in done.stderr and 'Exception' not in done.stderr
+
+
+def test_a_working_folder_that_was_removed_is_named(tmp_path: Path) -> None:
+    photo(tmp_path / '1.jpg')
+    (tmp_path / 'gone').mkdir()
+    command = [sys.executable, '-m', 'instance_seg_ros', 'image', tmp_path / '1.jpg', *FAST]
+    words = ['sh', '-c', 'rmdir ../gone; exec "$@"', 'sh', *map(str, command)]
+    done = subprocess.run(words, cwd=tmp_path / 'gone', capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        'error: the working folder was removed. Change to a folder that exists\n'
+    )
 
 
 # ---- killed, and started again
@@ -356,6 +379,41 @@ def test_an_interrupted_run_has_its_results_and_goes_on(tmp_path: Path) -> None:
 
 
 # ---- videos
+
+INTERRUPTED_IMPORT = """
+import sys
+
+def tell(event, arguments):
+    if event == 'import' and arguments[0] == 'onnxruntime.capi.onnxruntime_pybind11_state':
+        print('importing', flush=True)
+
+sys.addaudithook(tell)
+from instance_seg_ros.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+# With each of these, the import failed, went on or aborted in its own way.
+@pytest.mark.parametrize('delay', [0, 0.005, 0.01, 0.02])
+def test_an_interrupt_while_onnxruntime_is_imported_ends_the_command(
+    tmp_path: Path, delay: float
+) -> None:
+    pytest.importorskip('onnxruntime', reason='learned refiners need it')
+    command = [sys.executable, '-c', INTERRUPTED_IMPORT, 'image', str(PHOTOS / 'astronaut.jpg')]
+    process = subprocess.Popen(
+        [*command, '--model', 'person_mask_rcnn', '--refiner', 'gan', '--num-threads', '1'],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == 'importing\n'
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 130 and said.endswith('interrupted\n'), said
+
+
 @pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGINT])
 def test_an_ended_video_goes_on_to_the_same_files(tmp_path: Path, number: signal.Signals) -> None:
     clip(tmp_path / 'clip.avi', 30)

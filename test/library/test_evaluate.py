@@ -213,6 +213,22 @@ def test_crowds_alone_are_explained(
     assert annotated.evaluate('--crowds', 'objects')['runs'][0]['mask']['AP'] == 1
 
 
+def test_where_every_annotation_is_left_out_the_reasons_are_given(
+    annotated: Annotated, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for annotation in annotated.content['annotations']:
+        annotation |= {'bbox': [0.02, 0.03, 0.6, 0.9], 'segmentation': []}
+    first, second, *_ = annotated.content['annotations']
+    first['bbox'][0] = float('nan')
+    second['category_id'] = 9999
+    count = len(annotated.results)
+    annotated.evaluate(code=2)
+    said = capsys.readouterr().err
+    assert f'left out {count - 2} boxes that are empty (stray clicks): export' in said
+    assert 'left out 1 boxes that are no numbers or outside their image: export' in said
+    assert 'left out 1 annotations of an unknown category id: 9999' in said
+
+
 def test_one_class_under_another_name(annotated: Annotated) -> None:
     for category in annotated.content['categories']:
         category['name'] = {'STOP SIGN': 'Zeichen'}.get(category['name'], category['name'])
@@ -273,6 +289,17 @@ def test_the_home_folder_that_the_shell_left_is_found(
         '--report=~/report.html', '--images=~/images', f'--annotations=~/{annotated.file.name}'
     )
     assert (tmp_path / 'report.html').is_file() and not (tmp_path / '~').exists()
+
+
+def test_the_report_names_a_photo_whose_name_is_no_utf_8(annotated: Annotated) -> None:
+    name = os.fsdecode(b'\xdfd.png')
+    (annotated.images / 'two.png').rename(annotated.images / name)
+    annotated.content['images'][1]['file_name'] = name
+    annotations = annotated.content['annotations']
+    annotations[:] = [a for a in annotations if a['image_id'] == 1]
+    report = annotated.file.with_name('report.html')
+    annotated.evaluate('--report', report)
+    assert '\\udcdfd.png' in report.read_text('utf-8')
 
 
 @pytest.mark.parametrize(

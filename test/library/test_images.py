@@ -23,6 +23,7 @@ from image_files import (
     saved,
     with_right_checks,
 )
+from PIL import Image
 
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.images import (
@@ -97,6 +98,31 @@ def test_what_cannot_be_read_is_refused_by_name(data: bytes, expected: str) -> N
         ImageError, match=f'{expected}.*Expected a PNG, JPEG, BMP, TIFF or WebP file'
     ):
         decoded(data)
+
+
+def turned_by_exif(image_format: str, orientation: int, **options: object) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return saved(image_format, exif=exif, **options)
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+def test_a_photo_is_turned_as_its_exif_orientation_says_in_every_format(orientation: int) -> None:
+    png = turned_by_exif('PNG', orientation)
+    webp = turned_by_exif('WEBP', orientation, lossless=True)
+    upright = decoded(png)
+    assert upright.shape[:2] == photo().shape[:2][:: 1 if orientation < 5 else -1]
+    np.testing.assert_array_equal(decoded(webp), upright)
+    for flags in (COLOUR | cv2.IMREAD_IGNORE_ORIENTATION, cv2.IMREAD_UNCHANGED):
+        stored = decode_image(webp, flags, FILE_FORMATS, LARGEST_FILE)
+        np.testing.assert_array_equal(stored, photo())
+
+
+def test_a_webp_file_with_damaged_exif_data_is_read_as_it_is_stored() -> None:
+    data = turned_by_exif('WEBP', 6, lossless=True)
+    at = data.index(b'EXIF') + 8
+    damaged_entry = data[: at + 4] + b'\xff' * (len(data) - at - 4)
+    np.testing.assert_array_equal(decoded(damaged_entry), photo())
 
 
 def test_messages_hold_jpeg_and_png_only() -> None:

@@ -1,7 +1,9 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What was found, as labels for annotation tools, read by other programs."""
 
+import itertools
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from command_line import run_main
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
@@ -225,6 +228,145 @@ def test_files_that_do_not_fit_are_refused(found: Path, tmp_path: Path) -> None:
     assert not (tmp_path / 'annotations.json').exists()
 
 
+@pytest.mark.parametrize('kind', ['coco', 'label-studio'])
+@pytest.mark.parametrize(
+    ('change', 'expected'),
+    [
+        ({'segmentation': None}, 'result 0: its segmentation is no mask (None)'),
+        ({'segmentation': [[1, 2]]}, 'no polygon of three points'),
+        ({'segmentation': {'counts': 'abc'}}, 'result 0: its segmentation is no mask'),
+        ({'segmentation': {'size': [256, 320], 'counts': '0'}}, 'do not add up to the image'),
+        ({'segmentation': {'size': [256, 320], 'counts': 5}}, 'its segmentation is no mask'),
+        ({'segmentation': {'size': [256, 320], 'counts': 'ä'}}, 'its segmentation is no mask'),
+        ({'segmentation': {'size': [25, 32], 'counts': '0'}}, 'was 32x25 pixels, and is 320x256'),
+        ({'score': None}, 'result 0 has the score None, which is no number'),
+        ({'score': 'high'}, "result 0 has the score 'high', which is no number"),
+        ({'score': float('nan')}, 'result 0 has the score nan, which is no number'),
+        ({'file_name': None}, 'result 0 has the file_name None, which is no text'),
+        ({'file_name': ['rocket.jpg']}, "result 0 has the file_name ['rocket.jpg']"),
+        ({'category_id': [1]}, 'result 0 has the category_id [1], which is no whole number'),
+        ({'category_id': 'person'}, "result 0 has the category_id 'person'"),
+        ({'category_name': None}, 'result 0 has the category_name None, which is no text'),
+        ({'category_name': 7}, 'result 0 has the category_name 7, which is no text'),
+    ],
+)
+def test_a_result_that_is_none_is_refused_by_its_number(
+    found: Path, tmp_path: Path, change: dict[str, Any], expected: str, kind: str
+) -> None:
+    (row,) = json.loads((found / 'found.json').read_text())
+    (tmp_path / 'odd.json').write_text(json.dumps([row | change, row]))
+    images = ('--images', found / 'photos/**/*.jpg', '--output', tmp_path / 'out')
+    done = run_main('labels', tmp_path / 'odd.json', *images, '--to', kind)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f'instance-seg: error: {tmp_path}/odd.json: ') and expected in line
+    assert not list((tmp_path / 'out').iterdir())
+
+
+def test_deeply_nested_results_are_refused(found: Path, tmp_path: Path) -> None:
+    (tmp_path / 'deep.json').write_text('[' * 200_000)
+    done = run_main('labels', tmp_path / 'deep.json', '--images', found / 'photos')
+    assert done.returncode == 2 and 'deep.json: is no JSON' in done.stderr
+
+
+def test_polygons_plain_run_lengths_and_numbers_as_text_are_read(
+    found: Path, mask: np.ndarray, tmp_path: Path
+) -> None:
+    (row,) = json.loads((found / 'found.json').read_text())
+    columns = mask.T.ravel()
+    ends = [*(np.flatnonzero(np.diff(columns)) + 1).tolist(), columns.size]
+    runs = [after - before for before, after in itertools.pairwise([0, *ends])]
+    box = [[10, 20, 40, 20, 40, 60, 10, 60]]
+    plain = {'size': [256, 320], 'counts': runs}
+    others = {'segmentation': box, 'category_id': '1'}
+    (tmp_path / 'r.json').write_text(json.dumps([row | {'segmentation': plain}, row | others]))
+    images = ('--images', found / 'photos/**/*.jpg', '--output', tmp_path)
+    assert '2 images, 2 labels' in run(found, 'labels', tmp_path / 'r.json', *images)
+    data = COCO(str(tmp_path / 'annotations.json'))
+    first, second = data.anns.values()
+    np.testing.assert_array_equal(data.annToMask(first), mask)
+    assert second['bbox'] == [10, 20, 30, 40]
+
+
+def test_a_photo_whose_name_is_no_utf_8_has_an_address(found: Path, tmp_path: Path) -> None:
+    (tmp_path / 'photos').mkdir()
+    name = os.fsdecode(b'\xdfd.jpg')
+    shutil.copy(found / 'photos/a b/astronaut.jpg', tmp_path / 'photos' / name)
+    run(tmp_path, 'image', 'photos', '--json', 'found.json', *SETTINGS)
+    run(tmp_path, 'labels', 'found.json', '--images', 'photos', '--to', 'label-studio')
+    (task,) = json.loads((tmp_path / 'instance_seg_labels/tasks.json').read_text())
+    assert task['data']['image'] == '/data/local-files/?d=%DFd.jpg'
+    assert len(task['predictions'][0]['result']) == 1
+
+
+def tree(found: Path, folder: Path, *names: str) -> None:
+    """Write photos, those of a person under names that begin with a person's."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        person = Path(name).name.startswith('person')
+        source = 'photos/a b/astronaut.jpg' if person else 'photos/rocket.jpg'
+        shutil.copy(found / source, folder / name)
+
+
+def names_in(folder: Path) -> set[str]:
+    return {
+        each['file_name']
+        for each in json.loads((folder / 'annotations.json').read_text())['images']
+    }
+
+
+def test_the_images_are_those_that_were_segmented(found: Path, tmp_path: Path) -> None:
+    tree(found, tmp_path, 'p/person.jpg', 'p/sub/rocket.jpg')
+    run(tmp_path, 'image', 'p', '--json', 'flat.json', *SETTINGS)
+    run(tmp_path, 'labels', 'flat.json', '--images', 'p', '--output', 'flat')
+    assert names_in(tmp_path / 'flat') == {'person.jpg'}
+    again = ('image', 'p', '--recursive', '--overwrite', '--json', 'deep.json', *SETTINGS)
+    run(tmp_path, *again)
+    run(tmp_path, 'labels', 'deep.json', '--images', 'p', '--recursive', '--output', 'deep')
+    # Nothing was found in the folder within.
+    assert names_in(tmp_path / 'deep') == {'person.jpg', 'sub/rocket.jpg'}
+
+
+def test_folders_that_were_not_segmented_are_left_out(found: Path, tmp_path: Path) -> None:
+    tree(found, tmp_path, 'x/person.jpg', 'y/rocket.jpg', 'x/deep/never.jpg')
+    run(tmp_path, 'image', 'x', 'y', '--json', 'r.json', *SETTINGS)
+    run(tmp_path, 'labels', 'r.json', '--images', 'x', 'y')
+    assert names_in(tmp_path / 'instance_seg_labels') == {'x/person.jpg', 'y/rocket.jpg'}
+
+
+def test_results_of_folders_in_folders_need_recursive(found: Path, tmp_path: Path) -> None:
+    tree(found, tmp_path, 'p/rocket.jpg', 'p/sub/person.jpg')
+    run(tmp_path, 'image', 'p', '--recursive', '--json', 'r.json', *SETTINGS)
+    said = run(tmp_path, 'labels', 'r.json', '--images', 'p', code=2)
+    assert 'has instances of sub/person.jpg, which is not among --images' in said
+    assert 'and --recursive if it was given that' in said
+
+
+def test_annotated_pictures_are_no_images(found: Path, tmp_path: Path) -> None:
+    tree(found, tmp_path, 'p/person.jpg', 'p/sub/rocket.jpg')
+    expected = {'person.jpg', 'sub/rocket.jpg'}
+    run(tmp_path, 'image', 'p', '--recursive', '--output', 'p/out', '--json', 'r.json', *SETTINGS)
+    given = ('labels', 'r.json', '--images', 'p', '--recursive')
+    said = run(tmp_path, *given, '--output', 'unsaid')
+    assert 'leave them out by --annotated p/out' in said
+    said = run(tmp_path, *given, '--annotated', 'p/out', '--output', 'said')
+    assert names_in(tmp_path / 'said') == expected and 'warning' not in said
+    # Where the command writes them if not told otherwise, nothing is to be said.
+    shutil.rmtree(tmp_path / 'p/out')
+    run(tmp_path / 'p', 'image', '.', '--recursive', '--json', '../s.json', *SETTINGS)
+    run(tmp_path / 'p', 'labels', '../s.json', '--images', '.', '--recursive', '--output', '../l')
+    assert names_in(tmp_path / 'l') == expected
+
+
+def test_an_image_too_small_to_be_segmented_is_left_out(found: Path, tmp_path: Path) -> None:
+    tree(found, tmp_path, 'p/person.jpg', 'p/rocket.jpg')
+    cv2.imwrite(str(tmp_path / 'p/small.png'), np.zeros((20, 20, 3), np.uint8))
+    assert 'small.png' in run(tmp_path, 'image', 'p', '--json', 'r.json', *SETTINGS, code=1)
+    said = run(tmp_path, 'labels', 'r.json', '--images', 'p', '--output', 'l', code=1)
+    assert 'skipped p/small.png: image is 20x20 pixels: expected at least' in said
+    assert names_in(tmp_path / 'l') == {'person.jpg', 'rocket.jpg'}
+
+
 def test_nothing_is_overwritten_unasked(found: Path, tmp_path: Path) -> None:
     (tmp_path / 'annotations.json').write_text('corrected by hand')
     said = labels(found, tmp_path, code=2)
@@ -234,7 +376,7 @@ def test_nothing_is_overwritten_unasked(found: Path, tmp_path: Path) -> None:
     COCO(str(tmp_path / 'annotations.json'))
 
 
-def write_bag(path: Path, images: list[np.ndarray]) -> None:
+def write_bag(path: Path, images: list[np.ndarray], stamps: list[int] | None = None) -> None:
     from rosbags.rosbag2 import Writer
     from rosbags.typesys import Stores, get_typestore
 
@@ -243,7 +385,9 @@ def write_bag(path: Path, images: list[np.ndarray]) -> None:
     with Writer(path, version=8) as writer:
         camera = writer.add_connection('/camera/image_raw/compressed', kind, typestore=store)
         for number, image in enumerate(images):
-            stamp = store.types['builtin_interfaces/msg/Time'](7 + number, 5)
+            stamp = store.types['builtin_interfaces/msg/Time'](
+                stamps[number] if stamps else 7 + number, 5
+            )
             header = store.types['std_msgs/msg/Header'](stamp, 'camera')
             jpeg = cv2.imencode('.jpg', image)[1].reshape(-1)
             message = store.types[kind](header, 'jpeg', jpeg)
@@ -269,6 +413,40 @@ def test_a_bag_becomes_images_and_labels(found: Path, tmp_path: Path) -> None:
     (annotation,) = data.anns.values()
     assert data.imgs[annotation['image_id']]['file_name'] == '7_000000005.jpg'
     assert 20_000 < data.annToMask(annotation).sum() < 50_000  # of the person
+
+
+def test_images_of_one_stamp_have_their_masks_in_their_order(found: Path, tmp_path: Path) -> None:
+    pytest.importorskip('rosbags.rosbag2', reason='it reads and writes bags')
+    person = cv2.imread(str(found / 'photos/a b/astronaut.jpg'))
+    rocket = cv2.imread(str(found / 'photos/rocket.jpg'))
+    write_bag(tmp_path / 'drive', [person, rocket, person, rocket], [0, 0, 0, 0])
+    run(tmp_path, 'bag', 'drive', 'done', '--keep-input', *SETTINGS)
+    said = run(tmp_path, 'labels', 'done', '--output', 'labels')
+    assert '4 images, 2 labels: labels/annotations.json' in said
+    data = COCO(str(tmp_path / 'labels/annotations.json'))
+    with_person = {data.imgs[each['image_id']]['file_name'] for each in data.anns.values()}
+    assert with_person == {'0_000000005.jpg', '0_000000005_3.jpg'}
+    for name in with_person:
+        jpeg = (tmp_path / 'labels/images' / name).read_bytes()
+        assert jpeg == cv2.imencode('.jpg', person)[1].tobytes()
+
+
+def test_masks_that_may_be_of_several_images_are_left_out(found: Path, tmp_path: Path) -> None:
+    pytest.importorskip('rosbags.rosbag2', reason='it reads and writes bags')
+    images = [cv2.imread(str(found / 'photos/a b/astronaut.jpg'))] * 5
+    write_bag(tmp_path / 'some', images, [0, 0, 0, 0, 8])
+    run(tmp_path, 'bag', 'some', 'some_done', '--every', 2, '--keep-input', *SETTINGS)
+    said = run(tmp_path, 'labels', 'some_done', '--output', 'labels')
+    assert 'left out 2 messages of masks' in said
+    assert 'stamp 0.000000005 has 4 images and 2 of masks' in said
+    assert '1 image, 1 label' in said
+    assert [path.name for path in (tmp_path / 'labels/images').iterdir()] == ['8_000000005.jpg']
+    write_bag(tmp_path / 'all', images, [0] * 5)
+    run(tmp_path, 'bag', 'all', 'all_done', '--every', 2, '--keep-input', *SETTINGS)
+    said = run(tmp_path, 'labels', 'all_done', '--output', 'none', code=2)
+    assert 'stamp 0.000000005 has 5 images and 3 of masks' in said
+    assert 'write the bag without --every' in said
+    assert not (tmp_path / 'none/annotations.json').exists()
 
 
 def test_a_bag_without_masks_is_refused(found: Path, tmp_path: Path) -> None:

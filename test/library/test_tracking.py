@@ -105,6 +105,44 @@ def test_the_same_image_twice_changes_nothing() -> None:
             assert ids(tracker, index / 10, walker(index / 10)) == [1]
 
 
+def test_with_constant_times_who_is_away_for_long_is_another_one() -> None:
+    tracker = InstanceTracker()
+    for _ in range(10):
+        assert ids(tracker, 0.0, walker(0)) == [1]
+    for _ in range(30):  # hidden for a second of a camera with 30 Hz
+        ids(tracker, 0.0)
+    assert ids(tracker, 0.0, walker(0)) == [1]
+    for _ in range(70):
+        ids(tracker, 0.0)
+    assert ids(tracker, 0.0, walker(0)) == [2]
+
+
+def test_what_was_seen_with_a_constant_time_goes_on_when_the_time_does() -> None:
+    tracker = InstanceTracker()
+    for _ in range(600):  # a simulation that is paused
+        assert ids(tracker, 5.0, walker(0), walker(5)) == [1, 2]
+    for index in range(1, 31):
+        assert ids(tracker, 5 + index / 10, walker(0)) == [1]
+    assert ids(tracker, 8.1, walker(0), walker(5)) == [1, 3]  # the other was away for 3 s
+
+
+def test_each_image_twice_does_not_make_an_occlusion_longer() -> None:
+    tracker = InstanceTracker()
+    for index in range(32):
+        for _ in range(2):
+            ids(tracker, index / 10, *[walker(0)] * (index < 20))
+    assert ids(tracker, 3.2, walker(0)) == [1]
+
+
+@pytest.mark.parametrize('time', [float('nan'), float('inf'), float('-inf')])
+def test_a_time_that_is_none_is_refused_and_the_tracker_goes_on(time: float) -> None:
+    tracker = InstanceTracker()
+    assert ids(tracker, 0.0, walker(0)) == [1]
+    with pytest.raises(ValueError, match=f'time is {time}: expected the seconds of the frame'):
+        ids(tracker, time, walker(0))
+    assert ids(tracker, 0.1, walker(0), walker(5)) == [1, 2]
+
+
 def test_reset_begins_at_1_again_and_other_trackers_do_not_count() -> None:
     tracker, other = InstanceTracker(), InstanceTracker()
     assert ids(other, 0.0, walker(0), walker(3)) == [1, 2]

@@ -4,6 +4,7 @@
 import contextlib
 import http.client
 import json
+import os
 import shutil
 import signal
 import socket
@@ -243,6 +244,20 @@ def test_a_source_that_is_not_there_is_said(
     error_of: Callable[..., str], source: str, expected: str
 ) -> None:
     assert expected in error_of(source)
+
+
+@pytest.mark.parametrize('prefixes', [{}, {'AMENT_PREFIX_PATH': '/nowhere'}])
+def test_a_topic_where_rclpy_is_but_no_workspace_is_sourced(
+    tmp_path: Path, prefixes: dict[str, str]
+) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != 'AMENT_PREFIX_PATH'} | prefixes
+    command = [sys.executable, '-m', 'instance_seg_ros', 'view', 'topic:=/camera']
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LIMIT
+    )
+    assert done.returncode == 2
+    assert 'error: topic:=/camera needs ROS 2 and this package built in a workspace' in done.stderr
+    assert 'Traceback' not in done.stderr
 
 
 @pytest.mark.skipif(BROWSER is None, reason='no Chromium or Chrome to look at the page with')

@@ -46,9 +46,8 @@ def test_a_picture_that_is_too_wide_for_a_jpeg_is_all_that_is_left_out(
     detect(frame, segmenter)
     outputs = dict(output_messages(frame, segmenter))
     assert set(outputs) == WITHOUT_DEPTH - {DEBUG_JPEG}
-    assert (
-        len(frame.problems) == 1 and '66000x40 pixels do not fit into a JPEG' in frame.problems[0]
-    )
+    (problem,) = frame.problems
+    assert '66000x40 pixels do not fit into a JPEG' in problem
 
 
 def test_boxes_are_sent_before_masks_are_computed_and_pictures_last(

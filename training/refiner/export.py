@@ -12,7 +12,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from instance_seg_ros.onnx_sessions import import_onnxruntime
+from instance_seg_ros.onnxruntime_import import import_onnxruntime
 from instance_seg_ros.refinement.refiner_file import PASSES
 from instance_seg_ros.refinement.smoother import CONTEXT
 from training.graph.tensorflow_files import write_atomically
