@@ -6,6 +6,7 @@ Only the standard library is imported here, as in ``settings``.
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -190,15 +191,18 @@ class Setting:
 
 
 def _whole(value: Any) -> Any:
-    """Return a whole number, which may be written as 1e3 or 2.0; another one as it is."""
-    if isinstance(value, str):
-        try:
-            return int(value)
-        except ValueError:
-            value = float(value)
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else value
-    return int(value)
+    """Return a whole number, which may be written as 1e3 or 2.0.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    try:
+        return int(value) if isinstance(value, str) else operator.index(value)
+    except (TypeError, ValueError):
+        number = float(value)
+        if not number.is_integer():
+            raise ValueError(f'{value!r} is no whole number') from None
+        return int(number)
 
 
 def setting(

@@ -28,7 +28,7 @@ from instance_seg_ros.errors import ModelError
 from instance_seg_ros.model_folders import package_folders
 from instance_seg_ros.models import SHIPPED_REFINER, ModelManifest, read_manifest
 from instance_seg_ros.onnx_sessions import onnxruntime_version
-from instance_seg_ros.settings import ModelSettings
+from instance_seg_ros.settings import OPENCV, ModelSettings
 
 try:
     import resource
@@ -99,7 +99,7 @@ def _known_manifests() -> Iterator[ModelManifest]:
 
 
 def _try(name: str, kind: str, files: dict[str, Path], proposals: int | None = None) -> None:
-    passed = _memory_of([kind, *map(_digest, files.values()), str(proposals)])
+    passed = _memory_of(kind, [*map(_digest, files.values()), str(proposals)])
     if passed is not None and passed.is_file():
         return
     started = time.monotonic()
@@ -172,7 +172,7 @@ def _digest(path: Path) -> str:
         raise ModelError(f'{path}: {error.strerror}') from None
 
 
-def _memory_of(parts: list[str]) -> Path | None:
+def _memory_of(kind: str, parts: list[str]) -> Path | None:
     """Return the file that says that these passed, with these libraries; None without a place."""
     from instance_seg_ros import __version__
 
@@ -180,7 +180,10 @@ def _memory_of(parts: list[str]) -> Path | None:
         home = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
     except RuntimeError:
         return None
-    text = json.dumps([__version__, cv2.__version__, onnxruntime_version(), *parts])
+    libraries = [cv2.__version__]
+    if kind != OPENCV:  # which is not to import the other one
+        libraries.append(onnxruntime_version())
+    text = json.dumps([__version__, *libraries, kind, *parts])
     name = hashlib.sha256(text.encode()).hexdigest()
     return Path(home) / 'instance_seg_ros' / 'tried' / name
 
