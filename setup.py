@@ -46,7 +46,7 @@ author = from_package_xml(r'<author email="(.+?)">(.+?)</author>')
 setup(
     name=NAME,
     version=from_package_xml(r'<version>(.+?)</version>').group(1),
-    description='Instance segmentation with Mask R-CNN for ROS 2, on OpenCV alone',
+    description='Instance segmentation with Mask R-CNN for ROS 2 and Python, on a processor',
     long_description=long_description(),
     long_description_content_type='text/markdown',
     author=author.group(2),
@@ -87,7 +87,7 @@ setup(
         'opencv-contrib-python>=4.5.4,<6',
         'pillow>=9,<14',  # class names beyond ASCII in pictures
         'onnxruntime>=1.19,<2',  # second engine, refiner; older ones do not work with NumPy 2
-        'pycocotools>=2.0.7,<3',  # COCO's run-lengths
+        'pycocotools>=2.0.7,<3',  # COCO's run lengths
         'PyYAML>=5.4,<7',  # manifests
         'requests>=2.25,<3',  # downloads of models; pooch, which is made for it, cannot resume
         'tqdm>=4.60,<5',  # progress bars

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""Instance segmentation for robots: Mask R-CNN through cv2.dnn, as a library and a ROS 2 node."""
+"""Instance segmentation for robots: Mask R-CNN as a library and a ROS 2 node."""
 
 from __future__ import annotations
 

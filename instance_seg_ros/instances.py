@@ -232,7 +232,7 @@ class Instances:
 
         Returns:
             One dictionary per instance: ``image_id``, ``category_id``, ``score``, ``bbox``
-            (x, y, width, height in pixels), where there are masks ``segmentation`` (run-lengths
+            (x, y, width, height in pixels), where there are masks ``segmentation`` (run lengths
             over the whole image as pycocotools writes them, as text), and where there are track
             ids ``track_id``.
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Bags in, bags with what was found out; without ROS, by the PyPI packages of rosbags.
 
-Nothing else of this package imports this room but the command ``instance-seg bag``, which says
-what to install where rosbags is missing.
+It is imported only where a bag is read or written: rosbags need not be installed, and whoever
+imports it says how to install that.
 """

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""The error that all of this room raises."""
+"""The error that all of this package raises."""
 
 
 class BagError(ValueError):

@@ -46,7 +46,7 @@ class CocoObject:
     Attributes:
         category: its name.
         box: float32 (4,) x1, y1, x2, y2 in pixels, clipped to the photo.
-        rle: COCO's compressed run-lengths over the photo; None where only the box is known.
+        rle: COCO's compressed run lengths over the photo; None where only the box is known.
         crowd: a region of such objects: neither an object nor background.
     """
 

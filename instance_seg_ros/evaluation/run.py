@@ -26,7 +26,7 @@ class Found:
         boxes: float32 (N, 4), x1, y1, x2, y2 in pixels.
         scores: float32 (N,).
         class_ids: int32 (N,), of the model.
-        rles: N masks as COCO's compressed run-lengths.
+        rles: N masks as COCO's compressed run lengths.
     """
 
     boxes: NDArray[np.float32]

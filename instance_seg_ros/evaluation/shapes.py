@@ -74,14 +74,14 @@ def run_lengths_of(segmentation: Any, size: Size) -> Rle | None:
 
 
 def read_mask(segmentation: Any, size: Size) -> Rle:
-    """Read a mask: polygons (also self-crossing ones), plain or compressed run-lengths.
+    """Read a mask: polygons (also self-crossing ones), plain or compressed run lengths.
 
     Args:
         segmentation: as it is in the file.
         size: (height, width) of the image.
 
     Returns:
-        COCO's compressed run-lengths over the image.
+        COCO's compressed run lengths over the image.
 
     Raises:
         ValueError and others of MALFORMED: it is none; only a ValueError says why.
@@ -145,7 +145,7 @@ def _decompressed(text: bytes) -> list[int]:
     for byte in text:
         bits = byte - 48
         if not 0 <= bits < 64:
-            raise ValueError('a character that is no part of run-lengths')
+            raise ValueError('a character that is no part of run lengths')
         value |= (bits & 0x1F) << shift
         shift += 5
         if bits & 0x20:
@@ -155,5 +155,5 @@ def _decompressed(text: bytes) -> list[int]:
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
         value = shift = 0
     if shift:
-        raise ValueError('the run-lengths are cut off')
+        raise ValueError('the run lengths are cut off')
     return runs

@@ -74,7 +74,7 @@ def without_events(endpoint: str) -> dict[str, Any]:
     With those of both kinds the executor finds something to do, and then nothing, all the time
     that images arrive: with Fast DDS 3.2 it took half of the processor and doubled the latency.
     They only log that somebody's QoS does not fit. The node tells that of cameras itself, see
-    qos.py, and subscribers to its topics log it too.
+    silence.py, and subscribers to its topics log it too.
 
     Args:
         endpoint: 'publisher' or 'subscription'.

@@ -16,7 +16,8 @@ from instance_seg_ros.ros.executor import CallbackRunner
 from instance_seg_ros.ros.given_parameters import check_given_parameters
 from instance_seg_ros.ros.node import InstanceSegNode
 
-# Parameters and transitions, images, and two services: see the node's callback groups.
+# Parameters and transitions, images, ~/segment, which waits for its result, and the two quick
+# services: see the node's callback groups.
 CALLBACK_THREADS = 4
 STOP_PERIOD = 0.1  # seconds between looks at whether to stop
 FRAME_GRACE = 0.5  # seconds that the frame in hand has to end

@@ -104,7 +104,7 @@ class NodeSettings:
     )
     depth_tolerance: float = setting(
         0.05,
-        'Between the stamps of an image and of its depth image at most',
+        'Largest difference between the stamps of an image and its depth image',
         Group.DEPTH,
         unit='seconds',
         limits=(0, 10),

@@ -5,8 +5,6 @@ import threading
 from collections.abc import Hashable, Iterable
 from typing import Any, Protocol
 
-from sensor_msgs.msg import Image
-
 from instance_seg_ros.ros.frames import DEBUG_IMAGE, DETECTIONS, LABEL_IMAGE, MASKS, Frame
 from instance_seg_ros.ros.scene import Scene
 
@@ -53,7 +51,7 @@ class Request:
 
     def __init__(self) -> None:
         self.scene = Scene()
-        self.messages: dict[str, Image] = {}
+        self.messages: dict[str, Any] = {}
         self.error = ''
         self._done = threading.Event()
 

@@ -103,7 +103,7 @@ def recording(name: str, images: Iterable[tuple[float, Callable[[], Image]]]) ->
 
 
 class Newest:
-    """A place for one item: a newer one replaces it, so that who is slow never has old ones."""
+    """A place for one item: a newer one replaces it, so a slow reader never gets an old one."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

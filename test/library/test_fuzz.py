@@ -124,4 +124,7 @@ def test_any_depth_and_camera_give_places_or_an_error(
     except ImageError as error:
         assert_clear(str(error))
     else:
-        assert all(each.points.shape[1] == 3 for each in places)
+        for each in places:
+            assert each.points.shape[1] == 3
+            assert np.isfinite(each.points).all()
+            assert np.isfinite([*each.center, *each.size, each.distance]).all()

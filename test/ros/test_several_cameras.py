@@ -43,6 +43,8 @@ def test_each_camera_has_its_outputs_in_its_namespace(
         image.header.frame_id = name
         answers = camera.ask(image)
         assert all(answer.header == image.header for answer in answers.values())
+        # What was sent to the wrong camera would have come before its next answer.
+        other.ask(other.image(photo))
         assert not any(
             message.header == image.header
             for messages in other.received.values()
