@@ -34,13 +34,16 @@ def user_models_folder() -> Path | None:
     ``instance_seg_ros/models`` in ``$XDG_DATA_HOME`` or ``~/.local/share``; None for a user
     without a home.
     """
-    given = os.environ.get('XDG_DATA_HOME', '')
-    try:
-        # Relative ones do not count: so the XDG specification has it.
-        base = Path(given) if os.path.isabs(given) else Path.home() / '.local' / 'share'
-    except RuntimeError:
-        return None
-    return base / _PACKAGE.name / 'models'
+    folder = _user_folder('XDG_DATA_HOME', '.local/share')
+    return None if folder is None else folder / 'models'
+
+
+def user_cache_folder() -> Path | None:
+    """Return the folder of this user for what can be made again, whether it is there or not.
+
+    ``instance_seg_ros`` in ``$XDG_CACHE_HOME`` or ``~/.cache``; None for a user without a home.
+    """
+    return _user_folder('XDG_CACHE_HOME', '.cache')
 
 
 def find_shared(name: str) -> Path:
@@ -66,3 +69,13 @@ def version() -> str:
         return '0.0.0'
     found = re.search(r'<version>(.+?)</version>', text)
     return found.group(1) if found else '0.0.0'
+
+
+def _user_folder(variable: str, place: str) -> Path | None:
+    given = os.environ.get(variable, '')
+    try:
+        # Relative ones do not count: so the XDG specification has it.
+        base = Path(given) if os.path.isabs(given) else Path.home() / place
+    except RuntimeError:
+        return None
+    return base / _PACKAGE.name

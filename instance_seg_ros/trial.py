@@ -25,6 +25,7 @@ import cv2
 
 from instance_seg_ros.detection.loader import choose_engine, load_detector
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.installed import user_cache_folder
 from instance_seg_ros.model_folders import package_folders
 from instance_seg_ros.models import SHIPPED_REFINER, ModelManifest, read_manifest
 from instance_seg_ros.onnx_sessions import onnxruntime_version
@@ -176,16 +177,15 @@ def _memory_of(kind: str, parts: list[str]) -> Path | None:
     """Return the file that says that these passed, with these libraries; None without a place."""
     from instance_seg_ros import __version__
 
-    try:
-        home = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
-    except RuntimeError:
+    folder = user_cache_folder()
+    if folder is None:
         return None
     libraries = [cv2.__version__]
     if kind != OPENCV:  # which is not to import the other one
         libraries.append(onnxruntime_version())
     text = json.dumps([__version__, *libraries, kind, *parts])
     name = hashlib.sha256(text.encode()).hexdigest()
-    return Path(home) / 'instance_seg_ros' / 'tried' / name
+    return folder / 'tried' / name
 
 
 # ---- in the other process

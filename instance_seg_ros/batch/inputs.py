@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.bags import BAG_SUFFIXES, HOW_TO_INSTALL
 from instance_seg_ros.batch.errors import BatchError
 from instance_seg_ros.batch.storage import filesystem_of, is_address
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.images import FILE_FORMATS, LARGEST_FILE, SUFFIXES, decode_image, read_image
 
 _LIST_SUFFIXES = ('.txt', '.lst')
-_BAG_SUFFIXES = ('.bag', '.mcap', '.db3')
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def _addresses(source: str) -> Iterator[str]:
 def _is_bag(path: Path) -> bool:
     if path.is_dir():
         return (path / 'metadata.yaml').is_file()
-    return path.suffix in _BAG_SUFFIXES and path.is_file()
+    return path.suffix in BAG_SUFFIXES and path.is_file()
 
 
 def _open_bag(path: str) -> Any:
@@ -179,7 +179,7 @@ def _open_bag(path: str) -> Any:
         from instance_seg_ros.bags.reader import BagReader
     except ImportError as error:
         raise BatchError(
-            f'{path}: bags need two more packages ({error}): pip install "instance_seg_ros[bags]"'
+            f'{path}: bags need two more packages ({error}): {HOW_TO_INSTALL}'
         ) from None
     try:
         return BagReader(Path(path), make_typestore())

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from instance_seg_ros.bags import HOW_TO_INSTALL
 from instance_seg_ros.cli.bag_output import BagOutput
 from instance_seg_ros.cli.console import CommandError, Console, plural
 from instance_seg_ros.cli.journal import about_file, run_identity
@@ -44,10 +45,7 @@ def run_bag(options: argparse.Namespace, console: Console, load: Callable[[], Se
         from instance_seg_ros.bags.messages import make_typestore
         from instance_seg_ros.bags.reader import BagReader, bag_files
     except ImportError as error:
-        raise CommandError(
-            f'bags need two more packages ({error}): pip install "rosbags<0.12" rosbags-image, '
-            'which the extra instance_seg_ros[bags] has'
-        ) from None
+        raise CommandError(f'bags need two more packages ({error}): {HOW_TO_INSTALL}') from None
     source = Path(options.source).expanduser()
     try:
         files = bag_files(source)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from instance_seg_ros.bags import HOW_TO_INSTALL
 from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.cli.outputs import Outputs
 from instance_seg_ros.cli.sources import find_images
@@ -206,10 +207,7 @@ def from_bag(
         from instance_seg_ros.bags.messages import make_typestore
         from instance_seg_ros.bags.reader import BagReader
     except ImportError as error:
-        raise CommandError(
-            f'bags need two more packages ({error}): pip install "rosbags<0.12" rosbags-image, '
-            'which the extra instance_seg_ros[bags] has'
-        ) from None
+        raise CommandError(f'bags need two more packages ({error}): {HOW_TO_INSTALL}') from None
     folder = options.output / 'images'
     try:
         with BagReader(path, make_typestore()) as reader:

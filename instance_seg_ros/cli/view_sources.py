@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from instance_seg_ros.bags import BAG_SUFFIXES, HOW_TO_INSTALL
 from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.cli.sources import find_images
 from instance_seg_ros.cli.video import VideoSource
-from instance_seg_ros.images import SUFFIXES
 from instance_seg_ros.viewing.sources import Camera, Image, Source, photos, recording
 
 _TOPIC = 'topic:='
-_BAG_SUFFIXES = ('.bag', '.mcap', '.db3')
 _NO_ROS = (
     'needs ROS 2 and this package built in a workspace: source its setup, such as '
     '"source ~/ros2_ws/install/setup.bash". Without ROS, a bag can be looked at'
@@ -48,7 +47,7 @@ def open_source(
         return _open_camera(int(text) if text.isdecimal() else text, f'camera {text}')
     if _is_bag(path):
         return _open_bag(path, options, stack)
-    if path.is_file() and path.suffix.lower() not in SUFFIXES:
+    if path.is_file() and path.suffix.lower() not in BAG_SUFFIXES:
         return _open_video(path, options, stack)
     found = find_images([text])
     for warning in found.warnings():
@@ -95,9 +94,9 @@ def _open_video(path: Path, options: argparse.Namespace, stack: contextlib.ExitS
 
 def _is_bag(path: Path) -> bool:
     if path.is_dir():
-        names = ('metadata.yaml', *(f'*{suffix}' for suffix in _BAG_SUFFIXES))
+        names = ('metadata.yaml', *(f'*{suffix}' for suffix in BAG_SUFFIXES))
         return any(any(path.glob(name)) for name in names)
-    return path.suffix in _BAG_SUFFIXES
+    return path.suffix in BAG_SUFFIXES
 
 
 def _open_bag(path: Path, options: argparse.Namespace, stack: contextlib.ExitStack) -> Source:
@@ -106,9 +105,7 @@ def _open_bag(path: Path, options: argparse.Namespace, stack: contextlib.ExitSta
         from instance_seg_ros.bags.messages import make_typestore, to_bgr8
         from instance_seg_ros.bags.reader import BagReader
     except ImportError as error:
-        raise CommandError(
-            f'bags need two more packages ({error}): pip install "instance_seg_ros[bags]"'
-        ) from None
+        raise CommandError(f'bags need two more packages ({error}): {HOW_TO_INSTALL}') from None
     try:
         reader = stack.enter_context(BagReader(path, make_typestore()))
         topic = reader.image_topic(options.topic)

@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 import time
@@ -23,6 +22,7 @@ from pathlib import Path
 from instance_seg_ros.detection.onnx_calibration import change_of_precision, ranges_file
 from instance_seg_ros.detection.onnx_convert import VERSION, OnnxParts, convert
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.installed import user_cache_folder
 from instance_seg_ros.settings import F32, INT8
 
 LOG = logging.getLogger(__name__)
@@ -101,12 +101,8 @@ def folder_beside(weights: Path) -> Path:
 
 def _user_cache(sources: str) -> Path | None:
     """Return the folder for a model, None for a user without a home."""
-    given = os.environ.get('XDG_CACHE_HOME', '')
-    try:
-        base = Path(given) if given else Path.home() / '.cache'
-    except RuntimeError:
-        return None
-    return base / 'instance_seg_ros' / sources[:32]
+    folder = user_cache_folder()
+    return None if folder is None else folder / sources[:32]
 
 
 def _digest_of_sources(
