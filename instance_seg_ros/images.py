@@ -24,6 +24,7 @@ from instance_seg_ros.image_header import (
     still_png,
     webp_orientation,
 )
+from instance_seg_ros.paths import given_path
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 OTHER_SUFFIXES = ('.heic', '.heif', '.gif', '.avif', '.jp2', '.jxl', '.raw', '.dng', '.svg')
@@ -61,7 +62,7 @@ def read_image(path: str | Path, *, as_stored: bool = False) -> NDArray[np.uint8
         >>> read_image('demo/photos/astronaut.jpg').shape
         (512, 512, 3)
     """
-    path = Path(path).expanduser()
+    path = given_path(path)
     try:
         content = _content(path)
         flags = cv2.IMREAD_COLOR | (cv2.IMREAD_IGNORE_ORIENTATION if as_stored else 0)

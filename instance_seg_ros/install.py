@@ -16,6 +16,7 @@ from instance_seg_ros.downloads import DEFAULT_TIMEOUT, fetch, is_url, part_of
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.installed import user_models_folder
 from instance_seg_ros.known_models import Digest, KnownFile, KnownModel
+from instance_seg_ros.paths import given_path
 
 # Called with the name of a file, the bytes that are there, and those that there will be, if known.
 FileProgress = Callable[[str, int, 'int | None'], None]
@@ -192,7 +193,7 @@ def _locate(file: KnownFile, sources: Sequence[str]) -> _Local | tuple[str, ...]
     for source in sources:
         if is_url(source):
             urls += _addresses(file, source)
-        elif (local := _local(file, Path(source).expanduser())) is not None:
+        elif (local := _local(file, given_path(source))) is not None:
             return local
     if urls:
         return tuple(urls)

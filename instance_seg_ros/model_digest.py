@@ -18,6 +18,7 @@ from instance_seg_ros.detection.onnx_cache import folder_beside
 from instance_seg_ros.detection.onnx_calibration import ranges_file
 from instance_seg_ros.models import ModelManifest, find_model, find_refiner
 from instance_seg_ros.onnx_sessions import onnxruntime_version
+from instance_seg_ros.paths import given_path
 from instance_seg_ros.refinement.loader import AUTO, GAN
 from instance_seg_ros.settings import INT8
 
@@ -79,7 +80,7 @@ def _files(manifest: ModelManifest, settings: Mapping[str, Any]) -> Iterator[Pat
     if settings['precision'] == INT8 and manifest.weights is not None:
         yield ranges_file(manifest.weights)
     refiner = str(settings['refiner'])
-    network = find_refiner() if refiner in (AUTO, GAN) else Path(refiner).expanduser()
+    network = find_refiner() if refiner in (AUTO, GAN) else given_path(refiner)
     if network is not None:
         yield network
 

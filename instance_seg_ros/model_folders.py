@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from instance_seg_ros.installed import share_folders, user_models_folder
+from instance_seg_ros.paths import given_path
 
 SEARCH_PATH_VARIABLE = 'INSTANCE_SEG_ROS_MODELS'
 
@@ -27,7 +28,7 @@ def model_folders() -> Iterator[Path]:
 def folders_of_the_user() -> list[Path]:
     """Return those of :func:`model_folders` that were not installed with this package."""
     entries = os.environ.get(SEARCH_PATH_VARIABLE, '').split(os.pathsep)
-    folders = [Path(entry).expanduser() for entry in entries if entry]
+    folders = [given_path(entry) for entry in entries if entry]
     own = user_models_folder()
     return folders if own is None else [*folders, own]
 

@@ -20,6 +20,7 @@ from instance_seg_ros.model_folders import (
     manifest_files,
     model_folders,
 )
+from instance_seg_ros.paths import given_path
 from instance_seg_ros.settings import EXACT, ONNXRUNTIME, OPENCV
 from instance_seg_ros.text_files import is_file, read_text, read_yaml, shown
 
@@ -192,11 +193,11 @@ def find_model(
         ('person_mask_rcnn.pb', 544)
     """
     weights = str(model_path) or (str(model) if Path(model).suffix == '.pb' else '')
-    graph = Path(weights).expanduser()
+    graph = given_path(weights)
     described = _manifest_naming(graph) if weights else _of_name(str(model))
     found = described or _files_beside(graph)
     given = {
-        role: Path(path).expanduser()
+        role: given_path(path)
         for role, path in (('text_graph', text_graph_path), ('labels', labels_path))
         if str(path)
     }
@@ -421,7 +422,7 @@ def _files_beside(weights: Path) -> ModelManifest:
 def _of_name(name: str) -> ModelManifest:
     if name == 'auto':
         return _auto()
-    path = Path(name).expanduser()
+    path = given_path(name)
     if path.suffix in ('.yaml', '.yml'):
         return read_manifest(path)
     for folder in model_folders():

@@ -18,6 +18,7 @@ from instance_seg_ros.batch.errors import BatchError
 from instance_seg_ros.batch.storage import filesystem_of, is_address
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.images import FILE_FORMATS, LARGEST_FILE, SUFFIXES, decode_image, read_image
+from instance_seg_ros.paths import given_path
 
 _LIST_SUFFIXES = ('.txt', '.lst')
 
@@ -122,7 +123,7 @@ def _fetched(address: str) -> bytes:
 def _items_of(source: str, topic: str | None) -> Iterator[Item]:
     if is_address(source):
         return (Item(name) for name in _addresses(source))
-    path = Path(source).expanduser()
+    path = given_path(source)
     if _is_bag(path):
         return _bag_items(path.absolute(), topic)
     if path.is_dir():

@@ -10,6 +10,7 @@ from typing import Any
 
 from instance_seg_ros.batch.errors import BatchError
 from instance_seg_ros.file_locks import lock
+from instance_seg_ros.paths import given_path
 
 _PREFIX = '.instance-seg-'
 
@@ -57,7 +58,7 @@ class Storage:
         if self._remote:
             self._filesystem, self._root = filesystem_of(place)
         else:
-            self._root = str(Path(place).expanduser().absolute())
+            self._root = str(given_path(place).absolute())
 
     def lock(self) -> None:
         """Keep other runs of this machine out of a folder until this process ends.

@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from instance_seg_ros.bags import HOW_TO_INSTALL
@@ -16,6 +15,7 @@ from instance_seg_ros.cli.console import CommandError, Console, plural
 from instance_seg_ros.cli.journal import about_file, run_identity
 from instance_seg_ros.cli.outputs import place_of
 from instance_seg_ros.cli.report import Tally
+from instance_seg_ros.paths import given_path
 from instance_seg_ros.segmenter import Segmenter
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run_bag(options: argparse.Namespace, console: Console, load: Callable[[], Se
         from instance_seg_ros.bags.reader import BagReader, bag_files
     except ImportError as error:
         raise CommandError(f'bags need two more packages ({error}): {HOW_TO_INSTALL}') from None
-    source = Path(options.source).expanduser()
+    source = given_path(options.source)
     try:
         files = bag_files(source)
         output = BagOutput(options.out, source, files, overwrite=options.overwrite)

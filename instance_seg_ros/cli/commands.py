@@ -21,6 +21,7 @@ from instance_seg_ros.cli.window import Window, has_display
 from instance_seg_ros.errors import ImageError, ModelError
 from instance_seg_ros.installed import find_shared
 from instance_seg_ros.model_digest import files_of_models
+from instance_seg_ros.paths import given_path
 from instance_seg_ros.segmenter import Segmenter
 
 DONE = 0
@@ -206,7 +207,7 @@ def _settings_of(options: argparse.Namespace) -> dict[str, Any]:
 def _files_of(options: argparse.Namespace, refiner: str) -> list[Path]:
     """Return the files that the settings name and lead to, and the one that the settings are in."""
     settings = _settings_of(options) | {'refiner': refiner}
-    named = [Path(settings[name]).expanduser() for name in _MODEL_FILES]
+    named = [given_path(settings[name]) for name in _MODEL_FILES]
     if options.config is not None:
         named.append(options.config)
     return named + files_of_models(settings)

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import argparse
 
-from instance_seg_ros.cli.values import add_quiet, count, given_path, share
+from instance_seg_ros.cli.values import add_quiet, count, share
+from instance_seg_ros.paths import given_path
 
 _EXIT_CODES = """exit codes: 0 done; 1 some photos could not be used, the others were; 2 bad input;
 130 ended by Ctrl-C: nothing is written"""

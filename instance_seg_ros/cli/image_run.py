@@ -26,6 +26,7 @@ from instance_seg_ros.drawing import draw_instances
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.images import read_image
 from instance_seg_ros.instances import Instances
+from instance_seg_ros.paths import given_path
 from instance_seg_ros.segmenter import Segmenter
 
 DONE, SOME_SKIPPED = 0, 1
@@ -53,7 +54,7 @@ def run_images(
         console.warn(warning)
     images = found.files
     outputs.add_sources(Path(image.path) for image in images)
-    places = [place_of(Path(source).expanduser()) for source in options.source]
+    places = [place_of(given_path(source)) for source in options.source]
     with contextlib.closing(Journal(options.output, run_identity(options, places))) as journal:
         extras = ImageOutputs(options, outputs, journal)
         done = set()

@@ -7,7 +7,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from instance_seg_ros.cli.values import add_quiet, given_path, share
+from instance_seg_ros.cli.values import add_quiet, share
+from instance_seg_ros.paths import given_path
 
 COCO, LABEL_STUDIO = 'coco', 'label-studio'
 

@@ -39,9 +39,7 @@ def from_results(
     if not options.images:
         raise CommandError(f'{path}: give its images, too: --images FOLDER')
     results = _results_by_file(path)
-    found = find_images(
-        options.images, recursive=options.recursive, output=options.annotated.expanduser()
-    )
+    found = find_images(options.images, recursive=options.recursive, output=options.annotated)
     for warning in found.warnings():
         console.warn(warning)
     outputs.add_sources(Path(each.path) for each in found.files)

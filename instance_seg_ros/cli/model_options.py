@@ -6,8 +6,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from instance_seg_ros.cli.values import given_path
 from instance_seg_ros.downloads import DEFAULT_TIMEOUT
+from instance_seg_ros.paths import given_path
 
 _ANY_MODEL = 'name of a model, path of its manifest (.yaml) or of its frozen graph (.pb), or auto'
 

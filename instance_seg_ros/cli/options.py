@@ -19,9 +19,10 @@ from instance_seg_ros.cli.label_options import add_labels_command
 from instance_seg_ros.cli.model_options import add_models_command
 from instance_seg_ros.cli.result_options import add_image_options, add_result_options
 from instance_seg_ros.cli.settings_parser import SettingsParser
-from instance_seg_ros.cli.values import add_quiet, count, given_path, quality
+from instance_seg_ros.cli.values import add_quiet, count, quality
 from instance_seg_ros.cli.view_options import add_view_command
 from instance_seg_ros.output_names import NODE_NAME
+from instance_seg_ros.paths import given_path
 from instance_seg_ros.schema import Setting, settings_of
 from instance_seg_ros.settings import ModelSettings, Settings
 

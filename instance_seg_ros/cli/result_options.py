@@ -7,7 +7,7 @@ import argparse
 from typing import Any
 
 from instance_seg_ros.cli.completion import names_files
-from instance_seg_ros.cli.values import given_path
+from instance_seg_ros.paths import given_path
 
 _JSON_HELP = (
     "write COCO results (a list, as pycocotools' loadRes reads it) to FILE, - for stdout. The "

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from instance_seg_ros.cli.completion import names_files
 from instance_seg_ros.cli.config_file import read_config
-from instance_seg_ros.cli.values import given_path
+from instance_seg_ros.paths import given_path
 from instance_seg_ros.schema import Setting
 
 _BAD_INPUT = 2  # exit code

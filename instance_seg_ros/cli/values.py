@@ -5,18 +5,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 from pathlib import Path
 from typing import Any
 
 STDOUT = Path('-')  # what --json takes for standard output
 _LARGEST = 1_000_000_000  # of counts: more than anything has that can be counted here
 _LONGEST_SHOWN = 40  # characters of a value that is no number of the range
-
-
-def given_path(text: str) -> Path:
-    """Return a path, with the home folder for a ``~`` that the shell left, as in ``--json=~/x``."""
-    return Path(os.path.expanduser(text))
 
 
 def count(text: str) -> int:

@@ -25,6 +25,7 @@ from instance_seg_ros.cli.video import VideoSink, VideoSource, check_size
 from instance_seg_ros.cli.window import Window
 from instance_seg_ros.drawing import draw_instances
 from instance_seg_ros.instances import Instances
+from instance_seg_ros.paths import given_path
 from instance_seg_ros.segmenter import Segmenter
 from instance_seg_ros.tracking import InstanceTracker
 
@@ -33,7 +34,7 @@ Load = Callable[[], tuple[Segmenter, Window | None]]
 
 def run_video(options: argparse.Namespace, console: Console, outputs: Outputs, load: Load) -> None:
     """Segment a video file; see run_images for the arguments."""
-    path = Path(options.source).expanduser()
+    path = given_path(options.source)
     if not path.is_file():
         raise CommandError(f'{path}: no such file. Expected a video')
     outputs.add_sources([path])

@@ -15,6 +15,7 @@ from instance_seg_ros.bags import BAG_SUFFIXES, HOW_TO_INSTALL
 from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.cli.sources import find_images
 from instance_seg_ros.cli.video import VideoSource
+from instance_seg_ros.paths import given_path
 from instance_seg_ros.viewing.sources import Camera, Image, Source, photos, recording
 
 _TOPIC = 'topic:='
@@ -42,7 +43,7 @@ def open_source(
     text: str = options.source
     if text.startswith(_TOPIC):
         return _open_topic(text.removeprefix(_TOPIC))
-    path = Path(text).expanduser()
+    path = given_path(text)
     if text.isdecimal() or '://' in text or text.startswith('/dev/'):
         return _open_camera(int(text) if text.isdecimal() else text, f'camera {text}')
     if _is_bag(path):

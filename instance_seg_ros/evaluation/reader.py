@@ -33,6 +33,7 @@ from instance_seg_ros.evaluation.shapes import (
     run_lengths_of,
 )
 from instance_seg_ros.images import read_image
+from instance_seg_ros.paths import given_path
 
 _USUAL_CROWDS = 10  # objects to a crowd, at least; COCO has a hundred
 _TOO_THIN = 'boxes that are empty (stray clicks)'
@@ -129,7 +130,7 @@ def read_coco(
         DatasetError: the file is no such file, no photo is found, or no annotation belongs to one.
 
     """
-    path, folder = Path(annotation_file).expanduser(), Path(image_folder).expanduser()
+    path, folder = given_path(annotation_file), given_path(image_folder)
     content = read_coco_file(path)
     notes = Notes()
     if not folder.is_dir():

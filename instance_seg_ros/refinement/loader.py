@@ -10,6 +10,7 @@ from pathlib import Path
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.model_folders import SEARCH_PATH_VARIABLE
 from instance_seg_ros.models import check_recorded_digest, find_refiner
+from instance_seg_ros.paths import given_path
 from instance_seg_ros.refinement.interface import Refiner
 from instance_seg_ros.refinement.plain import PlainMasks
 from instance_seg_ros.refinement.refiner import MaskRefiner
@@ -67,7 +68,7 @@ def load_refiner(
 
 
 def _path(name: str) -> Path:
-    path = Path(name).expanduser()
+    path = given_path(name)
     if path.is_file() or path.suffix == '.onnx':
         return path
     raise ModelError(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.images import check_image
+from instance_seg_ros.paths import given_path
 from instance_seg_ros.refinement.interface import Refined
 from instance_seg_ros.refinement.pasting import paste
 from instance_seg_ros.refinement.refiner_file import MULTIPLE, REFINER, open_refiner, read_traits
@@ -73,7 +74,7 @@ class MaskRefiner:
         self._passes = passes
         self.name = name or str(path)
         self._name = f'refiner {path}'
-        self._sessions = open_refiner(Path(path).expanduser(), self._name, num_threads, providers)
+        self._sessions = open_refiner(given_path(path), self._name, num_threads, providers)
         self.traits = read_traits(self._sessions, self._name)
         # Expected milliseconds of a pass, by its side; updated with every measured pass.
         self._milliseconds = {side: self._probe(side) for side in self.traits.passes}
