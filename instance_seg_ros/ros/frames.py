@@ -166,24 +166,13 @@ def output_messages(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, A
     Yields:
         The output's name and its message, in the order of OUTPUTS.
     """
-    pending, header = frame.pending, frame.message.header
-    assert pending is not None
-    early = not pending.tiles  # the boxes of tiles are known with their masks alone
-    track_ids = None
-    if early and (DETECTIONS in frame.wanted or _is_tracked(frame)):
-        boxes = _with_ids(frame, _restored(frame, segmenter.without_masks(pending)))
-        track_ids = boxes.track_ids
-        if DETECTIONS in frame.wanted:
-            yield DETECTIONS, frame.build(to_detections, boxes, header)
-    instances = segmenter.finish(pending)
-    frame.timings.update(instances.timings)
-    instances = _restored(frame, instances)
-    if early:
-        instances = replace(instances, track_ids=track_ids)
-    else:
-        instances = _with_ids(frame, instances)
-        if DETECTIONS in frame.wanted:
-            yield DETECTIONS, frame.build(to_detections, instances, header)
+    header = frame.message.header
+    boxes = _boxes_first(frame, segmenter)
+    if boxes is not None and DETECTIONS in frame.wanted:
+        yield DETECTIONS, frame.build(to_detections, boxes, header)
+    instances = _finished(frame, segmenter, boxes)
+    if boxes is None and DETECTIONS in frame.wanted:
+        yield DETECTIONS, frame.build(to_detections, instances, header)
     if MASKS in frame.wanted:
         encoding = frame.configuration.node.mask_encoding
         yield MASKS, frame.build(to_instance_masks, instances, header, encoding)
@@ -195,6 +184,25 @@ def output_messages(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, A
             yield name, frame.build(convert, instances, header)
     if frame.wanted & {DEBUG_IMAGE, DEBUG_JPEG}:
         yield from _pictures(frame, instances, places or [])
+
+
+def _boxes_first(frame: Frame, segmenter: Segmenter) -> Instances | None:
+    """Return the instances before their masks, with ids; None where they come with the masks."""
+    assert frame.pending is not None
+    if frame.pending.tiles or not (DETECTIONS in frame.wanted or _is_tracked(frame)):
+        return None
+    return _with_ids(frame, _restored(frame, segmenter.without_masks(frame.pending)))
+
+
+def _finished(frame: Frame, segmenter: Segmenter, boxes: Instances | None) -> Instances:
+    """Return the instances with their masks, and with the ids that their boxes have got."""
+    assert frame.pending is not None
+    instances = segmenter.finish(frame.pending)
+    frame.timings.update(instances.timings)
+    instances = _restored(frame, instances)
+    if boxes is None:
+        return _with_ids(frame, instances)
+    return replace(instances, track_ids=boxes.track_ids)
 
 
 _IMAGES_OF_MASKS = {
