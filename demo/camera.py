@@ -51,7 +51,7 @@ class Camera(Node):
 def _rate(text: str) -> float:
     rate = float(text)
     if not 0 < rate <= 1000:
-        raise argparse.ArgumentTypeError(f'is {text}: expected a number from 0 to 1000, above 0')
+        raise argparse.ArgumentTypeError(f'is {text}: expected a number above 0, at most 1000')
     return rate
 
 

@@ -19,13 +19,21 @@ from instance_seg_ros.detection.onnx_calibration import ranges_file
 from instance_seg_ros.models import ModelManifest, find_model, find_refiner
 from instance_seg_ros.onnx_sessions import onnxruntime_version
 from instance_seg_ros.paths import given_path
-from instance_seg_ros.refinement.loader import AUTO, GAN
-from instance_seg_ros.settings import INT8
+from instance_seg_ros.refinement.loader import AUTO, GAN, NONE, SMOOTH
+from instance_seg_ros.settings import INT8, OPENCV
 
 
-def library_versions() -> dict[str, str]:
-    """Return the versions of those libraries that compute, '' for one that is not installed."""
-    return {'OpenCV': cv2.__version__, 'onnxruntime': onnxruntime_version()}
+def library_versions(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return the versions of those libraries that compute, '' for one that is not installed.
+
+    Args:
+        settings: as :func:`digest_of_models` has them.
+
+    """
+    versions = {'OpenCV': cv2.__version__}
+    if settings['engine'] != OPENCV or str(settings['refiner']) not in (SMOOTH, NONE):
+        versions['onnxruntime'] = onnxruntime_version()
+    return versions
 
 
 def digest_of_models(settings: Mapping[str, Any]) -> str:
@@ -35,7 +43,8 @@ def digest_of_models(settings: Mapping[str, Any]) -> str:
         settings: by name, of :class:`~instance_seg_ros.segmenter.Segmenter`: all that name files.
 
     Raises:
-        ModelError: there is no such model, or a file of it cannot be read.
+        ModelError: there is no such model.
+        OSError: a file of it cannot be read.
 
     """
     manifest = _manifest_of(settings)
@@ -80,9 +89,12 @@ def _files(manifest: ModelManifest, settings: Mapping[str, Any]) -> Iterator[Pat
     if settings['precision'] == INT8 and manifest.weights is not None:
         yield ranges_file(manifest.weights)
     refiner = str(settings['refiner'])
-    network = find_refiner() if refiner in (AUTO, GAN) else given_path(refiner)
-    if network is not None:
-        yield network
+    if refiner in (AUTO, GAN):
+        shipped = find_refiner()
+        if shipped is not None:
+            yield shipped
+    elif refiner not in (SMOOTH, NONE):
+        yield given_path(refiner)
 
 
 __all__ = ['digest_of_models', 'files_of_models', 'library_versions']

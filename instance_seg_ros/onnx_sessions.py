@@ -27,6 +27,8 @@ _Sessions = dict[str, 'onnxruntime.InferenceSession']
 
 LOG = logging.getLogger(__name__)
 
+# Operations with a body, whose layers a profile has as well.
+_WITH_BODY = ('Scan', 'Loop', 'If')
 # Where outputs that stay with the provider are kept.
 _DEVICES = {'CUDAExecutionProvider': 'cuda', 'TensorrtExecutionProvider': 'cuda'}
 # To search for the best method at every new size of an image would take seconds.
@@ -282,14 +284,18 @@ def _layer_times_of_last_run(events: Sequence[Mapping[str, Any]]) -> dict[str, f
         for event in events
         if event['name'].endswith('_kernel_time') and event['ts'] >= last_run
     ]
+    loops = [event for event in layers if event['args'].get('op_name') in _WITH_BODY]
     times: dict[str, float] = {}
-    end = last_run
-    for event in sorted(layers, key=lambda event: (event['ts'], -event['dur'])):
-        if event['ts'] + event['dur'] > end:  # else in the body of the loop before
-            end = event['ts'] + event['dur']
+    for event in layers:
+        if not any(_is_within(event, loop) for loop in loops):
             layer = event['name'].removesuffix('_kernel_time')
             times[layer] = times.get(layer, 0.0) + event['dur'] / 1e3
     return times
+
+
+def _is_within(event: Mapping[str, Any], loop: Mapping[str, Any]) -> bool:
+    start, end = loop['ts'], loop['ts'] + loop['dur']
+    return event is not loop and start <= event['ts'] and event['ts'] + event['dur'] <= end
 
 
 __all__ = ['Sessions', 'onnxruntime_version']

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from instance_seg_ros.bags.errors import BagError
 from instance_seg_ros.bags.messages import COMPRESSED_IMAGE, to_bgr8
 from instance_seg_ros.bags.reader import BagImage, BagReader
@@ -108,9 +111,9 @@ def _described(uneven: dict[_Stamp, int], images: Counter[_Stamp]) -> str:
         return ''
     stamp, masks = next(iter(uneven.items()))
     return (
-        f'left out {sum(uneven.values())} messages of masks, of stamps that several messages have: '
-        f'stamp {stamp[0]}.{stamp[1]:09d} has {images[stamp]} images and {masks} of masks, so '
-        'it is not known which belong together. Expected as many: write the bag without --every'
+        f'left out {sum(uneven.values())} mask messages whose images are not known: the stamp '
+        f'{stamp[0]}.{stamp[1]:09d} has {images[stamp]} images, but {masks} mask messages. If '
+        'instance-seg bag wrote it with --every, write it without'
     )
 
 
@@ -136,15 +139,18 @@ def _frame(image: BagImage, name: str, masks: Any) -> LabelledFrame:
                 f'is {pixels.shape[1]}x{pixels.shape[0]}, its masks {size[1]}x{size[0]}'
             )
         labels = [_label(mask, size) for mask in masks.masks]
+        jpeg = _jpeg(image, pixels)
     except (ImageError, ValueError) as error:
         return LabelledFrame(LabelledImage(name, size), b'', f'{name}: {error}')
-    if image.message_type == COMPRESSED_IMAGE and _is_plain_jpeg(bytes(image.message.data)):
-        jpeg = bytes(image.message.data)
-    else:
-        jpeg = encode_jpeg(pixels, _QUALITY).tobytes()
     return LabelledFrame(
         LabelledImage(name, size, [each for each in labels if each.mask.any()]), jpeg
     )
+
+
+def _jpeg(image: BagImage, pixels: NDArray[np.uint8]) -> bytes:
+    if image.message_type == COMPRESSED_IMAGE and _is_plain_jpeg(bytes(image.message.data)):
+        return bytes(image.message.data)
+    return encode_jpeg(pixels, _QUALITY).tobytes()
 
 
 def _label(mask: Any, size: tuple[int, int]) -> Label:

@@ -12,6 +12,7 @@ from typing import Any
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import ConnectionExtRosbag1, QosDurability
 
+from instance_seg_ros.bags import BAG_SUFFIXES
 from instance_seg_ros.bags.errors import BagError
 from instance_seg_ros.bags.messages import IMAGE_TYPES, OUTPUT_TYPES
 from instance_seg_ros.output_names import MASKS
@@ -245,7 +246,7 @@ def bag_files(path: Path) -> list[Path]:
     if not path.exists():
         raise BagError(f'{path}: no such file or folder. Expected a bag')
     if path.is_file():
-        if path.suffix not in ('.bag', '.mcap', '.db3'):
+        if path.suffix not in BAG_SUFFIXES:
             raise BagError(
                 f'{path}: expected the folder of a rosbag2 bag, or an .mcap, .db3 or .bag file'
             )

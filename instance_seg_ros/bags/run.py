@@ -127,5 +127,11 @@ class BagSegmentation:
         if choice.debug_image == RAW:
             messages[DEBUG_IMAGE] = factory.debug_image(drawn, header)
         else:
-            messages[DEBUG_JPEG] = factory.debug_jpeg(drawn, header, choice.jpeg_quality)
+            try:
+                messages[DEBUG_JPEG] = factory.debug_jpeg(drawn, header, choice.jpeg_quality)
+            except ImageError as error:  # the other outputs go on
+                stamp = header.stamp
+                self._on_skipped(
+                    f'no {DEBUG_JPEG} of the image of stamp {stamp.sec}.{stamp.nanosec:09}: {error}'
+                )
         return messages

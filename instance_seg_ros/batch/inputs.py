@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.bags import BAG_SUFFIXES, HOW_TO_INSTALL
-from instance_seg_ros.batch.errors import BatchError
+from instance_seg_ros.batch.errors import BatchError, MissingPackageError
 from instance_seg_ros.batch.storage import filesystem_of, is_address
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.images import FILE_FORMATS, LARGEST_FILE, SUFFIXES, decode_image, read_image
@@ -112,7 +112,7 @@ def _fetched(address: str) -> bytes:
         return bytes(filesystem.cat_file(path, end=LARGEST_FILE))
     except FileNotFoundError:
         raise ImageError(f'{address}: No such file. Expected an image file') from None
-    except OSError:
+    except (OSError, MissingPackageError):  # tried again; or no other image could be read, either
         raise
     except BatchError as error:
         raise ImageError(str(error)) from None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -102,7 +103,8 @@ class BatchRun:
             else:
                 yield from run_ray(list(shards), self._job, count, workers.threads, workers.address)
         except (KeyboardInterrupt, GeneratorExit):
-            forgive(self._storage)
+            with contextlib.suppress(Exception):  # the interrupt is what counts
+                forgive(self._storage)
             raise
 
     def failures(self) -> str:
@@ -117,7 +119,7 @@ class BatchRun:
 def _choices(job: Job) -> dict[str, Any]:
     """Return what else decides about the results, to the last bit."""
     settings = {name: _plain(value) for name, value in sorted(job.settings.items())}
-    libraries = library_versions()
+    libraries = library_versions(settings)
     if PARQUET in job.formats:
         try:
             libraries['pyarrow'] = version('pyarrow')

@@ -8,11 +8,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from instance_seg_ros.batch.errors import BatchError
+from instance_seg_ros.batch.errors import BatchError, MissingPackageError
 from instance_seg_ros.file_locks import lock
 from instance_seg_ros.paths import given_path
 
 _PREFIX = '.instance-seg-'
+
+
+_NEEDED = (
+    'Addresses need fsspec, which the extra instance_seg_ros[batch] has, and a package for the '
+    'storage, such as s3fs or gcsfs'
+)
 
 
 def is_address(text: str) -> bool:
@@ -24,18 +30,18 @@ def filesystem_of(address: str) -> tuple[Any, str]:
     """Return fsspec's file system of an address, and the path in it.
 
     Raises:
-        BatchError: fsspec, or what it needs for such addresses, is not installed.
+        MissingPackageError: fsspec, or what it needs for such addresses, is not installed.
+        BatchError: fsspec knows no such addresses.
 
     """
     try:
         from fsspec.core import url_to_fs
 
         filesystem, path = url_to_fs(address)
-    except (ImportError, ValueError) as error:
-        raise BatchError(
-            f'{address}: {error}. Addresses need fsspec, which the extra instance_seg_ros[batch] '
-            'has, and a package for the storage, such as s3fs or gcsfs'
-        ) from None
+    except ImportError as error:
+        raise MissingPackageError(f'{address}: {error}. {_NEEDED}') from None
+    except ValueError as error:
+        raise BatchError(f'{address}: {error}. {_NEEDED}') from None
     return filesystem, str(path)
 
 

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import yaml
 
+from instance_seg_ros.bags import BAG_SUFFIXES
 from instance_seg_ros.cli.outputs import OutputError, place_of, written
-
-_FILE_SUFFIXES = ('.bag', '.mcap', '.db3')
 
 
 class BagOutput:
@@ -40,7 +39,7 @@ class BagOutput:
         self.path = path
         self._place = place_of(path)
         self._overwrite = overwrite
-        if self._place.suffix in _FILE_SUFFIXES:
+        if self._place.suffix in BAG_SUFFIXES:
             raise OutputError(
                 f'{path}: expected the name of a folder, which becomes a rosbag2 bag, without '
                 f'{self._place.suffix}'

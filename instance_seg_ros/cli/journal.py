@@ -184,7 +184,7 @@ def run_identity(options: argparse.Namespace, read: Sequence[object]) -> str:
 
     """
     chosen = {key: str(value) for key, value in vars(options).items() if key not in OF_NO_MATTER}
-    computed_by = [__version__, library_versions(), digest_of_models(vars(options))]
+    computed_by = [__version__, library_versions(vars(options)), digest_of_models(vars(options))]
     return json.dumps([computed_by, chosen, [str(each) for each in read]], sort_keys=True)
 
 

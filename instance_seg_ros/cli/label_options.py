@@ -40,7 +40,7 @@ def add_labels_command(commands: Any) -> None:
     )
     labels.add_argument(
         '--annotated',
-        type=Path,
+        type=given_path,
         default=Path('instance_seg_output'),
         metavar='FOLDER',
         help='with a file: the --output of "instance-seg image", which is left out of --images '

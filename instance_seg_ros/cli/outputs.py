@@ -78,8 +78,8 @@ class Outputs:
             raise OutputError(f'{target}: is a folder; {name} would be written there')
         if is_special(place):
             raise OutputError(
-                f'{target}: is a device, a pipe or the like; {name} is written to a regular file '
-                'alone. Give the name of one, or of a file that does not exist'
+                f'{target}: is a device, a pipe or the like; {name} can be written only to '
+                'a regular file. Name one, or a file that does not exist'
             )
         if not os.path.lexists(place) or str(place) in self._own:
             return

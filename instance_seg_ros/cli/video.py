@@ -236,8 +236,8 @@ def check_size(target: Path, folder: Path, rate: float, size: tuple[int, int]) -
         if sink.finish()[0] == 1:
             return
     raise OutputError(
-        f'{target}: frames of {size[0]}x{size[1]} pixels cannot be written as an MPEG-4 video: its '
-        'longest side is 8191, the disk is full, or this OpenCV cannot write MPEG-4. Scale the '
+        f'{target}: frames of {size[0]}x{size[1]} pixels cannot be written as an MPEG-4 video: a '
+        'side is longer than 8191, the disk is full, or this OpenCV cannot write MPEG-4. Scale the '
         'video down, make room, or install opencv-contrib-python from PyPI'
     )
 

@@ -15,6 +15,7 @@ from instance_seg_ros.bags import BAG_SUFFIXES, HOW_TO_INSTALL
 from instance_seg_ros.cli.console import CommandError, Console
 from instance_seg_ros.cli.sources import find_images
 from instance_seg_ros.cli.video import VideoSource
+from instance_seg_ros.images import SUFFIXES
 from instance_seg_ros.paths import given_path
 from instance_seg_ros.viewing.sources import Camera, Image, Source, photos, recording
 
@@ -48,7 +49,7 @@ def open_source(
         return _open_camera(int(text) if text.isdecimal() else text, f'camera {text}')
     if _is_bag(path):
         return _open_bag(path, options, stack)
-    if path.is_file() and path.suffix.lower() not in BAG_SUFFIXES:
+    if path.is_file() and path.suffix.lower() not in SUFFIXES:
         return _open_video(path, options, stack)
     found = find_images([text])
     for warning in found.warnings():

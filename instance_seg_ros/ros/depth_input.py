@@ -200,7 +200,8 @@ class DepthInput:
         with self._lock:
             self._images.append(message)
             for stamp, so_far in self._held.items():
-                self._held[stamp] = _nearest([*[so_far] * (so_far is not None), message], stamp)
+                if so_far is None or _nearest([so_far, message], stamp) is message:
+                    self._held[stamp] = message
             while self._bytes() > KEPT_BYTES:
                 if len(self._images) > 1:
                     self._images.popleft()

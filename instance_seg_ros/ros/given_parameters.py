@@ -106,28 +106,23 @@ def _names(parameters: Any, prefix: str) -> Iterator[str]:
             yield f'{prefix}{key}'
 
 
-def _check_override(name: str, source: str) -> None:
-    before, _, policy = name.removeprefix(OVERRIDES).rpartition('.')
-    topic, _, endpoint = before.rpartition('.')
-    policies = [kind.name.lower() for kind in OVERRIDABLE]
-    if not topic or endpoint not in ('publisher', 'subscription') or policy not in policies:
-        raise ValueError(
-            f'{source}: there is no parameter {name}. Expected {OVERRIDES}TOPIC.publisher.POLICY '
-            f'or .subscription.POLICY, with {", ".join(policies)} as policy'
-        )
-
-
 def _check_names(node: Node, names: list[str], source: str) -> None:
     known = [setting.name for setting in all_settings()]
+    policies = [kind.name.lower() for kind in OVERRIDABLE]
     for name in names:
+        start = ''
         if name.startswith(OVERRIDES):
-            _check_override(name, source)
+            start, _, policy = name.rpartition('.')
+            if policy in policies:
+                continue
+            similar = difflib.get_close_matches(policy, policies, 1, MISSPELT)
+        elif node.has_parameter(name):
             continue
-        if node.has_parameter(name):
-            continue
-        similar = difflib.get_close_matches(name, known, 1, MISSPELT)
+        else:
+            similar = difflib.get_close_matches(name, known, 1, MISSPELT)
         if similar:
-            raise ValueError(f'{source}: there is no parameter {name}. Did you mean {similar[0]}?')
+            meant = f'{start}.{similar[0]}' if start else similar[0]
+            raise ValueError(f'{source}: there is no parameter {name}. Did you mean {meant}?')
         node.get_logger().warning(
             f'{source}: this node has no parameter {name}, which is ignored. '
             f'ros2 param list {node.get_fully_qualified_name()} names those that it has'

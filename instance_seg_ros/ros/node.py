@@ -41,6 +41,7 @@ from instance_seg_ros.ros.parameters import (
     read_parameters,
     watch_parameters,
 )
+from instance_seg_ros.ros.qos import OverrideError
 from instance_seg_ros.ros.scene import make_scenes
 from instance_seg_ros.ros.settings import COMPRESSED
 from instance_seg_ros.ros.silence import Silence
@@ -249,10 +250,13 @@ class InstanceSegNode(LifecycleNode):
         self._problem = f'{transition} failed: {text}'
         if transition == 'configure':
             self._release()
-        self.get_logger().error(
-            f'{self._problem}. Correct it, then: ros2 lifecycle set '
+        what_to_do = (
+            ''
+            if isinstance(error, OverrideError)
+            else '. Correct it, then: ros2 lifecycle set '
             f'{self.get_fully_qualified_name()} {transition}'
         )
+        self.get_logger().error(f'{self._problem}{what_to_do}')
 
     def _unsubscribe(self) -> None:
         for camera in self._cameras:
@@ -296,7 +300,7 @@ class InstanceSegNode(LifecycleNode):
             self._pending = engine.prepare(values)
         except (ModelError, ValueError):
             # Another model comes with the next configure: it is that one which must have a class.
-            if not engine.is_to_be_replaced(values):
+            if self._lifecycle == 'active' or not engine.is_to_be_replaced(values):
                 raise
 
     def _apply_parameters(self, changes: list[Parameter]) -> None:

@@ -22,6 +22,11 @@ OVERRIDABLE = (
     QoSPolicyKind.DURABILITY,
 )
 
+
+class OverrideError(ValueError):
+    """A QoS override has a value that is none; only another start of the node can correct it."""
+
+
 _POLICIES: dict[QoSPolicyKind, Any] = {
     QoSPolicyKind.HISTORY: HistoryPolicy,
     QoSPolicyKind.RELIABILITY: ReliabilityPolicy,
@@ -56,7 +61,7 @@ def overridden(node: Node, topic: str, endpoint: str) -> QoSOverridingOptions:
         endpoint: 'publisher' or 'subscription'.
 
     Raises:
-        ValueError: a value that is none of the policy.
+        OverrideError: a value that is none of the policy.
     """
     prefix = f'qos_overrides.{node.resolve_topic_name(topic)}.{endpoint}'
     return QoSOverridingOptions(
@@ -81,10 +86,10 @@ def _check_policy(name: str, kind: QoSPolicyKind, value: Any) -> None:
         right = type(value) is int and 0 < value <= _DEEPEST
         expected = f'a whole number from 1 to {_DEEPEST}'
     else:
-        names = _POLICIES[kind].short_keys()
-        right, expected = value in names, f'one of {", ".join(names)}'
+        names = [key for key in _POLICIES[kind].short_keys() if key != 'unknown']
+        right, expected = str(value).lower() in names, f'one of {", ".join(names)}'
     if not right:
-        raise ValueError(
+        raise OverrideError(
             f'{name} is {value!r}: expected {expected}. It is read at start only: start the node '
             'again with the right value'
         )

@@ -102,9 +102,7 @@ class Player:
             read = time.perf_counter()
             instances = self._segmenter(image)
         except ImageError as error:
-            self._left_out += 1
-            self._last_left_out = f'{frame.name} is left out: {error}'
-            self._board.say(self._last_left_out)
+            self._leave_out(frame, error)
             return
         times = {'read': 1e3 * (read - started), **instances.timings}
         segmented = time.perf_counter()
@@ -113,12 +111,21 @@ class Player:
             times['track'] = 1e3 * (time.perf_counter() - segmented)
         tracked = time.perf_counter()
         drawn = draw_instances(image, instances, self._alpha)
-        jpeg = encode_jpeg(drawn, self._jpeg_quality).tobytes()
+        try:
+            jpeg = encode_jpeg(drawn, self._jpeg_quality).tobytes()
+        except ImageError as error:  # too wide
+            self._leave_out(frame, error)
+            return
         ended = time.perf_counter()
         self._shown += 1
         self._ends.append(ended)
         times['draw'] = 1e3 * (ended - tracked)
         self._board.show(jpeg, self._facts(frame, image, instances, times))
+
+    def _leave_out(self, frame: Frame, error: ImageError) -> None:
+        self._left_out += 1
+        self._last_left_out = f'{frame.name} is left out: {error}'
+        self._board.say(self._last_left_out)
 
     def _facts(
         self, frame: Frame, image: Image, instances: Instances, times: dict[str, float]

@@ -1,6 +1,7 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """instance-seg batch: real worker processes, killed and lost, and results to the last bit."""
 
+import importlib.util
 import json
 import os
 import re
@@ -259,7 +260,7 @@ def test_bad_lines_of_a_list_are_left_out_and_the_others_done(
 ) -> None:
     good = os.fsencode(photos / '00.png')
     strange = os.path.join(os.fsencode(photos), b'\xff\xfe.png')
-    bad = [b'/nowhere/stra\xdfe.jpg', b'nul\0l.jpg', b'foo://x/y.jpg', b'http://[x/y.jpg']
+    bad = [b'/nowhere/stra\xdfe.jpg', b'nul\0l.jpg', b'foo://x/y.jpg']
     names = tmp_path / 'names.txt'
     names.write_bytes(b'\n'.join([good, *bad, strange]) + b'\n')
     command = (names, '--output', tmp_path / 'out', '--retries', '0', '--workers', '1')
@@ -268,9 +269,7 @@ def test_bad_lines_of_a_list_are_left_out_and_the_others_done(
     done = {os.fsencode(row['file_name']): row for row in lines(tmp_path / 'out', 'images')}
     assert done[good]['instances'] == done[strange]['instances'] > 0
     failed = {os.fsencode(row['file_name']): row for row in lines(tmp_path / 'out', 'failed')}
-    assert failed.keys() == {
-        bad[0], os.fsencode(tmp_path / os.fsdecode(bad[1])), bad[2], bad[3],
-    }  # fmt: skip
+    assert failed.keys() == {bad[0], os.fsencode(tmp_path / os.fsdecode(bad[1])), bad[2]}
     assert all(row['error'] for row in failed.values())
     assert 'no name that a file can have' in failed[os.fsencode(tmp_path) + b'/' + bad[1]]['error']
     assert 'foo://x/y.jpg: ' in failed[bad[2]]['error']
@@ -391,6 +390,17 @@ def test_bad_input_is_said_in_one_line(
         signal.signal(signal.SIGTERM, handler)
     error = capsys.readouterr().err
     assert expected in error and 'Traceback' not in error
+
+
+@pytest.mark.skipif(importlib.util.find_spec('s3fs') is not None, reason='s3fs is installed')
+def test_a_package_for_a_storage_that_is_missing_ends_the_run(
+    batch: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = tmp_path / 'names.txt'
+    names.write_text('s3://bucket/a.jpg\ns3://bucket/b.jpg\n')
+    assert batch(names, '--output', tmp_path / 'out') == 2
+    assert 's3fs' in capsys.readouterr().err
+    assert not list((tmp_path / 'out').rglob('*.jsonl'))  # nothing counts as done
 
 
 def test_addresses_are_read_and_written(

@@ -20,6 +20,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from instance_seg_ros import Segmenter
@@ -203,6 +204,28 @@ def test_a_camera_that_vanishes_is_said_and_comes_back(view: Callable[..., View]
     camera.unplugged.set()
     camera.shutdown()
     camera.server_close()
+
+
+def test_a_photo_is_checked_and_turned_as_everywhere(
+    view: Callable[..., View], tmp_path: Path, photo: np.ndarray
+) -> None:
+    rgb = cv2.resize(photo, (300, 200))[..., ::-1]
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # the orientation: a quarter turn
+    PIL.Image.fromarray(rgb).save(tmp_path / 'turned.jpg', exif=exif)
+    jpeg = (tmp_path / 'turned.jpg').read_bytes()
+    page = view(tmp_path / 'turned.jpg')
+    assert page.pictures(ended)[-1][0]['size'] == [200, 300]
+    (tmp_path / 'cut.jpg').write_bytes(jpeg[: len(jpeg) // 2])
+    page = view(tmp_path / 'cut.jpg')
+    assert 'is cut off' in page.pictures(ended)[-1][0]['notice']
+
+
+def test_a_picture_that_is_too_wide_ends_nothing(view: Callable[..., View], photos: Path) -> None:
+    cv2.imwrite(str(photos / 'a_wide.png'), np.full((40, 66000, 3), 99, np.uint8))
+    seen = [facts for facts, _ in view(photos, '--period', '0.1').pictures(ended)]
+    assert seen[-1]['shown'] == 2
+    assert 'ended by an error' not in seen[-1]['notice']
 
 
 @pytest.fixture

@@ -32,9 +32,7 @@ import array
 import time
 import rclpy
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import CompressedImage, Image
-
-from instance_seg_ros.ros.compressed_codec import compressed_to_bgr8
+from sensor_msgs.msg import Image
 
 rclpy.init()
 node = rclpy.create_node('sender')
@@ -51,9 +49,7 @@ RECEIVER = f"""
 import time
 import rclpy
 from rclpy.qos import qos_profile_sensor_data
-from sensor_msgs.msg import CompressedImage, Image
-
-from instance_seg_ros.ros.compressed_codec import compressed_to_bgr8
+from sensor_msgs.msg import Image
 
 rclpy.init()
 node = rclpy.create_node('receiver')

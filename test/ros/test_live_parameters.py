@@ -249,6 +249,20 @@ def test_classes_of_a_model_that_comes_with_the_next_configure(
     assert camera.parameters('classes') == {'classes': ['sheep']}
 
 
+def test_an_active_node_accepts_no_change_that_it_cannot_apply(
+    connect: Callable[..., Camera], coco_model: Path
+) -> None:
+    camera = connect('model_not_taken')
+    assert camera.change_state('deactivate')
+    assert camera.set_parameters(model=str(coco_model), classes=['sheep']).successful
+    assert camera.change_state('activate')  # with the model that it has
+    before = camera.parameters('confidence_threshold')
+    refused = camera.set_parameters(confidence_threshold=0.9)
+    assert not refused.successful and "no class 'sheep'" in refused.reason
+    assert camera.parameters('confidence_threshold') == before
+    assert camera.set_parameters(classes=[''], confidence_threshold=0.9).successful
+
+
 def test_a_model_is_changed_by_a_re_configure(
     connect: Callable[..., Camera], coco_model: Path, photo: np.ndarray
 ) -> None:

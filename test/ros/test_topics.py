@@ -198,7 +198,7 @@ class TestQuality:
         [
             ('subscription.reliability', 'foo', 'expected one of system_default, reliable'),
             ('subscription.depth', -3, 'expected a whole number from 1'),
-            ('publisher.depht', 3, 'with history, depth, reliability, durability as policy'),
+            ('subscription.depht', 3, 'Did you mean qos_overrides./wrong_policy/image'),
         ],
     )
     def test_an_override_that_is_none_is_named(
@@ -299,7 +299,7 @@ class TestSilence:
         warnings = re.findall('no image on .*', process.output)
         # Another cause is another warning: on a busy machine the node may learn slowly.
         assert 1 <= len(warnings) == len(set(warnings))
-        assert process.output.count('images arrive') <= len(warnings)
+        assert 1 <= process.output.count('images arrive') <= len(warnings)
         camera.close()
 
     def test_a_camera_of_the_other_transport_is_reported(
