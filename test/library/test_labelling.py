@@ -438,7 +438,7 @@ def test_masks_that_may_be_of_several_images_are_left_out(found: Path, tmp_path:
     run(tmp_path, 'bag', 'some', 'some_done', '--every', 2, '--keep-input', *SETTINGS)
     said = run(tmp_path, 'labels', 'some_done', '--output', 'labels')
     assert 'left out 2 mask messages' in said
-    assert 'stamp 0.000000005 has 4 images and 2 of masks' in said
+    assert 'stamp 0.000000005 has 4 images, but 2 mask messages' in said
     assert '1 image, 1 label' in said
     assert [path.name for path in (tmp_path / 'labels/images').iterdir()] == ['8_000000005.jpg']
     write_bag(tmp_path / 'all', images, [0] * 5)
