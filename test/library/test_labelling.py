@@ -444,8 +444,8 @@ def test_masks_that_may_be_of_several_images_are_left_out(found: Path, tmp_path:
     write_bag(tmp_path / 'all', images, [0] * 5)
     run(tmp_path, 'bag', 'all', 'all_done', '--every', 2, '--keep-input', *SETTINGS)
     said = run(tmp_path, 'labels', 'all_done', '--output', 'none', code=2)
-    assert 'stamp 0.000000005 has 5 images and 3 of masks' in said
-    assert 'write the bag without --every' in said
+    assert 'stamp 0.000000005 has 5 images, but 3 mask messages' in said
+    assert 'wrote it with --every, write it without' in said
     assert not (tmp_path / 'none/annotations.json').exists()
 
 
