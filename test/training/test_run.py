@@ -4,6 +4,9 @@
 import csv
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +78,52 @@ def test_a_run_that_a_signal_ended_goes_on_as_if_nothing_had_been(
     Run(OneWeight(parts), parts).run()
     assert (parts.folder / 'result').read_text() == (whole.folder / 'result').read_text()
     assert curve(parts.folder) == curve(whole.folder) and len(curve(whole.folder)) == 2
+
+
+class Interrupted(torch.optim.AdamW):
+    """Is interrupted twice when its weights have changed, and their average has not yet."""
+
+    def step(self, *arguments: object) -> None:
+        super().step(*arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_half_a_step_is_not_saved(tmp_path: Path) -> None:
+    whole, parts = RunOptions(tmp_path / 'whole'), RunOptions(tmp_path / 'parts')
+    Run(OneWeight(whole), whole).run()
+    with pytest.raises(KeyboardInterrupt):
+        Run(OneWeight(parts, end=(30, signal.SIGINT)), parts).run()
+    task = OneWeight(parts)
+    task.optimizers = [Interrupted(task.weight.parameters())]
+    with pytest.raises(KeyboardInterrupt):
+        Run(task, parts).run()
+    assert read_checkpoint(parts.folder, 'weight', 'one weight')['step'] == 30
+    Run(OneWeight(parts), parts).run()
+    assert (parts.folder / 'result').read_text() == (whole.folder / 'result').read_text()
+
+
+def test_workers_leave_a_signal_to_all_processes_to_the_parent() -> None:
+    code = (
+        'import signal, time, training.run.interrupt as i; i.leave_interrupts_to_the_parent(); '
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    worker = subprocess.Popen(
+        [sys.executable, '-c', code],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    try:
+        assert worker.stdout.readline() == 'ready\n'
+        for number in (signal.SIGINT, signal.SIGTERM):
+            worker.send_signal(number)
+            time.sleep(0.3)
+            assert worker.poll() is None
+        worker.send_signal(signal.SIGTERM)  # of the parent
+        assert worker.wait(30) == -signal.SIGTERM
+    finally:
+        worker.kill()
 
 
 def test_lines_of_the_curve_behind_the_checkpoint_are_not_there_twice(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ class Run:
         )
         self.step = 0
         self.elapsed = 0.0
+        self._is_between_steps = True
         self._finite = torch.ones((), dtype=torch.bool, device=task.device)
         options.folder.mkdir(parents=True, exist_ok=True)
         self._curve = Curve(options.folder / _CURVE)
@@ -69,7 +70,8 @@ class Run:
         """Train to the end of the schedule, with checkpoints on the way, and write the result.
 
         Raises:
-            KeyboardInterrupt: after Ctrl-C or SIGTERM; the checkpoint is written.
+            KeyboardInterrupt: after Ctrl-C or SIGTERM; the checkpoint is written. A second one does
+                not wait for the end of the step: then the last checkpoint counts.
             TrainingError: the training diverged; the last checkpoint is from before.
         """
         self.task.trained.train()
@@ -79,7 +81,8 @@ class Run:
             self._steps(report)
         finally:
             report.close()
-            if self._finite:
+            # Half a step would not be resumed exactly: then the last checkpoint counts.
+            if self._finite and self._is_between_steps:
                 self.save()
         LOG.info('%d steps, %d %s', self.step, self.step * self.settings.batch_size,
                  self.task.samples)  # fmt: skip
@@ -92,11 +95,13 @@ class Run:
             for step, batch in self.task.batches(self):
                 if self.progress() >= 1:
                     break
+                self._is_between_steps = False
                 losses = self._train_step(step, batch)
                 self.elapsed = before + time.monotonic() - started
                 self.step = step + 1
                 rate = self.settings.rate(self.step, self.progress())
                 self._curve.add(self.step, self.elapsed, rate, losses)
+                self._is_between_steps = True
                 if report.step(self.step, self.progress(), losses):
                     self._check_finite()
                 if time.monotonic() - saved > 60 * self.options.checkpoint_minutes:
