@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,7 +93,9 @@ def number_pair(text: str, option: str) -> tuple[float, float]:
         ValueError: it is of another form; the message names the option.
     """
     try:
-        first, second = text.split(':')
-        return float(first), float(second)
+        first, second = (float(number) for number in text.split(':'))
+        if not (math.isfinite(first) and math.isfinite(second)):
+            raise ValueError
     except ValueError:
         raise ValueError(f'{option}: "{text}" is not of the form NUMBER:NUMBER') from None
+    return first, second

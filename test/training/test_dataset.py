@@ -177,6 +177,24 @@ def test_a_photo_turned_by_its_exif_data_is_read_as_it_was_annotated(
     assert load(toy_data)[0].read().shape[:2] == shape
 
 
+def test_photos_that_cannot_be_used_are_left_out_before_a_run_begins(
+    toy_data: ToyData, caplog: pytest.LogCaptureFixture
+) -> None:
+    toy_data.save()
+    names = [image['file_name'] for image in toy_data.content['images']]
+    (toy_data.images / names[0]).write_bytes(b'')
+    (toy_data.images / names[1]).write_bytes((toy_data.images / names[1]).read_bytes()[:200])
+    with caplog.at_level(logging.WARNING):
+        photos = load_photos(toy_data.annotations, toy_data.images, ('box',))
+    assert [photo.path.name for photo in photos] == names[2:]
+    assert all(name in caplog.text for name in names[:2])
+    for photo in photos:
+        photo.read()
+    cv2.imwrite(str(toy_data.images / names[2]), np.zeros((50, 70, 3), np.uint8))
+    with pytest.raises(DatasetError, match=f'{names[2]}: is 70x50 pixels, its annotations are for'):
+        load_photos(toy_data.annotations, toy_data.images, ('box',))
+
+
 def test_only_complete_classes_make_background(toy_data: ToyData) -> None:
     toy_data.content['images'][0]['complete_categories'] = [9]
     toy_data.content['images'][1]['complete_categories'] = [7]

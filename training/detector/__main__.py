@@ -21,6 +21,8 @@ from training.run.options import (
     run_options,
 )
 
+_SMALLEST_SIDE, _LARGEST_SIDE = 32, 4096  # of a square that is trained on, pixels
+
 
 def _add_commands(commands: Subparsers) -> None:
     _add_train(commands)
@@ -159,9 +161,7 @@ def _train(options: argparse.Namespace) -> None:
         network=network,
         classes=tuple(options.classes),
         categories=tuple(category_names(options.data[0][0])),
-        sizes=tuple(
-            (share, int(side)) for share, side in (number_pair(s, '--sizes') for s in options.sizes)
-        ),
+        sizes=_sizes(options.sizes),
         optimizer=options.optimizer,
         teacher=options.teacher,
     )
@@ -174,6 +174,19 @@ def _train(options: argparse.Namespace) -> None:
         Run(DetectorTask(photos, settings, where, initial, options.snapshot_minutes), where).run()
     manifest = options.output / 'model.yaml'
     print(f'{manifest} is ready: instance-seg image PHOTO --model {manifest}')
+
+
+def _sizes(texts: list[str]) -> tuple[tuple[float, int], ...]:
+    sizes = []
+    for text in texts:
+        share, side = number_pair(text, '--sizes')
+        if share < 0 or not _SMALLEST_SIDE <= side <= _LARGEST_SIDE:
+            raise ValueError(
+                f'--sizes {text}: expected a share of 0 or more, and {_SMALLEST_SIDE} to '
+                f'{_LARGEST_SIDE} pixels'
+            )
+        sizes.append((share, int(side)))
+    return tuple(sizes)
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -16,9 +16,10 @@ from pycocotools import mask as coco_mask
 
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.evaluation.coco_file import Categories, read_coco_file
-from instance_seg_ros.evaluation.notes import DatasetError
+from instance_seg_ros.evaluation.notes import DatasetError, Notes
 from instance_seg_ros.evaluation.photo_files import read_photo
 from instance_seg_ros.evaluation.reader import CocoDataset, CocoObject, CocoPhoto, read_coco
+from instance_seg_ros.image_header import read_header
 
 __all__ = ['Annotation', 'DatasetError', 'Photo', 'category_names', 'hold_out', 'load_photos']
 
@@ -102,7 +103,11 @@ def load_photos(
     dataset = read_coco(annotation_file, image_folder)
     _check_classes(classes, dataset.categories, dataset.path)
     names = list(categories or dataset.categories)
-    photos = [_photo(photo, dataset, list(classes), names) for photo in dataset.photos]
+    usable = [photo for photo in dataset.photos if _is_usable(photo, dataset.notes)]
+    photos = [_photo(photo, dataset, list(classes), names) for photo in usable]
+    if not photos:
+        reasons = '; '.join(dataset.notes.lines())
+        raise DatasetError(f'{dataset.path}: no photo in {image_folder} can be used: {reasons}')
     for note in dataset.notes.lines():
         LOG.warning('%s: %s', dataset.path, note)
     empty = sum(photo.complete and not photo.annotations for photo in photos)
@@ -110,6 +115,26 @@ def load_photos(
     if hint := dataset.crowd_hint():
         LOG.warning('%s: %s. Set iscrowd to 0 where it is an object', dataset.path, hint)
     return photos
+
+
+def _is_usable(photo: CocoPhoto, notes: Notes) -> bool:
+    """Find photos that a run would end at, hours later, when it first draws them.
+
+    Raises:
+        DatasetError: a photo is of another size than its annotations, as all of them may be.
+    """
+    try:
+        header = read_header(photo.path.read_bytes())
+    except (ImageError, OSError) as error:
+        notes.left_out(f'photos that cannot be read ({error})', photo.path.name)
+        return False
+    sides = header.height, header.width
+    if photo.size not in (sides, sides[::-1]):  # its EXIF data may turn it
+        raise DatasetError(
+            f'{photo.path}: is {header.width}x{header.height} pixels, its annotations are for '
+            f'{photo.size[1]}x{photo.size[0]}. Export the data set again'
+        )
+    return True
 
 
 def category_names(annotation_file: Path | str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 STEM_CHANNELS = (64, 64, 192)
 MIN_CHANNELS = 16
+MOST_PROPOSALS = 10_000  # that a manifest may have
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,11 @@ class NetworkConfig:
         for name in ('num_classes', 'proposals', 'rpn_candidates', 'max_detections'):
             if getattr(self, name) < 1:
                 raise ValueError(f'{name} is {getattr(self, name)}: expected at least 1')
+        if self.proposals > MOST_PROPOSALS:
+            raise ValueError(f'proposals is {self.proposals}: expected at most {MOST_PROPOSALS}')
         for name in ('anchor_sizes', 'anchor_ratios'):
             values = getattr(self, name)
-            if not values or min(values) <= 0:
+            if not values or not all(0 < value < math.inf for value in values):
                 raise ValueError(f'{name} is {values}: expected one or more positive numbers')
 
     @property

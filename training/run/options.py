@@ -40,11 +40,18 @@ def command_line(
             print('interrupted; the same command resumes', file=sys.stderr)
             return 130
         except (ValueError, OSError, RuntimeError) as error:
-            print(f'error: {error}', file=sys.stderr)
+            print(f'error: {_without_traceback(str(error))}', file=sys.stderr)
             return 2
         return 0
 
     return main
+
+
+def _without_traceback(text: str) -> str:
+    """Return the message of an error; PyTorch puts a worker's traceback before it."""
+    if 'Original Traceback' not in text:
+        return text
+    return text.strip().splitlines()[-1].partition(': ')[2]
 
 
 def add_command(
@@ -98,6 +105,8 @@ def run_options(options: argparse.Namespace) -> RunOptions:
     device = options.device
     if device == 'auto':
         device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    if device.startswith('cuda') and not torch.cuda.is_available():
+        raise ValueError(f'--device {device}: PyTorch finds no such device. Take cpu, or auto')
     return RunOptions(
         options.output,
         device,

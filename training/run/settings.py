@@ -43,6 +43,13 @@ class RunSettings:
     longest_warmup: ClassVar[float | None] = None
     average_grows: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        """Refuse a length that no run can have."""
+        if not 0 <= self.minutes < math.inf or self.steps < 0 or not (self.minutes or self.steps):
+            raise ValueError(
+                f'minutes is {self.minutes} and steps is {self.steps}: expected one above 0'
+            )
+
     def to_json(self) -> str:
         """Return one text that is equal for equal settings."""
         return json.dumps(asdict(self), sort_keys=True)
