@@ -31,8 +31,8 @@ DEFAULT_INPUT_MAX_SIDE = 1365  # of the published pipeline config
 
 _COCO_CLASSES = 90
 _TENSORFLOW = ('weights', 'text_graph')
-_PARTS = ('proposal_part', 'box_part', 'mask_part')
-_FILES = (*_TENSORFLOW, *_PARTS, 'labels')
+PART_ROLES = ('proposal_part', 'box_part', 'mask_part')
+_FILES = (*_TENSORFLOW, *PART_ROLES, 'labels')
 _NUMBERS = ('input_max_side', 'proposals')
 _LARGEST_UPSCALE = 4.0
 _LONGEST_PATH = 1000  # characters; longer ones would fill messages
@@ -323,9 +323,9 @@ def _manifest(path: Path, content: dict[str, Any]) -> ModelManifest:
 
 def _needed_files(content: dict[str, Any]) -> tuple[str, ...]:
     """Return the files that a manifest must name: those of TensorFlow, or all ONNX parts."""
-    has_parts = any(role in content for role in _PARTS)
+    has_parts = any(role in content for role in PART_ROLES)
     tensorflow = _TENSORFLOW if not has_parts or any(r in content for r in _TENSORFLOW) else ()
-    return (*tensorflow, *(_PARTS if has_parts else ()), 'labels')
+    return (*tensorflow, *(PART_ROLES if has_parts else ()), 'labels')
 
 
 def _engine(path: Path, value: Any) -> str:

@@ -20,7 +20,7 @@ from instance_seg_ros.install import data_folder, install_known, steps_by_hand
 from instance_seg_ros.known_models import Digest, KnownModel, find_known
 from instance_seg_ros.missing_files import half_installed, missing_words
 from instance_seg_ros.model_folders import manifest_files
-from instance_seg_ros.models import ModelManifest, find_model, read_manifest
+from instance_seg_ros.models import PART_ROLES, ModelManifest, find_model, read_manifest
 from instance_seg_ros.own_models import add_own, remove
 from instance_seg_ros.segmenter import Segmenter
 from instance_seg_ros.settings import ONNXRUNTIME
@@ -243,6 +243,11 @@ def _calibrate(options: argparse.Namespace) -> int:
     if manifest.weights is None:
         raise ModelError(
             f'model {manifest.name!r} has ONNX parts of its own, which stay as they are'
+        )
+    if manifest.parts:
+        raise ModelError(
+            f'model {manifest.name!r} names ONNX parts of its own, which int8 leaves as they are. '
+            f'Take {", ".join(PART_ROLES)} out of {manifest.path}, and calibrate it then'
         )
     weights, text_graph = manifest.tensorflow_files()
     photos = find_images(options.photos).files

@@ -13,7 +13,7 @@ from instance_seg_ros.detection.net_loader import opencv_problem
 from instance_seg_ros.detection.onnx_cache import onnx_parts
 from instance_seg_ros.detection.onnx_mask_rcnn import OnnxMaskRcnn
 from instance_seg_ros.errors import ModelError
-from instance_seg_ros.models import ModelManifest
+from instance_seg_ros.models import PART_ROLES, ModelManifest
 from instance_seg_ros.settings import (
     AUTO,
     BF16,
@@ -73,7 +73,7 @@ def _load_onnxruntime(manifest: ModelManifest, settings: ModelSettings) -> OnnxM
     if precision in (F16, INT8) and manifest.parts:
         raise ModelError(
             f'precision {precision}: model {manifest.name!r} names its own ONNX parts, which are '
-            'taken as they are. Export them in that precision'
+            f'taken as they are. {_instead(manifest)}'
         )
     on_processor = settings.providers[:1] in ((CPU_PROVIDER,), (OPENVINO_PROVIDER,))
     return OnnxMaskRcnn(
@@ -85,6 +85,12 @@ def _load_onnxruntime(manifest: ModelManifest, settings: ModelSettings) -> OnnxM
         settings.low_memory,
         precision,
     )
+
+
+def _instead(manifest: ModelManifest) -> str:
+    if manifest.weights is None:
+        return 'Export them in that precision'
+    return f'Without {", ".join(PART_ROLES)} in {manifest.path}, its frozen graph is converted'
 
 
 def choose_engine(manifest: ModelManifest, settings: ModelSettings) -> str:

@@ -146,30 +146,29 @@ def test_a_shipped_model_is_a_start(toy_data: ToyData, tmp_path: Path) -> None:
 
 def test_export_from_a_checkpoint(toy_data: ToyData, tmp_path: Path) -> None:
     assert run(command(toy_data, tmp_path / 'run', '--steps', '2')).returncode == 0
-    result = run(
-        [
-            sys.executable,
-            '-m',
-            'training.detector',
-            'export',
-            '--run',
-            str(tmp_path / 'run'),
-            '--output',
-            str(tmp_path / 'out' / 'mine'),
-            '--data',
-            str(toy_data.annotations),
-            str(toy_data.images),
-            '--classes',
-            'box',
-            '--hold-out',
-            '0:0',
-            '--onnx',
-        ]
-    )
+    export = [
+        sys.executable,
+        '-m',
+        'training.detector',
+        'export',
+        '--run',
+        str(tmp_path / 'run'),
+        '--output',
+        str(tmp_path / 'out' / 'mine'),
+        '--hold-out',
+        '0:0',
+        '--data',
+        str(toy_data.annotations),
+        str(toy_data.images),
+        '--classes',
+    ]
+    result = run([*export, 'box', '--onnx'])
     assert result.returncode == 0, result.stderr
     manifest = read_manifest(tmp_path / 'out' / 'mine.yaml')
     assert not manifest.missing_files() and set(manifest.parts) == {'proposals', 'boxes', 'masks'}
     assert (tmp_path / 'out' / 'mine.pb').read_bytes() == weights(tmp_path / 'run')
+    other = run([*export, 'tree', 'box'])
+    assert other.returncode == 2 and 'run was trained on box. Expected the same' in other.stderr
 
 
 def test_samples_follow_the_objects(toy_data: ToyData) -> None:

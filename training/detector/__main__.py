@@ -225,8 +225,14 @@ def _model_arguments(model: str) -> dict[str, str]:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from training.detector.checkpoint_model import calibration_photos, export_checkpoint
+    from training.detector.checkpoint_model import (
+        calibration_photos,
+        check_classes,
+        export_checkpoint,
+    )
 
+    if options.data:
+        check_classes(options.folder, options.classes or ())
     # Of photos that were trained on it is too certain. With --hold-out 0:0 there are no others.
     photos = calibration_photos(chosen_photos(options, held=True)) if options.data else []
     manifest = export_checkpoint(

@@ -29,6 +29,21 @@ def calibration_photos(photos: Sequence[Photo], most: int = 400) -> list[Photo]:
     return [photos[i] for i in order]
 
 
+def check_classes(folder: Path, classes: Sequence[str]) -> None:
+    """Check that classes of photos are those of a run: numbers of others would be confused.
+
+    Raises:
+        ValueError: they are other classes, or in another order.
+    """
+    state = read_checkpoint(folder, 'module', 'a detector')
+    trained = json.loads(state['settings'])['classes']
+    if list(classes) != trained:
+        raise ValueError(
+            f'--classes {" ".join(classes)}: {folder} was trained on {" ".join(trained)}. '
+            'Expected the same, in the same order'
+        )
+
+
 def export_checkpoint(
     folder: Path,
     stem: Path,
