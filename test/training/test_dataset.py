@@ -115,6 +115,18 @@ def test_a_category_that_a_file_lacks_is_unknown_there(toy_data: ToyData) -> Non
     assert set(np.unique(photos[0].semantic)) == {0, 2}
 
 
+def test_objects_behind_the_254th_category_are_no_background(toy_data: ToyData) -> None:
+    names = [f'thing {i}' for i in range(300)]
+    toy_data.content['categories'] = [{'id': 1 + i, 'name': n} for i, n in enumerate(names)]
+    for annotation, category in zip(
+        toy_data.content['annotations'], (254, 255, 256, 300) * 2, strict=True
+    ):
+        annotation['category_id'] = category
+    photos = load(toy_data, (names[299],))
+    assert [set(np.unique(photo.semantic)) for photo in photos[:4]] == [{0, 254}] + [{0, 255}] * 3
+    assert len(photos[3].annotations) == 1 and len(photos[3].known) == 300
+
+
 def test_an_unknown_category_is_left_out_and_counted(
     toy_data: ToyData, caplog: pytest.LogCaptureFixture
 ) -> None:

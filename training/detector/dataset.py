@@ -27,6 +27,7 @@ LOG = logging.getLogger(__name__)
 
 SEMANTIC_SCALE = 4
 UNKNOWN = 255
+_NUMBERED = 254  # categories that the values below UNKNOWN tell apart
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Photo:
         annotations: objects of the trained classes.
         complete: every object of the trained classes is annotated, so that the rest is background.
         semantic: uint8 (height / 4, width / 4), 0 background, k + 1 the k-th category of the data
-            set, 255 unknown.
+            set, 255 unknown, as are all objects of categories behind the 254th.
         known: bool (categories,): categories that are completely annotated in this image.
     """
 
@@ -193,7 +194,8 @@ def _photo(
 def _semantic_value(each: CocoObject, categories: list[str]) -> int:
     if each.crowd or each.rle is None or each.category not in categories:
         return UNKNOWN
-    return categories.index(each.category) + 1
+    index = categories.index(each.category)
+    return index + 1 if index < _NUMBERED else UNKNOWN
 
 
 def _paint(

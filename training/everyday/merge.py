@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from training.everyday.pack import NAMES, add_output, class_ids, write_rest
+from training.everyday.pack import NAMES, add_output, class_ids, write_pack
 from training.everyday.packed_data import files_of_pack, read_names
 from training.everyday.packed_labels import LabelTable
-from training.everyday.packed_photos import photo_files, read_part, write_photos
+from training.everyday.packed_photos import photo_files, read_part
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -41,15 +41,14 @@ def run(options: argparse.Namespace) -> None:
     if len(set(ids.values())) == len(ids):
         classes.sort(key=ids.__getitem__)
     table = joined(tables, [list(of_pack.values()) for of_pack in names], classes)
-    options.output.mkdir(parents=True, exist_ok=True)
     photos = (
         photo
         for folder in options.packs
         for path in photo_files(folder)
         for photo in read_part(path)
     )
-    files = write_photos(photos, options.output, options.part_megabytes)
-    write_rest(table, class_ids(classes, ids), options.output)
+    numbered = class_ids(classes, ids)
+    files = write_pack(photos, table, numbered, options.output, options.part_megabytes)
     print(f'{len(table.image_ids)} photos are in {options.output}, {len(files)} file(s)')
 
 

@@ -15,14 +15,23 @@ import itertools
 import json
 import random
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+import zlib
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from training.everyday.packed_labels import LABELS, LabelTable, label_table, merged
-from training.everyday.packed_photos import LONGEST_SIDE, QUALITY, pack_photos
+from training.everyday.packed_photos import (
+    LONGEST_SIDE,
+    QUALITY,
+    encode_photos,
+    photo_files,
+    write_photos,
+)
 
 if TYPE_CHECKING:
     from training.detector.dataset import Photo
@@ -71,57 +80,130 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@dataclass(frozen=True)
+class _File:
+    """What of a COCO file is needed beside its photos: ids by name, and ids of preferred photos."""
+
+    path: Path
+    folder: Path
+    ids: dict[str, Hashable]
+    preferred: set[int]
+
+    def photos(self, classes: Sequence[str]) -> list[Photo]:
+        from training.detector.dataset import load_photos
+
+        known = [name for name in classes if name in self.ids]
+        if not known:
+            raise ValueError(
+                f'{self.path}: has none of the classes {", ".join(classes)}, but '
+                f'{", ".join(self.ids) or "no category"}. Leave this file out or name other classes'
+            )
+        loaded = load_photos(self.path, self.folder, known, known)
+        return [_renumbered(photo, known, classes) for photo in loaded]
+
+
 def run(options: argparse.Namespace) -> None:
     """Pack COCO files.
 
     Raises:
-        ValueError: an option is out of range.
+        ValueError: an option is out of range, or a file cannot be used.
     """
-    from training.detector.dataset import category_names, load_photos
-
     if options.longest_side < 32 or not 1 <= options.quality <= 100:
         raise ValueError(
             f'--longest-side {options.longest_side} --quality {options.quality}: expected 32 or '
             'more pixels, and a quality from 1 to 100'
         )
-    classes = options.classes or category_names(options.data[0][0])
-    photos, preferred = [], set()
-    ids: dict[str, int] = {}
-    for file, folder in options.data:
-        content = json.loads(file.read_text())
-        named = {c['name']: c['id'] for c in content['categories']}
-        in_file = category_names(file)  # without groups of categories, which some tools write
-        known = [name for name in classes if name in in_file]
-        ids = {name: named[name] for name in known} | ids
-        photos += [_renumbered(p, known, classes) for p in load_photos(file, folder, known, known)]
-        preferred |= {
-            i['id'] for i in content['images'] if not options.prefer or options.prefer in i
-        }
-    photos = merged(photos)
+    files = [_read_file(path, folder, options.prefer) for path, folder in options.data]
+    classes = options.classes or list(files[0].ids)
+    ids: dict[str, Hashable] = {}
+    for file in files:
+        ids = file.ids | ids
+    names = class_ids(classes, ids)
+    photos = merged([photo for file in files for photo in file.photos(classes)])
     random.Random(0).shuffle(photos)
-    shares = [1.0 if p.image_id in preferred else 0.5 for p in photos]
-    table = label_table(photos, shares)
-    options.output.mkdir(parents=True, exist_ok=True)
-    paths = [p.path for p in photos]
-    files = pack_photos(
-        paths,
-        options.output,
-        options.threads,
-        options.part_megabytes,
-        options.longest_side,
-        options.quality,
-    )
-    write_rest(table, class_ids(classes, ids), options.output)
-    print(f'{len(photos)} photos are in {options.output}, {len(files)} file(s)')
+    options.output.mkdir(parents=True, exist_ok=True)  # before the long work
+    photos, encoded = _readable(photos, options)
+    preferred = set().union(*(file.preferred for file in files))
+    table = label_table(photos, [1.0 if p.image_id in preferred else 0.5 for p in photos])
+    written = write_pack(encoded, table, names, options.output, options.part_megabytes)
+    print(f'{len(photos)} photos are in {options.output}, {len(written)} file(s)')
 
 
-def write_rest(table: LabelTable, names: Mapping[int, str], folder: Path) -> None:
-    """Write the labels of a pack and the names of its classes."""
-    table.save(folder / LABELS)
-    (folder / NAMES).write_text(json.dumps(names))
+def _read_file(path: Path, folder: Path, prefer: str) -> _File:
+    from instance_seg_ros.evaluation.coco_file import Categories, id_of, read_coco_file
+
+    content = read_coco_file(path)
+    # Without groups of categories, which some tools write.
+    categories = Categories(content['categories'], content['annotations'])
+    ids = {}
+    for entry in content['categories']:
+        number = id_of(entry.get('id')) if isinstance(entry, dict) else None
+        if (name := categories.name_of(number)) is not None:
+            ids[name] = number
+    if not ids:
+        raise ValueError(f'{path}: has no category. Expected the names of classes in categories')
+    entries = [e for e in content['images'] if isinstance(e, dict) and (not prefer or prefer in e)]
+    keys = [id_of(entry.get('id')) for entry in entries]
+    return _File(path, folder, ids, {_image_number(key) for key in keys if key is not None})
 
 
-def class_ids(classes: Sequence[str], ids: Mapping[str, int]) -> dict[int, str]:
+def _image_number(key: Hashable) -> int:
+    """Return the number that read_coco gives to an image of this id."""
+    return key if isinstance(key, int) else zlib.crc32(str(key).encode())
+
+
+def _readable(
+    photos: Sequence[Photo], options: argparse.Namespace
+) -> tuple[list[Photo], list[bytes]]:
+    """Return the photos that can be read as they were annotated, and these encoded.
+
+    Raises:
+        ValueError: there are none.
+    """
+    results = encode_photos(photos, options.threads, options.longest_side, options.quality)
+    errors = [each for each in results if isinstance(each, ValueError)]
+    if len(errors) == len(results):
+        raise ValueError(f'none of the {len(results)} photos can be used; the first: {errors[0]}')
+    if errors:
+        print(f'left out {len(errors)} of {len(results)} photos; the first: {errors[0]}')
+    kept = [p for p, each in zip(photos, results, strict=True) if isinstance(each, bytes)]
+    return kept, [each for each in results if isinstance(each, bytes)]
+
+
+def write_pack(
+    photos: Iterable[bytes],
+    table: LabelTable,
+    names: Mapping[int, str],
+    folder: Path,
+    part_megabytes: float = 0.0,
+) -> list[Path]:
+    """Write a pack; the one that is in the folder stays until the new one is whole.
+
+    Args:
+        photos: encoded.
+        table: their labels.
+        names: of the classes by id.
+        folder: of the pack; made if it is missing.
+        part_megabytes: size that a file of photos may have; 0: there is one file, of any size.
+
+    Returns:
+        The files of photos, in their order.
+
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix='.unfinished-', dir=folder) as new:
+        files = write_photos(photos, Path(new), part_megabytes)
+        table.save(Path(new, LABELS))
+        Path(new, NAMES).write_text(json.dumps(names))
+        # Without labels a folder is no pack: so it is where this is cut off.
+        for old in (folder / LABELS, *photo_files(folder)):
+            old.unlink(missing_ok=True)
+        for name in (*(file.name for file in files), NAMES, LABELS):
+            Path(new, name).replace(folder / name)
+    return [folder / file.name for file in files]
+
+
+def class_ids(classes: Sequence[str], ids: Mapping[str, Hashable]) -> dict[int, str]:
     """Return names by id: the data's own ids if they rise from 1 on as the classes do, else 1 to K.
 
     The exported graph has a row of scores for every number, and its classes in this order.
@@ -131,9 +213,13 @@ def class_ids(classes: Sequence[str], ids: Mapping[str, int]) -> dict[int, str]:
     """
     missing = [name for name in classes if name not in ids]
     if missing:
-        raise ValueError(f'--classes: no file of --data has {", ".join(missing)}')
-    own = [ids[name] for name in classes]
-    rising = own[0] > 0 and all(a < b for a, b in itertools.pairwise(own))
+        raise ValueError(
+            f'--classes: no file of --data has {", ".join(missing)}. Expected some of: '
+            f'{", ".join(ids)}'
+        )
+    own = [number for name in classes if isinstance(number := ids[name], int)]
+    rising = len(own) == len(classes) and own[0] > 0
+    rising = rising and all(a < b for a, b in itertools.pairwise(own))
     return dict(zip(own if rising else range(1, len(classes) + 1), classes, strict=True))
 
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
@@ -15,9 +17,14 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:  # it needs packages that are not where the GPU is
     from training.detector.dataset import Annotation, Photo
 
+LOG = logging.getLogger(__name__)
+
 LABELS = 'labels.npz'
 MASK_SIDE = 56
 _LEAST_SIDE = 1.5
+# Ids beyond 64 bits are stored as their remainder: divided by 42 or less it leaves the same rest,
+# so that --hold-out holds out the same photos everywhere.
+_ID_MODULUS = math.lcm(*range(1, 43))
 
 
 @dataclass(frozen=True)
@@ -58,22 +65,35 @@ class LabelTable:
         """
         try:
             with np.load(path) as file:
-                return cls(**{name: file[name] for name in file.files})
+                table = cls(**{name: file[name] for name in file.files})
         except (TypeError, ValueError, BadZipFile):
             raise ValueError(f'{path}: is no file of packed labels') from None
+        # Packs without objects were once written with masks of another type.
+        return replace(table, mask=table.mask.astype(np.uint8, copy=False))
 
 
 def merged(photos: Iterable[Photo]) -> list[Photo]:
     """Make one of photos of the same file: of each class the labels that are complete, else all."""
     by_path: dict[Path, Photo] = {}
+    others = []
     for photo in photos:
         first = by_path.setdefault(photo.path.resolve(), photo)
         if first is photo or first.known is None or photo.known is None:
+            continue
+        if photo.size != first.size:
+            others.append(photo.path)
             continue
         new = photo.known & ~first.known
         first.annotations = [a for a in first.annotations if not new[a.class_index]]
         first.annotations += [a for a in photo.annotations if new[a.class_index]]
         first.known = first.known | photo.known
+    if others:
+        LOG.warning(
+            'left out the labels of %d photos that are for another size than those of the file '
+            'before, first of %s. Export the data again',
+            len(others),
+            others[0],
+        )
     return list(by_path.values())
 
 
@@ -90,7 +110,7 @@ def label_table(photos: Sequence[Photo], shares: Sequence[float]) -> LabelTable:
             rows.append((i, thing.class_index, box, thing.ignore, bits))
     none = np.zeros(MASK_SIDE * MASK_SIDE // 8, np.uint8)
     return LabelTable(
-        image_ids=np.array([p.image_id for p in photos], np.int64),
+        image_ids=np.array([_stored_id(p.image_id) for p in photos], np.int64),
         complete=np.array([p.known for p in photos]),
         share=np.array(shares, np.float32),
         photo=np.array([r[0] for r in rows], np.int32),
@@ -98,8 +118,14 @@ def label_table(photos: Sequence[Photo], shares: Sequence[float]) -> LabelTable:
         box=np.array([r[2] for r in rows], np.float32).reshape(-1, 4),
         crowd=np.array([r[3] for r in rows], bool),
         has_mask=np.array([r[4] is not None for r in rows], bool),
-        mask=np.array([none if r[4] is None else r[4] for r in rows]).reshape(-1, len(none)),
+        mask=np.array([none if r[4] is None else r[4] for r in rows], np.uint8).reshape(
+            -1, len(none)
+        ),
     )
+
+
+def _stored_id(image_id: int) -> int:
+    return image_id if -(2**63) <= image_id < 2**63 else image_id % _ID_MODULUS
 
 
 def _bitmap(thing: Annotation) -> NDArray[np.uint8] | None:

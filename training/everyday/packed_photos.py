@@ -8,11 +8,15 @@ import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+
+if TYPE_CHECKING:  # it needs packages that are not where the GPU is
+    from training.detector.dataset import Photo
 
 LONGEST_SIDE, QUALITY = 512, 58  # small enough to send thousands
 PHOTOS = 'photos.npz'
@@ -20,37 +24,37 @@ _PHOTO_FILE = re.compile(r'photos(_[0-9]{4})?\.npz')
 _PART_OVERHEAD = 2_000  # bytes of a file beside the photos
 
 
-def pack_photos(
-    paths: Sequence[Path],
-    folder: Path,
+def encode_photos(
+    photos: Sequence[Photo],
     threads: int = 1,
-    part_megabytes: float = 0.0,
     longest_side: int = LONGEST_SIDE,
     quality: int = QUALITY,
-) -> list[Path]:
-    """Store photos in a folder, in place of those that are there.
+) -> list[bytes | ValueError]:
+    """Return photos as WebP; for one that cannot be read as it was annotated what is wrong.
 
     Args:
-        paths: of the photos.
-        folder: of the pack.
+        photos: to encode.
         threads: that encode.
-        part_megabytes: size that a file may have; 0: there is one file, of any size.
         longest_side: pixels of a photo's longer side, at most.
         quality: of WebP, 1 to 100.
+
+    """
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda photo: _encode(photo, longest_side, quality), photos))
+
+
+def write_photos(photos: Iterable[bytes], folder: Path, part_megabytes: float) -> list[Path]:
+    """Write encoded photos as files of their bytes and where each ends.
+
+    Args:
+        photos: encoded.
+        folder: where no such files are.
+        part_megabytes: size that a file may have; 0: there is one file, of any size.
 
     Returns:
         The files, in the order of the photos.
 
     """
-    with ThreadPoolExecutor(threads) as pool:
-        photos = pool.map(lambda path: _encode(path, longest_side, quality), paths)
-        return write_photos(photos, folder, part_megabytes)
-
-
-def write_photos(photos: Iterable[bytes], folder: Path, part_megabytes: float) -> list[Path]:
-    """Write encoded photos as files of their bytes and where each ends; see :func:`pack_photos`."""
-    for path in photo_files(folder):
-        path.unlink()
     if not part_megabytes:
         return [_write_part(list(photos), folder / PHOTOS)]
     files: list[Path] = []
@@ -80,12 +84,15 @@ def _write_part(photos: Sequence[bytes], path: Path) -> Path:
     return path
 
 
-def _encode(path: Path, longest_side: int, quality: int) -> bytes:
-    with Image.open(path) as file:
-        image = file.convert('RGB')
+def _encode(photo: Photo, longest_side: int, quality: int) -> bytes | ValueError:
+    try:
+        pixels = photo.read()
+    except ValueError as error:
+        return error
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., ::-1]))
     factor = longest_side / max(image.size)
     if factor < 1:
-        size = round(image.width * factor), round(image.height * factor)
+        size = max(1, round(image.width * factor)), max(1, round(image.height * factor))
         image = image.resize(size, Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     image.save(buffer, 'WEBP', quality=quality, method=3)
