@@ -51,15 +51,19 @@ def train(folder: Path, output: Path) -> int:
     return main([*arguments, '--backbone-rate', '0', '--output', str(output)])
 
 
+def turned_jpeg(image: np.ndarray) -> bytes:
+    jpeg = cv2.imencode('.jpg', image)[1].tobytes()
+    segment = b'\xff\xe1' + (len(TURNED) + 2).to_bytes(2, 'big') + TURNED
+    return jpeg[:2] + segment + jpeg[2:]
+
+
 @pytest.mark.parametrize('as_stored', [False, True])
 def test_a_turned_photo_is_packed_as_it_was_annotated(
     toy_data: ToyData, tmp_path: Path, as_stored: bool
 ) -> None:
     image = np.zeros((64, 96, 3), np.uint8)
     image[:, :48] = 255  # turned to the right, the left half is the upper one
-    jpeg = cv2.imencode('.jpg', image)[1].tobytes()
-    segment = b'\xff\xe1' + (len(TURNED) + 2).to_bytes(2, 'big') + TURNED
-    (toy_data.images / '0.png').write_bytes(jpeg[:2] + segment + jpeg[2:])
+    (toy_data.images / '0.png').write_bytes(turned_jpeg(image))
     entry = toy_data.content['images'][0]
     entry['width'], entry['height'] = (96, 64) if as_stored else (64, 96)
     table = packed(toy_data, tmp_path / 'packed')
@@ -82,10 +86,17 @@ def test_a_photo_of_one_column_is_packed(toy_data: ToyData, tmp_path: Path) -> N
     assert photo_of(tmp_path / 'packed', table, 0).shape == (512, 1, 3)
 
 
-def test_photos_that_are_broken_or_of_another_size_are_left_out_with_their_labels(
-    toy_data: ToyData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_broken_photos_are_left_out_with_their_labels(
+    toy_data: ToyData,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    toy_data.content['images'][2]['width'] = 50
+    png = (toy_data.images / '2.png').read_bytes()
+    start = png.index(b'IDAT') + 4
+    length = int.from_bytes(png[start - 8 : start - 4], 'big')
+    damaged = png[:start] + bytes(length) + png[start + length :]
+    (toy_data.images / '2.png').write_bytes(damaged)  # whole as far as can be seen from outside
     (toy_data.images / '5.png').write_bytes(b'no image')
     table = packed(toy_data, tmp_path / 'packed')
     assert sorted(table.image_ids) == [0, 1, 3, 4, 6, 7]
@@ -96,9 +107,20 @@ def test_photos_that_are_broken_or_of_another_size_are_left_out_with_their_label
         pixels = photo_of(tmp_path / 'packed', table, image_id)
         assert pixels[50, 30 + image_id].max() > 200
     printed = capsys.readouterr().out
-    assert 'left out 2 of 8 photos; the first: ' in printed
-    assert '2.png: is 96x96 pixels' in printed or '5.png: ' in printed
+    assert 'left out 1 photos that cannot be read' in caplog.text and '5.png' in caplog.text
+    assert 'left out 1 of 7 photos; the first: ' in printed and '2.png: ' in printed
     assert '6 photos are in' in printed
+
+
+def test_a_photo_of_another_size_is_an_error(
+    toy_data: ToyData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed(toy_data, tmp_path / 'packed')
+    before = contents(tmp_path / 'packed')
+    toy_data.content['images'][2]['width'] = 50
+    assert pack(toy_data, tmp_path / 'packed') == 2
+    assert '2.png: is 96x96 pixels, its annotations are for 50x96' in capsys.readouterr().err
+    assert contents(tmp_path / 'packed') == before
 
 
 def test_labels_for_another_size_than_those_before_are_left_out(
@@ -109,7 +131,10 @@ def test_labels_for_another_size_than_those_before_are_left_out(
     second = json.loads(json.dumps(toy_data.content))
     for entry in second['images']:
         entry['complete_categories'] = [9]
-    second['images'][3] |= {'width': 48, 'height': 48}
+    # Annotated as it is shown in one file, as it is stored in the other.
+    (toy_data.images / '3.png').write_bytes(turned_jpeg(np.zeros((64, 96, 3), np.uint8)))
+    toy_data.content['images'][3] |= {'width': 64, 'height': 96}
+    second['images'][3] |= {'width': 96, 'height': 64}
     (tmp_path / 'more.json').write_text(json.dumps(second))
     more = ['--data', str(tmp_path / 'more.json'), str(toy_data.images)]
     table = packed(toy_data, tmp_path / 'packed', *more)
@@ -126,7 +151,7 @@ def test_a_pack_stays_where_no_photo_of_the_next_can_be_read(
     for path in toy_data.images.iterdir():
         path.write_bytes(b'no image')
     assert pack(toy_data, tmp_path / 'packed') == 2
-    assert 'none of the 8 photos can be used; the first: ' in capsys.readouterr().err
+    assert 'can be used: left out 8 photos that cannot be read' in capsys.readouterr().err
     assert contents(tmp_path / 'packed') == before
 
 
