@@ -102,8 +102,8 @@ class BatchRun:
                 yield from run_local(shards, self._job, count)
             else:
                 yield from run_ray(list(shards), self._job, count, workers.threads, workers.address)
-        except (KeyboardInterrupt, GeneratorExit):
-            with contextlib.suppress(Exception):  # the interrupt is what counts
+        except (KeyboardInterrupt, GeneratorExit, BatchError):  # no image did that
+            with contextlib.suppress(Exception):  # what ended the run is what counts
                 forgive(self._storage)
             raise
 

@@ -187,7 +187,10 @@ def output_messages(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, A
 
 
 def _boxes_first(frame: Frame, segmenter: Segmenter) -> Instances | None:
-    """Return the instances before their masks, with ids; None where they come with the masks."""
+    """Return the instances before their masks, with ids.
+
+    None where nobody needs them so early, or where they come with the masks.
+    """
     assert frame.pending is not None
     if frame.pending.tiles or not (DETECTIONS in frame.wanted or _is_tracked(frame)):
         return None

@@ -10,6 +10,7 @@ from random_models import REPOSITORY
 
 from instance_seg_ros import Instances, ModelError, Segmenter
 from instance_seg_ros.cli import main
+from instance_seg_ros.detection.onnx_convert import VERSION
 from instance_seg_ros.settings import OPENVINO_PROVIDER
 
 onnxruntime = pytest.importorskip('onnxruntime', reason='the engine that has precisions')
@@ -20,7 +21,9 @@ CPU = 'CPUExecutionProvider'
 
 
 # As the person model's own would be, but for one number.
-_NO_NUMBER = '{"converter": 6, "model": "", "proposals": {"Conv_6": [0, NaN]}, "boxes": {}}'
+_NO_NUMBER = (
+    f'{{"converter": {VERSION}, "model": "", "proposals": {{"Conv_6": [0, NaN]}}, "boxes": {{}}}}'
+)
 
 
 @pytest.fixture(autouse=True)

@@ -106,10 +106,11 @@ def test_the_debug_image_has_id_and_distance(
     for metres in (1.0, 3.0):
         image = camera.image(photo)
         camera.subscribe('debug_image', 'detections_3d')  # so that there is depth
+        camera.publish_until(camera.image(photo), lambda: depth.listened() == 2, 'depth is read')
         wall, info = depth_image(image.header, metres), camera_info(image.header)
-        depth.ask(image, wall, info)
-        # Only now is there depth for sure: pictures of the image before had no distance.
-        camera.received.clear()
+        # Before the image: a picture of an image that comes before its depth has no distance.
+        depth.publish(wall, info)
+        camera.spin_for(0.5)
         answers = depth.ask(image, wall, info)
         pictures.append(pixels_of(answers['debug_image']))
     assert (pictures[0] != pictures[1]).any()  # the caption alone differs

@@ -4,9 +4,6 @@
 import csv
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,27 +100,25 @@ def test_half_a_step_is_not_saved(tmp_path: Path) -> None:
     assert (parts.folder / 'result').read_text() == (whole.folder / 'result').read_text()
 
 
-def test_workers_leave_a_signal_to_all_processes_to_the_parent() -> None:
-    code = (
-        'import signal, time, training.run.interrupt as i; i.leave_interrupts_to_the_parent(); '
-        "print('ready', flush=True); time.sleep(60)"
-    )
-    worker = subprocess.Popen(
-        [sys.executable, '-c', code],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    try:
-        assert worker.stdout.readline() == 'ready\n'
-        for number in (signal.SIGINT, signal.SIGTERM):
-            worker.send_signal(number)
-            time.sleep(0.3)
-            assert worker.poll() is None
-        worker.send_signal(signal.SIGTERM)  # of the parent
-        assert worker.wait(30) == -signal.SIGTERM
-    finally:
-        worker.kill()
+class WithoutWorkers(OneWeight):
+    """Loses its workers by a signal to all processes."""
+
+    def batches(self, run: Run) -> Iterator[tuple[int, torch.Tensor]]:
+        for step, batch in super().batches(run):
+            if step == 70:
+                os.kill(os.getpid(), signal.SIGTERM)
+                raise RuntimeError('DataLoader worker (pid 7) is killed by signal: Terminated.')
+            yield step, batch
+
+
+def test_a_signal_that_ends_the_workers_too_is_an_interrupt(tmp_path: Path) -> None:
+    whole, parts = RunOptions(tmp_path / 'whole'), RunOptions(tmp_path / 'parts')
+    Run(OneWeight(whole), whole).run()
+    with pytest.raises(KeyboardInterrupt):
+        Run(WithoutWorkers(parts), parts).run()
+    assert read_checkpoint(parts.folder, 'weight', 'one weight')['step'] == 70
+    Run(OneWeight(parts), parts).run()
+    assert (parts.folder / 'result').read_text() == (whole.folder / 'result').read_text()
 
 
 def test_lines_of_the_curve_behind_the_checkpoint_are_not_there_twice(tmp_path: Path) -> None:

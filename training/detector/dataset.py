@@ -119,7 +119,7 @@ def load_photos(
 
 
 def _is_usable(photo: CocoPhoto, notes: Notes) -> bool:
-    """Find photos that a run would end at, hours later, when it first draws them.
+    """Find photos that a run would end at, hours later, as far as their headers tell.
 
     Raises:
         DatasetError: a photo is of another size than its annotations, as all of them may be.
@@ -127,10 +127,13 @@ def _is_usable(photo: CocoPhoto, notes: Notes) -> bool:
     try:
         header = read_header(photo.path.read_bytes())
     except (ImageError, OSError) as error:
-        notes.left_out(f'photos that cannot be read ({error})', photo.path.name)
+        reason = error.strerror if isinstance(error, OSError) else error
+        notes.left_out(f'photos that cannot be read ({reason})', photo.path.name)
         return False
     sides = header.height, header.width
-    if photo.size not in (sides, sides[::-1]):  # its EXIF data may turn it
+    if photo.size == sides[::-1] != sides:  # its EXIF data may turn it
+        read_photo(photo.path, photo.size)
+    elif photo.size != sides:
         raise DatasetError(
             f'{photo.path}: is {header.width}x{header.height} pixels, its annotations are for '
             f'{photo.size[1]}x{photo.size[0]}. Export the data set again'

@@ -41,9 +41,5 @@ def noted_interrupt() -> Iterator[Interrupt]:
 
 
 def leave_interrupts_to_the_parent() -> None:
-    """Ignore Ctrl-C and the first SIGTERM in a worker, as the parent ends its workers.
-
-    A terminal, a service manager or a batch system sends these to all processes.
-    """
+    """Ignore Ctrl-C in a worker: the terminal sends it to all, and the parent ends the worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.signal(signal.SIGTERM, signal.SIG_DFL))

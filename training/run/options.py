@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +52,8 @@ def _without_traceback(text: str) -> str:
     """Return the message of an error; PyTorch puts a worker's traceback before it."""
     if 'Original Traceback' not in text:
         return text
-    return text.strip().splitlines()[-1].partition(': ')[2]
+    last = list(re.finditer(r'^[\w.]+(Error|Exception): ', text, re.MULTILINE))
+    return text[last[-1].end() :].strip() if last else text
 
 
 def add_command(
