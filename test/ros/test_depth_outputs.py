@@ -104,9 +104,9 @@ def test_the_debug_image_has_id_and_distance(
     camera.subscribe('debug_image')
     pictures = []
     for metres in (1.0, 3.0):
-        image = camera.image(photo)
         camera.subscribe('debug_image', 'detections_3d')  # so that there is depth
         camera.publish_until(camera.image(photo), lambda: depth.listened() == 2, 'depth is read')
+        image = camera.image(photo)
         wall, info = depth_image(image.header, metres), camera_info(image.header)
         # Before the image: a picture of an image that comes before its depth has no distance.
         depth.publish(wall, info)
