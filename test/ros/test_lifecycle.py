@@ -77,7 +77,8 @@ def test_shutdown_from_any_state(way: list[str], managed: Camera) -> None:
     for transition in way:
         assert managed.change_state(transition)
     assert managed.state() == 'finalized'
-    assert managed.subscriptions_to_images() == 0
+    # Others learn of it by DDS's discovery, a moment after the answer.
+    managed.spin_until(lambda: managed.subscriptions_to_images() == 0, 'it does not listen')
     code, seconds = managed.process.stop_timed()
     assert (code, seconds < 2) == (0, True)
 
