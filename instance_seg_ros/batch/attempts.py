@@ -72,7 +72,7 @@ class Attempt:
 
 
 def forgive(storage: Storage) -> None:
-    """Blame no image for workers that the user has stopped; called when all of them have ended."""
+    """Blame no image for workers that ended with the run; called when all of them have."""
     for number in numbers_in(storage, ATTEMPTS):
         name = attempts_name(number)
         notes = json.loads(storage.read(name) or b'{}')

@@ -13,8 +13,6 @@ from instance_seg_ros.file_locks import lock
 from instance_seg_ros.paths import given_path
 
 _PREFIX = '.instance-seg-'
-
-
 _NEEDED = (
     'Addresses need fsspec, which the extra instance_seg_ros[batch] has, and a package for the '
     'storage, such as s3fs or gcsfs'

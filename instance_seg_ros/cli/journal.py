@@ -22,7 +22,7 @@ from instance_seg_ros.file_locks import lock
 from instance_seg_ros.model_digest import digest_of_models, library_versions
 
 # What does not decide about the results of a run, of all commands.
-OF_NO_MATTER = (
+_OF_NO_MATTER = (
     'source',
     'output',
     'out',
@@ -183,7 +183,7 @@ def run_identity(options: argparse.Namespace, read: Sequence[object]) -> str:
         ModelError: there is no such model.
 
     """
-    chosen = {key: str(value) for key, value in vars(options).items() if key not in OF_NO_MATTER}
+    chosen = {key: str(value) for key, value in vars(options).items() if key not in _OF_NO_MATTER}
     computed_by = [__version__, library_versions(vars(options)), digest_of_models(vars(options))]
     return json.dumps([computed_by, chosen, [str(each) for each in read]], sort_keys=True)
 

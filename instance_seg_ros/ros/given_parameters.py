@@ -107,19 +107,14 @@ def _names(parameters: Any, prefix: str) -> Iterator[str]:
 
 
 def _check_names(node: Node, names: list[str], source: str) -> None:
-    known = [setting.name for setting in all_settings()]
+    settings = [setting.name for setting in all_settings()]
     policies = [kind.name.lower() for kind in OVERRIDABLE]
     for name in names:
-        start = ''
-        if name.startswith(OVERRIDES):
-            start, _, policy = name.rpartition('.')
-            if policy in policies:
-                continue
-            similar = difflib.get_close_matches(policy, policies, 1, MISSPELT)
-        elif node.has_parameter(name):
+        # Of an override the policy alone can be checked: its topic may be another node's.
+        start, _, word = name.rpartition('.') if name.startswith(OVERRIDES) else ('', '', name)
+        if node.has_parameter(name) or (start and word in policies):
             continue
-        else:
-            similar = difflib.get_close_matches(name, known, 1, MISSPELT)
+        similar = difflib.get_close_matches(word, policies if start else settings, 1, MISSPELT)
         if similar:
             meant = f'{start}.{similar[0]}' if start else similar[0]
             raise ValueError(f'{source}: there is no parameter {name}. Did you mean {meant}?')

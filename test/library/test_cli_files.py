@@ -439,16 +439,21 @@ def test_an_ended_video_goes_on_to_the_same_files(tmp_path: Path, number: signal
     assert files(tmp_path / 'out') == ['clip.mp4']
 
 
-def test_a_killed_video_leaves_nothing_to_a_run_with_other_settings(tmp_path: Path) -> None:
-    clip(tmp_path / 'clip.avi', 30)
-    process = start(tmp_path, 'video', 'clip.avi', '--output', 'out')
+def begin_and_kill(folder: Path, *command: str) -> None:
+    """Kill a command that writes to the folder out once it has noted a frame there."""
+    process = start(folder, *command)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not any(
-        path.stat().st_size for path in (tmp_path / 'out').glob('.*.jsonl')
+        path.stat().st_size for path in (folder / 'out').glob('.*.jsonl')
     ):
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
+
+
+def test_a_killed_video_leaves_nothing_to_a_run_with_other_settings(tmp_path: Path) -> None:
+    clip(tmp_path / 'clip.avi', 30)
+    begin_and_kill(tmp_path, 'video', 'clip.avi', '--output', 'out')
     done = run(tmp_path, 'video', 'clip.avi', '--output', 'out', '--max-frames', '3')
     assert done.returncode == 0, done.stderr
     assert 'were done before' not in done.stdout
@@ -462,14 +467,7 @@ def test_a_killed_video_leaves_nothing_to_a_run_with_another_model(tmp_path: Pat
     labels.write_text('person\n')
     clip(tmp_path / 'clip.avi', 30)
     command = ('video', 'clip.avi', '--output', 'out', '--model-path', 'my.pb')
-    process = start(tmp_path, *command)
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not any(
-        path.stat().st_size for path in (tmp_path / 'out').glob('.*.jsonl')
-    ):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    begin_and_kill(tmp_path, *command)
     labels.write_text('human\n')  # by the same names, another model
     done = run(tmp_path, *command)
     assert done.returncode == 0, done.stderr

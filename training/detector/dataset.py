@@ -126,18 +126,12 @@ def _is_usable(photo: CocoPhoto, notes: Notes) -> bool:
     """
     try:
         header = read_header(photo.path.read_bytes())
+        if photo.size != (header.height, header.width):  # unless its EXIF data turn it
+            read_photo(photo.path, photo.size)
     except (ImageError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         notes.left_out(f'photos that cannot be read ({reason})', photo.path.name)
         return False
-    sides = header.height, header.width
-    if photo.size == sides[::-1] != sides:  # its EXIF data may turn it
-        read_photo(photo.path, photo.size)
-    elif photo.size != sides:
-        raise DatasetError(
-            f'{photo.path}: is {header.width}x{header.height} pixels, its annotations are for '
-            f'{photo.size[1]}x{photo.size[0]}. Export the data set again'
-        )
     return True
 
 

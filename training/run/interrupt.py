@@ -30,11 +30,19 @@ class Interrupt:
 
 @contextmanager
 def noted_interrupt() -> Iterator[Interrupt]:
-    """Note the first signal instead of ending at once; for the main thread."""
+    """Note the first signal instead of ending at once; for the main thread.
+
+    Raises:
+        KeyboardInterrupt: the block fails after a signal that was sent to all processes, as
+            PyTorch raises a RuntimeError when it has ended a worker.
+    """
     interrupt = Interrupt()
     before = {number: signal.signal(number, interrupt._note) for number in _SIGNALS}
     try:
         yield interrupt
+    except RuntimeError:
+        interrupt.check()
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -92,28 +92,24 @@ class Run:
         saved = started = time.monotonic()
         before = self.elapsed
         with noted_interrupt() as interrupt:
-            try:
-                for step, batch in self.task.batches(self):
-                    if self.progress() >= 1:
-                        break
-                    self._is_between_steps = False
-                    losses = self._train_step(step, batch)
-                    self.elapsed = before + time.monotonic() - started
-                    self.step = step + 1
-                    rate = self.settings.rate(self.step, self.progress())
-                    self._curve.add(self.step, self.elapsed, rate, losses)
-                    self._is_between_steps = True
-                    if report.step(self.step, self.progress(), losses):
-                        self._check_finite()
-                    if time.monotonic() - saved > 60 * self.options.checkpoint_minutes:
-                        saved = time.monotonic()
-                        self.save()
-                    self.task.after_step(self)
-                    self.elapsed = before + time.monotonic() - started
-                    interrupt.check()
-            except RuntimeError:  # a signal to all processes ends PyTorch's workers, too
+            for step, batch in self.task.batches(self):
+                if self.progress() >= 1:
+                    break
+                self._is_between_steps = False
+                losses = self._train_step(step, batch)
+                self.elapsed = before + time.monotonic() - started
+                self.step = step + 1
+                rate = self.settings.rate(self.step, self.progress())
+                self._curve.add(self.step, self.elapsed, rate, losses)
+                self._is_between_steps = True
+                if report.step(self.step, self.progress(), losses):
+                    self._check_finite()
+                if time.monotonic() - saved > 60 * self.options.checkpoint_minutes:
+                    saved = time.monotonic()
+                    self.save()
+                self.task.after_step(self)
+                self.elapsed = before + time.monotonic() - started
                 interrupt.check()
-                raise
 
     def _train_step(self, step: int, batch: Any) -> dict[str, Tensor]:
         for optimizer in self.task.optimizers:
