@@ -141,4 +141,7 @@ def _end(
     rclpy.try_shutdown()
     if idle:
         closing.join()
-        ended.set()
+        # A configure that had just begun may have started to load a model: the usual way out would
+        # take the library's threads away under it, which aborts the process.
+        if not node.is_loading:
+            ended.set()

@@ -107,7 +107,12 @@ class InstanceSegNode(LifecycleNode):
         self._loading.cancel()
         engine = self._engine
         ended = engine is None or engine.stop(timeout)
-        return ended and not self._loader.is_alive()
+        return ended and not self.is_loading
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a thread is loading a model, as it may still do after a configure has failed."""
+        return self._loader.is_alive()
 
     def destroy_node(self) -> None:
         """Leave ROS, even while a thread is inside OpenCV; the node cannot be used afterwards."""
