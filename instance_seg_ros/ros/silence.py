@@ -152,8 +152,9 @@ def _removed_memory(around: Surroundings, process: Participant | None) -> str:
         return ''
     names = _names_with_ours(removed)
     return (
-        f'files of shared memory in /dev/shm were removed while {names} used them, as systemd does '
-        f'when a user logs out. Start {names} again {_see("shared-memory-was-removed")}'
+        f'files of shared memory in /dev/shm were removed while {names} used them: by systemd when '
+        'a user logs out, or by Fast DDS after a pause of the machine. '
+        f'Start {names} again {_see("shared-memory-was-removed")}'
     )
 
 

@@ -30,6 +30,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, Detection3DArray, LabelInfo, VisionInfo
 
 from instance_seg_ros.msg import InstanceMask, InstanceMaskArray
+from instance_seg_ros.ros.dds_processes import participants
 from instance_seg_ros.ros.image_codec import to_message
 
 TIMEOUT = 300.0  # seconds; only ever reached by a failure, also on a loaded machine
@@ -222,6 +223,7 @@ class Camera:
         self._wait_until_seen()
         if wait_until_ready:
             self.wait_until_ready()
+            self._restart_without_memory()
 
     def _wait_until_seen(self) -> None:
         """Wait until the node under test and this one know each other."""
@@ -237,6 +239,16 @@ class Camera:
         """Wait until the node under test is active and receives our images."""
         self.spin_until(lambda: 'ready' in self.process.output, 'the node is ready')
         self.spin_until(lambda: self.subscriptions_to_images() > 0, 'the node subscribes to images')
+
+    def _restart_without_memory(self) -> None:
+        """Start the node again if Fast DDS has removed its shared memory: it would hear nobody.
+
+        Other participants take it for dead if the machine pauses for a second as it starts.
+        """
+        pid = self.process.process.pid
+        if any(other.memory_removed for other in participants() if other.pid == pid):
+            self.process.restart()
+            self.wait_until_ready()
 
     def subscriptions_to_images(self) -> int:
         """Return how many match our publisher."""

@@ -235,25 +235,34 @@ def test_shared_memory_of_the_camera_is_removed(
     start_node: Callable[..., NodeProcess], start_camera
 ) -> None:
     camera = start_camera('/taken/image')
-    deadline = time.monotonic() + TIMEOUT
-    while not remove_shared_memory(camera.pid):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    remove_shared_memory(camera.pid)
     text = warning(start_node('taken', image_timeout=1.0), 'shared-memory-was-removed')
     assert re.search(r'Start camera_driver.py \(process \d+\) again', text)
 
 
-def remove_shared_memory(pid: int) -> bool:
-    """Remove what Fast DDS shares from a process; return whether it was there."""
-    with suppress(FileNotFoundError):
-        links = [os.readlink(entry.path) for entry in os.scandir(f'/proc/{pid}/fd')]
-        locks = [name for name in links if re.match(r'/dev/shm/fast\w+_el$', name)]
-        if any('port' in name for name in locks):
-            for name in locks:
-                Path(name).unlink()
-                Path(name.removesuffix('_el')).unlink()
-            return True
-    return False
+def remove_shared_memory(pid: int) -> None:
+    """Remove what Fast DDS shares from a process, as soon as it is there."""
+    deadline = time.monotonic() + TIMEOUT
+    while not any('port' in lock for lock in held_locks(pid)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for lock in held_locks(pid):
+        # In this order, or another process that starts may take a port without its lock.
+        Path(lock.removesuffix('_el')).unlink()
+        Path(lock).unlink()
+
+
+def held_locks(pid: int) -> list[str]:
+    """Return the locks of Fast DDS that a process holds; others it opens to see who lives."""
+    process = Path(f'/proc/{pid}')
+    locks = []
+    for descriptor in (process / 'fd').iterdir():
+        with suppress(FileNotFoundError):  # closed by now
+            path = os.readlink(descriptor)
+            held = 'lock:' in (process / 'fdinfo' / descriptor.name).read_text()
+            if held and re.match(r'/dev/shm/fast\w+_el$', path):
+                locks.append(path)
+    return locks
 
 
 def test_a_camera_whose_name_is_lost(
