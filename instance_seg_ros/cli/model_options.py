@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from instance_seg_ros.cli.values import seconds
 from instance_seg_ros.downloads import DEFAULT_TIMEOUT
 from instance_seg_ros.paths import given_path
 
@@ -39,7 +40,7 @@ def add_models_command(commands: Any) -> None:
     download.add_argument('--quiet', action='store_true', help='no bar of progress')
     download.add_argument(
         '--timeout',
-        type=_seconds,
+        type=_timeout,
         default=DEFAULT_TIMEOUT,
         metavar='SECONDS',
         help='without a byte, after which a transfer counts as broken (%(default)g)',
@@ -109,11 +110,5 @@ def _add_convert(actions: Any) -> None:
     )
 
 
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e6:
-        raise argparse.ArgumentTypeError(f'{text!r}: expected seconds, a number above 0')
-    return value
+def _timeout(text: str) -> float:
+    return seconds(text, least=0.001, most=1e6)

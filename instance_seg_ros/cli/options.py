@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import re
 from collections.abc import Callable, Collection
 from itertools import groupby
@@ -19,7 +18,7 @@ from instance_seg_ros.cli.label_options import add_labels_command
 from instance_seg_ros.cli.model_options import add_models_command
 from instance_seg_ros.cli.result_options import add_image_options, add_result_options
 from instance_seg_ros.cli.settings_parser import SettingsParser
-from instance_seg_ros.cli.values import add_quiet, count, quality
+from instance_seg_ros.cli.values import add_quiet, count, quality, seconds
 from instance_seg_ros.cli.view_options import add_view_command
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.paths import given_path
@@ -124,13 +123,13 @@ def _add_bag_command(commands: Any) -> None:
     )
     part.add_argument(
         '--start',
-        type=_seconds,
+        type=seconds,
         default=0.0,
         metavar='S',
         help="seconds after the bag's beginning (%(default)s)",
     )
     part.add_argument(
-        '--duration', type=_seconds, metavar='S', help='seconds from there (default: to the end)'
+        '--duration', type=seconds, metavar='S', help='seconds from there (default: to the end)'
     )
     _add_bag_output_options(bag)
     _add_settings(bag, leave_out=())
@@ -242,13 +241,6 @@ def _reader_of(setting: Setting) -> Callable[[str], Any]:
             raise argparse.ArgumentTypeError(f'{text!r}: expected {setting.expected()}') from None
 
     return read
-
-
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 <= float(text) < 1e9:
-            return float(text)
-    raise argparse.ArgumentTypeError(f'{text!r}: expected a number of seconds, 0 or more')
 
 
 def _topic_name(text: str) -> str:

@@ -42,6 +42,21 @@ def whole_number(text: str, least: int, most: int) -> int:
     raise argparse.ArgumentTypeError(f'{shown!r}: expected a whole number from {least} to {most}')
 
 
+def seconds(text: str, least: float = 0, most: float = 1e9) -> float:
+    """Return a number of seconds of a range.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is none.
+
+    """
+    with contextlib.suppress(ValueError):
+        if least <= float(text) <= most:
+            return float(text)
+    raise argparse.ArgumentTypeError(
+        f'{text!r}: expected a number of seconds from {least:g} to {most:,.0f}'
+    )
+
+
 def share(text: str) -> float:
     """Return a score, an opacity or the like, 0 to 1."""
     with contextlib.suppress(ValueError):

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
 from instance_seg_ros.cli.settings_parser import SettingsParser
-from instance_seg_ros.cli.values import add_quiet, quality, share, whole_number
+from instance_seg_ros.cli.values import add_quiet, quality, seconds, share, whole_number
 
 _PORT = 8090
 
@@ -63,7 +61,7 @@ def add_view_command(commands: Any, add_settings: Callable[..., None]) -> None:
     )
     files.add_argument(
         '--period',
-        type=_seconds,
+        type=_period,
         default=1.0,
         metavar='S',
         help='seconds from photo to photo, at least (%(default)s)',
@@ -78,8 +76,5 @@ def _port(text: str) -> int:
     return whole_number(text, 0, 65_535)
 
 
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 <= float(text) <= 3600:
-            return float(text)
-    raise argparse.ArgumentTypeError(f'{text!r}: expected seconds, 0 to 3600')
+def _period(text: str) -> float:
+    return seconds(text, most=3600)

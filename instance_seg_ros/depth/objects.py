@@ -107,23 +107,31 @@ def _object(
     pure = close & ~_mixed(depth, (left, top, *region.shape[::-1]), middle, limit)
     if np.count_nonzero(pure) < MIN_POINTS:  # a thin object is outline all over
         pure = close
-    rows, columns = np.nonzero(pure)
-    if len(rows) < MIN_POINTS:
+    if np.count_nonzero(pure) < MIN_POINTS:
         return None
-    z = region[rows, columns]
-    columns, rows = columns + left, rows + top
-    points = np.stack(
-        [(columns - camera.cx) / camera.fx * z, (rows - camera.cy) / camera.fy * z, z], 1
-    ).astype(np.float32)
+    pixels = np.argwhere(pure)[:, ::-1] + (left, top)
+    points = _points(pixels, region[pure], camera)
     extent = np.percentile(points, (LOWEST, HIGHEST), axis=0).astype(np.float64)
     # Mixed pixels have no place of their own, but they are as wide as others.
     outline = (_extent(close) - _extent(pure)) * middle / (camera.fx, camera.fy)
     extent[:, :2] += outline
     low, high = extent
-    pixels = np.stack([columns, rows], 1).astype(np.int32)
     return Object3D(
-        index, (low + high) / 2, high - low, points, pixels, (depth.shape[0], depth.shape[1])
+        index,
+        (low + high) / 2,
+        high - low,
+        points,
+        pixels.astype(np.int32),
+        (depth.shape[0], depth.shape[1]),
     )
+
+
+def _points(
+    pixels: NDArray[np.int64], z: NDArray[np.float32], camera: Intrinsics
+) -> NDArray[np.float32]:
+    """Return the places (n, 3), metres, that pixels (column, row) at depths (n,) show."""
+    x, y = ((pixels - (camera.cx, camera.cy)) / (camera.fx, camera.fy) * z[:, None]).T
+    return np.stack([x, y, z], 1).astype(np.float32)
 
 
 def _extent(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

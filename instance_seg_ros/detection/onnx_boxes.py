@@ -82,23 +82,7 @@ def proposals(t: Translation, node: GraphNode, scored: bool) -> tuple[str, str]:
         t.fail(node, 'is expected to tell regions (class 1) from background (class 0)')
     graph = t.graph
     limit = attributes.integer('keep_top_k', -1)
-    candidates = attributes.integer('top_k', -1)
-    scores = graph.add('Reshape', t.plain(t.value(node, 1)), graph.integers(-1, 2))
-    scores = graph.add('Gather', scores, graph.constant(1, 'int64'), axis=1)
-    count = graph.add('Shape', scores)
-    if candidates > 0:
-        count = graph.add('Min', count, graph.integers(candidates))
-    best, chosen = graph.add_many('TopK', 2, scores, count)
-    encodings = graph.add('Reshape', t.plain(t.value(node, 0)), graph.integers(-1, 4))
-    priors = graph.add('Reshape', t.plain(t.value(node, 2)), graph.integers(2, -1, 4))
-    references, variances = (
-        graph.add('Gather', graph.add('Gather', priors, graph.constant(i, 'int64'), axis=0), chosen)
-        for i in (0, 1)
-    )
-    deltas = graph.add('Mul', graph.add('Gather', encodings, chosen), variances)
-    boxes = decoded(graph, references, deltas)
-    if attributes.flag('clip'):
-        boxes = clipped(graph, boxes)
+    boxes, best = _candidates(t, node, attributes)
     survivors = graph.add(
         'NonMaxSuppression',
         graph.add('Unsqueeze', boxes, graph.integers(0)),
@@ -117,6 +101,27 @@ def proposals(t: Translation, node: GraphNode, scored: bool) -> tuple[str, str]:
     if scored:
         scores = graph.add('Pad', scores, graph.add('Concat', behind, missing, axis=0))
     return regions, scores
+
+
+def _candidates(t: Translation, node: GraphNode, attributes: NodeAttributes) -> tuple[str, str]:
+    """Return the boxes (top_k, 4) of the best scores, and those scores, by falling score."""
+    graph = t.graph
+    scores = graph.add('Reshape', t.plain(t.value(node, 1)), graph.integers(-1, 2))
+    scores = graph.add('Gather', scores, graph.constant(1, 'int64'), axis=1)
+    count = graph.add('Shape', scores)
+    most = attributes.integer('top_k', -1)
+    if most > 0:
+        count = graph.add('Min', count, graph.integers(most))
+    best, chosen = graph.add_many('TopK', 2, scores, count)
+    encodings = graph.add('Reshape', t.plain(t.value(node, 0)), graph.integers(-1, 4))
+    priors = graph.add('Reshape', t.plain(t.value(node, 2)), graph.integers(2, -1, 4))
+    references, variances = (
+        graph.add('Gather', graph.add('Gather', priors, graph.constant(i, 'int64'), axis=0), chosen)
+        for i in (0, 1)
+    )
+    deltas = graph.add('Mul', graph.add('Gather', encodings, chosen), variances)
+    boxes = decoded(graph, references, deltas)
+    return clipped(graph, boxes) if attributes.flag('clip') else boxes, best
 
 
 def boxes_and_scores(t: Translation, node: GraphNode) -> tuple[str, str]:
