@@ -136,6 +136,7 @@ def same_detections(width: int = 800, height: int = 600, count: int = 10) -> boo
         instances, (rows, masks) = run(), naive.forward()
     keep = naive.kept(rows)
     boxes = rows[keep, 3:] * np.array([width, height, width, height], np.float32)
+    assert instances.coarse is not None
     coarse = masks[keep, rows[keep, 1].astype(int)]
     return bool(
         np.array_equal(instances.boxes, boxes)

@@ -14,8 +14,6 @@ import statistics
 import time
 from typing import Any
 
-import numpy as np
-
 from instance_seg_ros import Instances, Segmenter
 from training.detector.dataset import hold_out, load_photos
 from training.detector.evaluate import Scores, evaluate
@@ -30,9 +28,9 @@ class Timed(Segmenter):
         super().__init__(**settings)
         self.milliseconds: list[float] = []
 
-    def __call__(self, image: np.ndarray, *arguments: Any, **options: Any) -> Instances:
+    def __call__(self, *arguments: Any, **options: Any) -> Instances:
         started = time.perf_counter()
-        found = super().__call__(image, *arguments, **options)
+        found = super().__call__(*arguments, **options)
         self.milliseconds.append(1e3 * (time.perf_counter() - started))
         return found
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.paths import given_path
 from instance_seg_ros.text_files import read_text, shown
 
 GAP = '-'
@@ -24,7 +25,7 @@ _ITEM = re.compile(rf'item\s*:?\s*\{{((?:[^\'"{{}}]|{_STRING})*)\}}')
 _FIELD = re.compile(rf'(\w+)\s*:\s*({_STRING}|[^\s,;\'"]+)')
 
 
-def read_class_names(path: Path, num_classes: int) -> dict[int, str]:
+def read_class_names(path: str | Path, num_classes: int) -> dict[int, str]:
     """Read a label file: one name a line, line k (from 0) is class id k.
 
     An empty line within the file, or one that says ``-``, is a number without a class: COCO has 80
@@ -43,6 +44,7 @@ def read_class_names(path: Path, num_classes: int) -> dict[int, str]:
     Raises:
         ModelError: the file is missing, unreadable, has another number of lines or no name at all.
     """
+    path = given_path(path)
     text = read_text(path, 'labels', 'Expected one class name a line', _LARGEST)
     if _LABEL_MAP.match(text):
         return _read_label_map(path, text, num_classes)

@@ -34,7 +34,7 @@ class Configuration:
     refiner: Refiner
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PendingInstances:
     """Instances with boxes, whose masks are still to be computed.
 

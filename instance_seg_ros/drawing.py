@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import cv2
@@ -38,13 +39,14 @@ PALETTE: tuple[Colour, ...] = (
 )
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 
+_KEYS = ('bbox', 'class_name', 'confidence', 'mask')  # of a mapping
 _SMALLEST_TEXT = 6.0  # pixels of a capital; smaller ones cannot be read
 _USUAL_TEXT = 8.0  # the smallest in an image that has room for it
 _SMALL_IMAGE = 200  # pixels a side; wide lines and text would hide the little that there is
 
 
 def draw_instances(
-    frame: NDArray[np.uint8],
+    frame: NDArray[Any],
     instances: Instances | Iterable[Mapping[str, Any]],
     alpha: float = 0.5,
     distances: Mapping[int, float] | None = None,
@@ -68,7 +70,8 @@ def draw_instances(
 
     Raises:
         ImageError: the frame is not such an image, or not of the size that was segmented.
-        ValueError: alpha is out of range.
+        TypeError: ``instances`` is neither; it may be one mapping where a list is expected.
+        ValueError: alpha is out of range, or a mapping lacks a key.
 
     Examples:
         >>> drawn = draw_instances(image, instances, alpha=0.3)
@@ -77,7 +80,7 @@ def draw_instances(
         >>> written = cv2.imwrite('annotated.png', drawn)
     """
     check_image(frame, 'frame')
-    if not 0 <= alpha <= 1:
+    if isinstance(alpha, bool) or not isinstance(alpha, Real) or not 0 <= alpha <= 1:
         raise ValueError(f'alpha is {alpha!r}: expected a number from 0 to 1')
     canvas = frame.copy()
     drawings = _drawings(frame, instances, distances or {})
@@ -157,19 +160,25 @@ def _drawings(
 ) -> list[_Drawing]:
     size = frame.shape[:2]
     if isinstance(instances, Instances):
+        _check_size(instances, size)
         return [_of_instance(instances, i, size, distances.get(i)) for i in range(len(instances))]
+    if isinstance(instances, Mapping):
+        raise TypeError('instances is a single mapping: expected a list of them')
     return [_of_mapping(item, i, size, distances.get(i)) for i, item in enumerate(instances)]
 
 
-def _of_instance(
-    instances: Instances, i: int, size: tuple[int, ...], distance: float | None
-) -> _Drawing:
+def _check_size(instances: Instances, size: tuple[int, ...]) -> None:
     if instances.image_size != size:
         raise ImageError(
             f'frame is {size[1]}x{size[0]} pixels, the instances are of an image of '
             f'{instances.image_size[1]}x{instances.image_size[0]}: expected the image that they '
             'were found in'
         )
+
+
+def _of_instance(
+    instances: Instances, i: int, size: tuple[int, ...], distance: float | None
+) -> _Drawing:
     x, y, w, h = (int(v) for v in instances.rois[i])
     contours = [] if instances.masks is None else _contours(instances.masks[i], x, y)
     track_id = None if instances.track_ids is None else int(instances.track_ids[i])
@@ -185,6 +194,12 @@ def _colour_index(instances: Instances, i: int) -> int:
 def _of_mapping(
     item: Mapping[str, Any], i: int, size: tuple[int, ...], distance: float | None
 ) -> _Drawing:
+    if not isinstance(item, Mapping):
+        raise TypeError(
+            f'instances[{i}] is a {type(item).__name__}: expected Instances as a whole, or mappings'
+        )
+    if missing := [key for key in _KEYS if key not in item]:
+        raise ValueError(f'instances[{i}] lacks {missing[0]}: expected {", ".join(_KEYS)}')
     mask = item['mask']
     contours: Sequence[NDArray[Any]] = []
     if mask is not None:
@@ -213,6 +228,7 @@ def _figures(score: float, track_id: int | None, distance: float | None) -> str:
 
 def _contours(mask: NDArray[np.uint8], x: int, y: int) -> Sequence[NDArray[Any]]:
     # Outer contours and holes: filled together by the even-odd rule, they give the mask.
+    mask = np.asarray(mask, np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y))
     return contours
 
@@ -255,7 +271,7 @@ def _fill(
         cv2.drawContours(canvas, drawing.contours, -1, drawing.colour, cv2.FILLED)
     x, y, w, h = cv2.boundingRect(np.concatenate([c for d in masked for c in d.contours]))
     part = canvas[y : y + h, x : x + w]
-    cv2.addWeighted(part, alpha, frame[y : y + h, x : x + w], 1 - alpha, 0, dst=part)
+    cv2.addWeighted(part, float(alpha), frame[y : y + h, x : x + w], 1 - float(alpha), 0, dst=part)
 
 
 def _draw_lines(canvas: NDArray[np.uint8], drawing: _Drawing, style: _Style) -> None:

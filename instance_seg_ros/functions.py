@@ -11,8 +11,10 @@ Examples:
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator, Mapping
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.drawing import draw_instances
 from instance_seg_ros.images import read_image
 from instance_seg_ros.instances import Instances
+from instance_seg_ros.paths import given_path
 from instance_seg_ros.rois import clip_rois
 from instance_seg_ros.segmenter import Segmenter
 
@@ -60,6 +63,10 @@ class Instance(Mapping[str, Any]):
         if key not in self._KEYS:
             raise KeyError(f'{key!r}: an instance has {", ".join(self._KEYS)}')
         return getattr(self, f'_{key}')
+
+    # A mapping's own would compare masks, and arrays are neither equal nor different as a whole.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
     def __iter__(self) -> Iterator[str]:
         """Yield the keys."""
@@ -117,7 +124,7 @@ def load_model(model_path: str | Path = 'auto', config_path: str | Path | None =
 
 
 def run_instance_segmentation(
-    image_or_path: NDArray[np.uint8] | str | Path,
+    image_or_path: NDArray[Any] | str | os.PathLike[str],
     model_path: str | Path = 'auto',
     confidence_threshold: float = 0.5,
     nms_threshold: float = 0.4,
@@ -128,7 +135,7 @@ def run_instance_segmentation(
     Args:
         image_or_path: uint8 (H, W, 3), BGR as OpenCV reads it, or the path of an image file.
         model_path: as load_model takes it, where there is no ``net``. Each model is loaded once and
-            stays in memory for the next call.
+            stays in memory for the next call; it is loaded again if the file has changed by then.
         confidence_threshold: instances with a lower score are dropped, 0 to 1.
         nms_threshold: of two boxes of a class with a larger IoU the lower score is dropped, 0 to 1.
         net: what load_model returned; it keeps the two thresholds of this call.
@@ -147,13 +154,32 @@ def run_instance_segmentation(
         ['person']
     """
     image = image_or_path
-    if isinstance(image, (str, Path)):
+    if isinstance(image, (str, os.PathLike)):
         image = read_image(image)
-    segmenter = net if net is not None else _load_once(str(model_path))
+    segmenter = net if net is not None else _loaded(model_path)
     segmenter.update(confidence_threshold=confidence_threshold, nms_threshold=nms_threshold)
     return image, [Instance(instance) for instance in segmenter(image)]
 
 
-@cache
-def _load_once(model_path: str) -> Segmenter:
-    return load_model(model_path)
+_loading = threading.Lock()
+_models: dict[str, tuple[tuple[int, int] | None, Segmenter]] = {}
+
+
+def _loaded(model_path: str | Path) -> Segmenter:
+    """Return a model that stays loaded, by its absolute path if it is a file, else by its name."""
+    file = given_path(model_path).resolve()
+    stamp = _stamp(file)
+    with _loading:  # or each of several threads would load it
+        key = str(file) if stamp is not None or str(file) in _models else str(model_path)
+        known = _models.get(key)
+        if known is None or stamp not in (None, known[0]):  # a file that is gone stays loaded
+            known = _models[key] = stamp, load_model(model_path)
+        return known[1]
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    """Return what changes with the content of a file; None where there is no such file."""
+    if not file.is_file():
+        return None
+    about = file.stat()
+    return about.st_mtime_ns, about.st_size

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ _TURNS: dict[int, Callable[[NDArray[np.uint8]], Any]] = {
 }
 
 
-def read_image(path: str | Path, *, as_stored: bool = False) -> NDArray[np.uint8]:
+def read_image(path: str | os.PathLike[str], *, as_stored: bool = False) -> NDArray[np.uint8]:
     """Read an image file as uint8 (H, W, 3), BGR, rotated as its EXIF orientation says.
 
     Args:
@@ -62,6 +63,8 @@ def read_image(path: str | Path, *, as_stored: bool = False) -> NDArray[np.uint8
         >>> read_image('demo/photos/astronaut.jpg').shape
         (512, 512, 3)
     """
+    if not os.fspath(path):
+        raise ImageError('the path is empty: expected that of an image file')
     path = given_path(path)
     try:
         content = _content(path)

@@ -3,16 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.images import check_image
 from instance_seg_ros.run_lengths import run_lengths_in
 
 MAX_CLASS_ID = 254  # of a class image, whose pixels are bytes and 0 is background
+_TYPES: dict[str, Any] = {
+    'boxes': np.float32,
+    'scores': np.float32,
+    'class_ids': np.int32,
+    'rois': np.int32,
+    'refined': np.bool_,
+    'coarse': np.float32,
+    'track_ids': np.int64,
+}
 _PARALLEL = (
     'scores',
     'class_ids',
@@ -25,7 +35,7 @@ _PARALLEL = (
 )
 
 
-@dataclass
+@dataclass(eq=False)
 class Instances:
     """Instances of one frame, sorted by descending score. It may be empty.
 
@@ -42,11 +52,13 @@ class Instances:
             False where the time budget left the mask to the smoother.
         image_size: (height, width) of the source image.
         coarse: float32 (N, M, M), the mask head's raw probabilities over each box; None without
-            masks.
+            masks, and where tiles were put together.
         track_ids: int64 (N,), ids from 1 on that last from frame to frame; None where nothing
             tracks the instances.
         timings: milliseconds of each stage of the frame that these were found in: ``detect``,
             ``masks`` and ``refine``; empty where they were not measured.
+
+    Lists are taken as well, as from JSON. Two containers are equal only if they are the same.
 
     Raises:
         ValueError: the arrays are not parallel.
@@ -73,6 +85,11 @@ class Instances:
 
     def __post_init__(self) -> None:
         """Check that every array has as many rows as there are boxes."""
+        for name, dtype in _TYPES.items():
+            value = getattr(self, name)
+            if value is not None:
+                setattr(self, name, np.asarray(value, dtype))
+        self.image_size = (int(self.image_size[0]), int(self.image_size[1]))
         count = len(self.boxes)
         for name in _PARALLEL:
             value = getattr(self, name)
@@ -108,20 +125,18 @@ class Instances:
         """Yield each instance as a container of one."""
         return (self[i] for i in range(len(self)))
 
-    def __getitem__(self, index: int | slice | NDArray[Any] | list[Any]) -> Instances:
+    def __getitem__(self, index: SupportsIndex | slice | Sequence[Any] | NDArray[Any]) -> Instances:
         """Select instances by position, slice, boolean mask or array of positions.
 
         Raises:
-            IndexError: a position or the length of a boolean mask does not fit.
+            IndexError: a position or the length of a boolean mask does not fit, or it is no index.
 
         Examples:
             >>> large = instances[instances.rois[:, 2] > 100]
             >>> large.class_names, instances[:0].class_names
             (['person'], [])
         """
-        if isinstance(index, (int, np.integer)):
-            index = [int(index)]
-        rows = np.arange(len(self))[index]
+        rows = self._rows(index)
         return Instances(
             self.boxes[rows],
             self.scores[rows],
@@ -135,6 +150,22 @@ class Instances:
             self.timings,
             None if self.track_ids is None else self.track_ids[rows],
         )
+
+    def _rows(self, index: Any) -> NDArray[np.intp]:
+        rows = np.arange(len(self))
+        if isinstance(index, slice):
+            return rows[index]
+        chosen = np.asarray(index)
+        if chosen.size == 0 and chosen.dtype != np.bool_:
+            chosen = chosen.astype(np.intp)  # an empty list has no type of its own
+        if chosen.ndim == 0 and chosen.dtype.kind in 'iu':
+            chosen = chosen[None]
+        if chosen.ndim != 1 or chosen.dtype.kind not in 'iub':
+            raise IndexError(
+                f'{index!r}: expected a position, a slice, a list of positions, or a bool for each '
+                f'of {len(self)} instances'
+            )
+        return rows[chosen]
 
     def full_mask(self, i: int) -> NDArray[np.uint8]:
         """Return the mask of instance ``i`` over the whole image, uint8 (H, W), 0 or 1.
@@ -188,12 +219,13 @@ class Instances:
 
     def _painted(self, values: NDArray[Any]) -> NDArray[Any]:
         image = np.zeros(self.image_size, values.dtype)
-        for i, mask in reversed(list(enumerate(self._masks()))):
+        masks = self._masks()
+        for i in np.argsort(-self.scores, kind='stable')[::-1].tolist():
             x, y, w, h = self.rois[i]
-            image[y : y + h, x : x + w][mask > 0] = values[i]
+            image[y : y + h, x : x + w][masks[i] > 0] = values[i]
         return image
 
-    def cutout(self, image: NDArray[np.uint8], i: int) -> NDArray[np.uint8]:
+    def cutout(self, image: NDArray[Any], i: int) -> NDArray[np.uint8]:
         """Return instance ``i`` without its background.
 
         Args:
@@ -204,7 +236,8 @@ class Instances:
             uint8 (h, w, 4) BGRA of the roi, alpha 0 outside the mask.
 
         Raises:
-            ValueError: the image is not of the size that was segmented.
+            ImageError: not such an image.
+            ValueError: the image is not of the size that was segmented, or there are no masks.
 
         Examples:
             >>> cutout = instances.cutout(image, 0)
@@ -212,11 +245,12 @@ class Instances:
             (4, [0, 255])
             >>> written = cv2.imwrite('person.png', cutout)
         """
-        if image.shape != (*self.image_size, 3):
+        if isinstance(image, np.ndarray) and image.shape != (*self.image_size, 3):
             raise ValueError(
                 f'image has the shape {image.shape}: expected {(*self.image_size, 3)}, the frame '
                 'that these instances were found in'
             )
+        check_image(image)
         x, y, w, h = self.rois[i]
         alpha = self._masks()[i] * np.uint8(255)
         return np.dstack([image[y : y + h, x : x + w], alpha])
@@ -236,6 +270,9 @@ class Instances:
             over the whole image as pycocotools writes them, as text), and where there are track
             ids ``track_id``.
 
+        Raises:
+            ValueError: ``category_ids`` lacks a class id that was found.
+
         Examples:
             >>> result, = instances.to_coco(image_id=7, category_ids={0: 1})
             >>> result['image_id'], result['category_id'], result['segmentation']['size']
@@ -247,7 +284,7 @@ class Instances:
             x1, y1, x2, y2 = (float(v) for v in self.boxes[i])
             result: dict[str, Any] = {
                 'image_id': image_id,
-                'category_id': class_id if category_ids is None else category_ids[class_id],
+                'category_id': _category(class_id, category_ids),
                 'score': float(self.scores[i]),
                 'bbox': [x1, y1, x2 - x1, y2 - y1],
             }
@@ -270,3 +307,14 @@ class Instances:
         if self.masks is None:
             raise ValueError('there are no masks: the frame was segmented with masks=False')
         return self.masks
+
+
+def _category(class_id: int, category_ids: Mapping[int, int] | None) -> int:
+    if category_ids is None:
+        return class_id
+    if class_id not in category_ids:
+        raise ValueError(
+            f'category_ids has no class id {class_id}, which was found: expected a category for '
+            'each class of the model'
+        )
+    return category_ids[class_id]

@@ -65,7 +65,9 @@ class Sessions:
         bf16: Collection[str] = (),
     ) -> None:
         if isinstance(providers, str) or not providers:
-            raise ValueError(f'execution providers: {providers!r}: expected a list of names')
+            raise ValueError(
+                f'execution providers: {providers!r}: expected a list of names, at least one'
+            )
         self._files, self._name = dict(files), name
         self._num_threads, self._low_memory = num_threads, low_memory
         self._bf16 = bf16

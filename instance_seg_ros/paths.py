@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 
-def given_path(path: str | Path) -> Path:
+def given_path(path: str | os.PathLike[str]) -> Path:
     """Return a path with the home folder for ``~``, also where no shell has put it there.
 
     ``~name`` of a user who does not exist stays as it is: there is no such file, and whoever opens

@@ -165,8 +165,12 @@ class Setting:
             return False
         if self.zero and value == 0:
             return True
+        try:
+            number = float(value)
+        except OverflowError:  # a whole number beyond all floats
+            return False
         # Written so that NaN is refused.
-        return self.limits is None or self.limits[0] <= float(value) <= self.limits[1]
+        return self.limits is None or self.limits[0] <= number <= self.limits[1]
 
     def parse(self, value: Any) -> Any:
         """Do what :meth:`convert` does, without a check of the range.

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -44,12 +47,16 @@ LOG = logging.getLogger(__name__)
 
 _LIVE = settings_of(Settings)
 _MODEL = settings_of(ModelSettings)
+_MODEL_NAMES = {each.name for each in _MODEL}
+_AT_LOADING = 'is chosen when a model is loaded. Create another Segmenter with it'
 
 
 class Segmenter(SettingProperties):
     """Loads a model once, then turns images into :class:`Instances`.
 
-    Threads may share it.
+    Threads may share it. For another process it is pickled by its settings and loaded again there:
+    take the start method ``spawn``. A process that is forked while a thread segments an image may
+    wait for that thread for ever.
 
     Args:
         settings: the fields of :class:`ModelSettings` and :class:`Settings`, by name. Those of
@@ -77,8 +84,7 @@ class Segmenter(SettingProperties):
         check_names(list(given), (*_MODEL, *_LIVE))
         chosen = ModelSettings(**_those_of(_MODEL, given))
         live = Settings(**_those_of(_LIVE, given))
-        if chosen.num_threads:
-            cv2.setNumThreads(chosen.num_threads)
+        _set_threads(chosen.num_threads)
         manifest = find_model(
             chosen.model,
             model_path=chosen.model_path,
@@ -95,8 +101,23 @@ class Segmenter(SettingProperties):
         self._detector = load_detector(self.manifest, chosen)
         self._chosen = chosen
         self._names = read_class_names(self.manifest.labels, self._detector.num_classes)
+        self._updates = threading.Lock()
         self._configuration = self._configure(live, self._load_refiner(live.refiner))
         _log_model(str(chosen.model), self.manifest.name, self.engine, self.refiner)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the settings; the model is loaded again."""
+        return _load, (vars(self._chosen) | vars(self.settings),)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set a live setting, or an attribute of a subclass.
+
+        Raises:
+            AttributeError: it looks like a setting, but would have no effect.
+        """
+        if not hasattr(type(self), name):
+            _check_spelling(name)
+        super().__setattr__(name, value)
 
     @property
     def model_name(self) -> str:
@@ -180,7 +201,8 @@ class Segmenter(SettingProperties):
             >>> len(segmenter(image))
             0
         """
-        self.apply(self.prepare(**settings))
+        with self._updates:  # or one of two threads would undo what the other changed
+            self.apply(self.prepare(**settings))
 
     def prepare(self, **settings: Unpack[LiveArguments]) -> Configuration:
         """Do all of :meth:`update` that may fail, and change nothing yet.
@@ -201,7 +223,7 @@ class Segmenter(SettingProperties):
             0
         """
         given: dict[str, Any] = dict(settings)
-        check_names(list(given), _LIVE)
+        _check_live(list(given))
         current = self._configuration
         changed = replace(current.settings, **given)
         same = changed.refiner == current.settings.refiner
@@ -212,15 +234,20 @@ class Segmenter(SettingProperties):
     def apply(self, configuration: Configuration) -> None:
         """Use what :meth:`prepare` returned, from the next frame on.
 
+        Raises:
+            TypeError: it is something else.
+
         Examples:
             >>> segmenter.apply(segmenter.prepare(confidence_threshold=0.99))
             >>> segmenter.confidence_threshold
             0.99
         """
+        if not isinstance(configuration, Configuration):
+            raise TypeError(f'{type(configuration).__name__}: expected what prepare() returns')
         # One reference is replaced: a frame sees all of the change or nothing.
         self._configuration = configuration
 
-    def __call__(self, image_bgr: NDArray[np.uint8], *, masks: bool = True) -> Instances:
+    def __call__(self, image_bgr: NDArray[Any], *, masks: bool = True) -> Instances:
         """Segment one image.
 
         Args:
@@ -244,7 +271,7 @@ class Segmenter(SettingProperties):
 
     def detect(
         self,
-        image_bgr: NDArray[np.uint8],
+        image_bgr: NDArray[Any],
         *,
         masks: bool = True,
         configuration: Configuration | None = None,
@@ -389,7 +416,7 @@ class Segmenter(SettingProperties):
         instances.timings['masks'] = 1e3 * (time.perf_counter() - started)
         return [_refined(pending.image, instances, each) for each in configurations]
 
-    def layer_times(self, image_bgr: NDArray[np.uint8]) -> dict[str, dict[str, float]]:
+    def layer_times(self, image_bgr: NDArray[Any]) -> dict[str, dict[str, float]]:
         """Segment an image, for profiling; the work of other threads is counted, too.
 
         Returns:
@@ -403,18 +430,22 @@ class Segmenter(SettingProperties):
             self(image_bgr)
         return times
 
-    def network_image(self, image_bgr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def network_image(self, image_bgr: NDArray[Any]) -> NDArray[np.uint8]:
         """Return an image as the network sees it, at the model's own size.
+
+        Raises:
+            ImageError: not an image as for a call.
 
         Examples:
             >>> segmenter.network_image(image).shape
             (544, 544, 3)
         """
+        check_image(image_bgr, min_side=MIN_IMAGE_SIDE)
         size = self._input_size(image_bgr.shape, self._configuration.settings)
         return resize_image(image_bgr, size)
 
     def stream(
-        self, images: Iterable[NDArray[np.uint8]], *, masks: bool = True
+        self, images: Iterable[NDArray[Any]], *, masks: bool = True
     ) -> Iterator[tuple[NDArray[np.uint8], Instances]]:
         """Segment images that can wait a little, such as those of a video.
 
@@ -430,7 +461,8 @@ class Segmenter(SettingProperties):
             Every image with its instances, in their order.
 
         Raises:
-            ImageError: not such an image.
+            ImageError: not such an image. What ``images`` raises comes after the images before.
+            TypeError: ``images`` is one image or a path.
 
         Examples:
             >>> for frame, found in segmenter.stream([image, image[:, ::-1].copy()]):
@@ -438,17 +470,37 @@ class Segmenter(SettingProperties):
             (512, 512, 3) ['person']
             (512, 512, 3) ['person']
         """
+        if isinstance(images, (str, Path)) or getattr(images, 'ndim', 4) < 4:
+            raise TypeError(
+                'images is a single image or a path: expected several images, such as a list'
+            )
+        return self._stream(images, masks)
+
+    def _stream(
+        self, images: Iterable[NDArray[Any]], masks: bool
+    ) -> Iterator[tuple[NDArray[np.uint8], Instances]]:
         under_way: deque[tuple[NDArray[np.uint8], Future[PendingInstances]]] = deque()
         with ThreadPoolExecutor(self._chosen.parallel_nets, 'detect') as threads:
             try:
-                for image in images:
-                    under_way.append((image, threads.submit(self.detect, image, masks=masks)))
+                for started in self._submitted(images, masks, threads):
+                    under_way.append(started)
                     if len(under_way) > self._chosen.parallel_nets:
                         yield self._next_of(under_way)
                 while under_way:
                     yield self._next_of(under_way)
             finally:
                 threads.shutdown(cancel_futures=True)
+
+    def _submitted(
+        self, images: Iterable[NDArray[Any]], masks: bool, threads: ThreadPoolExecutor
+    ) -> Iterator[tuple[NDArray[np.uint8], Future[PendingInstances]]]:
+        try:
+            for image in images:
+                yield image, threads.submit(self.detect, image, masks=masks)
+        except Exception as error:  # of the source; the images before it come first
+            failed: Future[PendingInstances] = Future()
+            failed.set_exception(error)
+            yield np.empty((0, 0, 3), np.uint8), failed
 
     def _next_of(
         self, under_way: deque[tuple[NDArray[np.uint8], Future[PendingInstances]]]
@@ -512,6 +564,36 @@ def _merged(
         for stage in whole.timings
     }
     return replace(merged, timings=timings)
+
+
+def _load(settings: dict[str, Any]) -> Segmenter:
+    return Segmenter(**settings)
+
+
+_limits: list[int] = []  # of OpenCV's threads, that a Segmenter has set
+
+
+def _set_threads(count: int) -> None:
+    """Set OpenCV's number of threads; 0 ends the limit of a Segmenter before, and no other's."""
+    if count:
+        cv2.setNumThreads(count)
+        _limits.append(count)
+    elif _limits and cv2.getNumThreads() == _limits[-1]:
+        cv2.setNumThreads(-1)
+
+
+def _check_live(names: Sequence[str]) -> None:
+    for name in names:
+        if name in _MODEL_NAMES:
+            raise ValueError(f'{name}: {_AT_LOADING}')
+    check_names(names, _LIVE)
+
+
+def _check_spelling(name: str) -> None:
+    if name in _MODEL_NAMES:
+        raise AttributeError(f'{name}: {_AT_LOADING}')
+    if similar := difflib.get_close_matches(name, [each.name for each in _LIVE], 1, 0.85):
+        raise AttributeError(f'{name}: no such setting. Did you mean {similar[0]}?')
 
 
 def _those_of(settings: Iterable[Any], given: dict[str, Any]) -> dict[str, Any]:

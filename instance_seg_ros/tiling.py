@@ -102,7 +102,7 @@ def _spans(length: int, count: int, min_side: int) -> list[tuple[int, int]]:
     if side == length:
         return [(0, length)]
     starts = np.linspace(0, length - side, count).round().astype(int)
-    return [(int(start), side) for start in starts]
+    return [(start, side) for start in sorted(set(starts.tolist()))]
 
 
 def _touches_seam(box: NDArray[np.float32], tile: Region, image_size: tuple[int, int]) -> bool:
@@ -163,7 +163,7 @@ def _union(a: Instances, b: Instances) -> Instances:
 
 def _concatenate(whole: Instances, parts: list[Instances]) -> Instances:
     if not parts:
-        return whole
+        return replace(whole, coarse=None)
     return replace(
         whole,
         boxes=np.concatenate([each.boxes for each in parts]),

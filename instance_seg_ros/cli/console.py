@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sized
 from typing import Any, TextIO
 
 from tqdm import tqdm
+
+_CONTROL = re.compile(r'[\x00-\x09\x0b-\x1f\x7f-\x9f]')  # but the end of a line
 
 
 class CommandError(Exception):
@@ -30,11 +33,12 @@ class Console:
     def say(self, text: str, *, at_once: bool = False) -> None:
         """Print what was found or done; at once for who waits for it."""
         if not self._quiet:
+            text = printable(text)
             print_out(text, sys.stderr if self._stdout_is_taken else sys.stdout, at_once=at_once)
 
     def warn(self, text: str) -> None:
         """Print a warning to stderr."""
-        tqdm.write(f'instance-seg: warning: {text}', file=sys.stderr)
+        tqdm.write(f'instance-seg: warning: {printable(text)}', file=sys.stderr)
 
     def bar(self, items: Any, unit: str, total: int | None = None) -> Any:
         """Return the items, with a bar of progress where stderr is a terminal."""
@@ -56,6 +60,11 @@ class Console:
             unit_scale=True,
             disable=True if self._quiet else None,
         )
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes for control characters: those of a file name move the cursor."""
+    return _CONTROL.sub(lambda found: found[0].encode('unicode_escape').decode(), text)
 
 
 def print_out(line: object, stream: TextIO | None = None, *, at_once: bool = False) -> None:

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from instance_seg_ros.cli.console import CommandError, never_fail_to_print
+from instance_seg_ros.cli.console import CommandError, never_fail_to_print, printable
 from instance_seg_ros.cli.options import make_parser
 from instance_seg_ros.cli.values import STDOUT
 from instance_seg_ros.memory import reuse_freed_memory
@@ -56,7 +56,7 @@ def _run(options: argparse.Namespace) -> int:
         _flush()
         return code
     except CommandError as error:
-        print(f'instance-seg: error: {error}', file=sys.stderr)
+        print(f'instance-seg: error: {printable(str(error))}', file=sys.stderr)
         try:
             sys.stdout.flush()
         except OSError:

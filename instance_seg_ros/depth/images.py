@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,7 @@ class DepthError(ImageError):
     """A depth image cannot be used; the message says what it is and what is expected."""
 
 
-def depth_in_metres(depth: NDArray[np.uint16] | NDArray[np.float32]) -> NDArray[np.float32]:
+def depth_in_metres(depth: NDArray[Any]) -> NDArray[np.float32]:
     """Return a depth image in metres, with NaN where there is no measurement.
 
     Args:
@@ -32,13 +34,15 @@ def depth_in_metres(depth: NDArray[np.uint16] | NDArray[np.float32]) -> NDArray[
         >>> depth_in_metres(np.array([[0, 1500]], np.uint16)).round(3).tolist()
         [[nan, 1.5]]
     """
-    if depth.ndim != 2 or depth.dtype not in (np.dtype(np.uint16), np.dtype(np.float32)):
+    depth = np.asarray(depth)
+    kind = depth.dtype.newbyteorder('=')  # of a raw file, too, whatever its byte order
+    if depth.ndim != 2 or kind not in (np.dtype(np.uint16), np.dtype(np.float32)):
         raise DepthError(
             f'the depth image has the shape {depth.shape} and the type {depth.dtype}: expected '
             '(height, width), uint16 in millimetres or float32 in metres'
         )
     metres = depth.astype(np.float32)
-    if depth.dtype == np.uint16:
+    if kind == np.uint16:
         metres *= np.float32(1e-3)
     with np.errstate(invalid='ignore'):
         metres[~((metres > 0) & (metres < MAX_METRES))] = np.nan

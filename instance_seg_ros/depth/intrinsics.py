@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from instance_seg_ros.depth.images import DepthError
 
@@ -51,15 +53,25 @@ class Intrinsics:
             )
 
     @classmethod
-    def from_projection(cls, p: Sequence[float], width: int, height: int) -> Intrinsics:
+    def from_projection(cls, p: ArrayLike, width: int, height: int) -> Intrinsics:
         """Read the 3 x 4 projection matrix P of a sensor_msgs/CameraInfo, row by row.
+
+        Raises:
+            DepthError: it has not 12 numbers, or they are those of no camera.
 
         Examples:
             >>> p = [600.0, 0, 319.5, 0, 0, 600.0, 239.5, 0, 0, 0, 1, 0]  # message.p
             >>> Intrinsics.from_projection(p, 640, 480).fy
             600.0
         """
-        return cls(p[0], p[5], p[2], p[6], width, height)
+        numbers = np.ravel(p)
+        if len(numbers) != 12:
+            raise DepthError(
+                f'the projection matrix has {len(numbers)} numbers: expected the 12 of P, row by '
+                'row'
+            )
+        fx, fy, cx, cy = (float(numbers[i]) for i in (0, 5, 2, 6))
+        return cls(fx, fy, cx, cy, width, height)
 
     def cropped_to(self, x: int, y: int, width: int, height: int) -> Intrinsics:
         """Return the same camera for a part of its image, in pixels.

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.depth.images import DepthError
 from instance_seg_ros.depth.intrinsics import Intrinsics
 from instance_seg_ros.instances import Instances
 
@@ -27,7 +29,7 @@ MIN_DEPTH_PART = 0.01
 LOWEST, HIGHEST = 1.0, 99.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Object3D:
     """The visible surface of one instance, in the optical frame of the depth camera.
 
@@ -53,9 +55,7 @@ class Object3D:
         return float(np.linalg.norm(self.center))
 
 
-def locate(
-    instances: Instances, depth: NDArray[np.float32], intrinsics: Intrinsics
-) -> list[Object3D]:
+def locate(instances: Instances, depth: NDArray[Any], intrinsics: Intrinsics) -> list[Object3D]:
     """Find the places of instances.
 
     Where a mask takes in some background, or the depth image bleeds at an outline, the points that
@@ -64,12 +64,16 @@ def locate(
 
     Args:
         instances: with masks.
-        depth: float32 (H, W), metres, NaN where there is none, registered to the image: the same
-            view, of any resolution. See :func:`depth_in_metres`.
+        depth: float32 (H, W), metres, NaN, 0 or less where there is none, registered to the image:
+            the same view, of any resolution. See :func:`depth_in_metres` for others.
         intrinsics: of the depth camera; scaled if they are for another size.
 
     Returns:
         An object for each instance that has enough depth, in the order of the instances.
+
+    Raises:
+        DepthError: the depth image has another shape or type.
+        ValueError: the instances have no masks.
 
     Examples:
         >>> depth = np.full(instances.image_size, 2.0, np.float32)  # a wall at two metres
@@ -78,12 +82,21 @@ def locate(
         >>> person.index, float(person.center[2]), person.points.shape[1]
         (0, 2.0, 3)
     """
+    if instances.masks is None:
+        raise ValueError('there are no masks: the frame was segmented with masks=False')
+    depth = np.asarray(depth)
+    if depth.ndim != 2 or depth.size == 0 or depth.dtype.kind != 'f':
+        raise DepthError(
+            f'the depth image has the shape {depth.shape} and the type {depth.dtype}: expected '
+            '(height, width), float32 in metres. depth_in_metres converts millimetres'
+        )
+    depth = np.where(depth > 0, depth, np.nan).astype(np.float32)
     height, width = depth.shape
     camera = intrinsics.scaled_to(width, height)
     found = (
         _object(index, mask, roi, instances.image_size, depth, camera)
         for index, (mask, roi) in enumerate(
-            zip(instances.masks or [], instances.rois.tolist(), strict=False)
+            zip(instances.masks, instances.rois.tolist(), strict=True)
         )
     )
     return [each for each in found if each is not None]

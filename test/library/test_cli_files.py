@@ -262,6 +262,14 @@ def test_any_file_name_can_be_printed(tmp_path: Path, encoding: str) -> None:
     assert len(os.listdir(tmp_path / 'instance_seg_output')) == 4
 
 
+def test_a_file_name_does_not_command_the_terminal(tmp_path: Path) -> None:
+    photo(tmp_path / 'in' / 'a\x1b[31mred\r\nb.jpg')
+    (tmp_path / 'in' / 'no\x1b[2Jimage.jpg').write_bytes(b'no image')
+    done = run(tmp_path, 'image', 'in', '--confidence-threshold', '0.9999')
+    assert not re.search(r'[\x00-\x09\x0b-\x1f]', done.stdout + done.stderr)
+    assert r'a\x1b[31mred\r\nb.jpg' in done.stdout and r'no\x1b[2Jimage.jpg' in done.stderr
+
+
 def test_a_video_may_have_any_name(tmp_path: Path) -> None:
     folder = os.path.join(os.fsencode(tmp_path), b'\xdf:%d')
     os.mkdir(folder)

@@ -83,3 +83,42 @@ def test_another_depth_image_is_named(depth: np.ndarray) -> None:
 def test_a_camera_info_of_zeros_is_named(values: tuple[float, float, float, float]) -> None:
     with pytest.raises(DepthError, match='the camera info has fx .*Is the camera calibrated'):
         Intrinsics(*values, 640, 480)
+
+
+@pytest.mark.parametrize('nothing', [0.0, -1.0, np.nan, np.inf])
+def test_pixels_without_a_measurement_say_nothing(nothing: float) -> None:
+    mask, depth = board((0, 0, 2), (0.5, 0.5), 0.0, 4)
+    depth[::2] = nothing
+    (found,) = locate(instances_of(mask), depth, CAMERA)
+    assert found.distance == pytest.approx(2, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    'depth', [np.ones((480, 640), np.uint16), np.ones((480, 640, 1)), np.ones((0, 4)), None]
+)
+def test_what_is_no_depth_in_metres_is_refused(depth: object) -> None:
+    mask, _ = board((0, 0, 2), (0.5, 0.5), 0.0, 4)
+    with pytest.raises(DepthError, match='float32 in metres'):
+        locate(instances_of(mask), depth, CAMERA)
+
+
+def test_instances_without_masks_are_nowhere() -> None:
+    mask, depth = board((0, 0, 2), (0.5, 0.5), 0.0, 4)
+    instances = instances_of(mask)
+    instances.masks = None
+    with pytest.raises(ValueError, match='there are no masks'):
+        locate(instances, depth, CAMERA)
+
+
+@pytest.mark.parametrize('kind', ['>u2', '<u2', '>f4', '<f4'])
+def test_the_byte_order_of_a_depth_image_is_heeded(kind: str) -> None:
+    metres = depth_in_metres(np.full((2, 2), 3, kind))
+    assert metres == pytest.approx(3 if 'f' in kind else 0.003)
+
+
+def test_a_projection_matrix_has_twelve_numbers() -> None:
+    k = [500.0, 0, 319.5, 0, 500.0, 239.5, 0, 0, 1]
+    with pytest.raises(DepthError, match='has 9 numbers'):
+        Intrinsics.from_projection(k, 640, 480)
+    p = np.insert(np.reshape(k, (3, 3)), 3, 0, axis=1)
+    assert Intrinsics.from_projection(p, 640, 480).cy == 239.5

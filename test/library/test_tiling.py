@@ -40,8 +40,8 @@ def test_a_wrong_grid_is_named(text: str) -> None:
         parse_grid(text)
 
 
-@pytest.mark.parametrize('grid', [(1, 1), (2, 1), (2, 2), (3, 4)])
-@pytest.mark.parametrize('size', [(480, 640), (35, 1000), (34, 34), (1081, 1919)])
+@pytest.mark.parametrize('grid', [(1, 1), (2, 1), (2, 2), (3, 4), (8, 8)])
+@pytest.mark.parametrize('size', [(480, 640), (35, 1000), (34, 34), (36, 36), (1081, 1919)])
 def test_tiles_cover_the_image_and_overlap(grid: tuple[int, int], size: tuple[int, int]) -> None:
     seen = np.zeros(size, int)
     tiles = make_tiles(grid, size, 34)
@@ -49,6 +49,7 @@ def test_tiles_cover_the_image_and_overlap(grid: tuple[int, int], size: tuple[in
         view = tile.view(seen)
         assert view.shape == (tile.height, tile.width) and min(view.shape) >= 34
         view += 1
+    assert len({(tile.x, tile.y) for tile in tiles}) == len(tiles)
     if tiles:
         assert seen.min() >= 1 and seen.max() > seen.min()
 

@@ -8,6 +8,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from training.data_options import add_data, chosen_photos, number_pair
 from training.graph.config import NetworkConfig
@@ -212,7 +213,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         )
 
 
-def _model_arguments(model: str) -> dict[str, str]:
+def _model_arguments(model: str) -> dict[str, Any]:
     """A bare .pb stands for itself, the .pbtxt and the labels beside it."""
     path = Path(model)
     if path.suffix != '.pb':
