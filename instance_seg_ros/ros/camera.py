@@ -247,10 +247,10 @@ class Camera:
             if publisher.get_subscription_count() > 0 and name not in self._left_out
         )
 
-    def listen_to_depth(self) -> None:
-        """Receive depth while it is wanted; called with each image."""
+    def listen_to_depth(self, enabled: bool) -> None:
+        """Receive depth while it is wanted; called with each image, and now and then without."""
         if self.scene.depth is not None:
-            self.scene.depth.listen(bool(self.wanted() & SPATIAL))
+            self.scene.depth.listen(enabled and bool(self.wanted() & SPATIAL))
 
     def deliver(self, frame: Frame, messages: Iterable[tuple[str, Any]]) -> None:
         """Publish a frame's messages, each with the name of its output, as they are computed."""

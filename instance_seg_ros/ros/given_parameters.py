@@ -35,20 +35,20 @@ def check_given_parameters(node: Node, arguments: Sequence[str] | None) -> None:
     """Compare what is given with what the node has declared.
 
     A name that is close to one of the node's is misspelt. Any other is only warned of: a file with
-    `/**` may be shared with other nodes.
+    `/**` may be shared with other nodes. If it is, names that are close may be theirs as well.
 
     Args:
         node: after it has declared its parameters.
         arguments: of the command line; the process's own if None.
 
     Raises:
-        ValueError: for a file that has nothing for this node, and for a misspelt name.
+        ValueError: where no file has anything for this node, and for a misspelt name.
     """
-    words = _ros_arguments(sys.argv if arguments is None else arguments)
-    for option, value in pairwise(words):
-        if option == '--params-file':
-            _check_file(node, value)
-        elif option in ('-p', '--param'):
+    options = list(pairwise(_ros_arguments(sys.argv if arguments is None else arguments)))
+    files = [value for option, value in options if option == '--params-file']
+    _check_files(node, files)
+    for option, value in options:
+        if option in ('-p', '--param'):
             _check_names(node, [value.partition(':=')[0].rpartition(':')[2]], 'command line')
 
 
@@ -64,24 +64,36 @@ def _ros_arguments(arguments: Sequence[str]) -> list[str]:
     return words
 
 
-def _check_file(node: Node, path: str) -> None:
+def _check_files(node: Node, paths: list[str]) -> None:
+    name = node.get_fully_qualified_name()
+    others: dict[str, str] = {}  # files that have something, for others alone
+    found = False
+    for path in paths:
+        sections = _read_sections(path)
+        own = [(key, parameters) for key, parameters in sections if _matches(key, name)]
+        for key, parameters in own:
+            shared = '*' in key
+            _check_names(node, list(_names(parameters, '')), path, shared)
+        if sections and not own:
+            others[path] = ', '.join(key for key, _ in sections)
+        found = found or bool(own)
+    if others and not found:
+        path, keys = next(iter(others.items()))
+        raise ValueError(
+            f'{path}: has parameters for {keys}, and this node is {name}. Write that name, or '
+            '/** for a node of any name'
+        )
+
+
+def _read_sections(path: str) -> list[tuple[str, Any]]:
+    """Return the names of nodes in a file, each with its parameters."""
     # rclpy has read it before, so it is there and it is YAML.
     text = Path(path).read_text('utf-8')  # the loader is a SafeLoader
     try:
         content = yaml.load(text, _Loader)  # noqa: S506 # nosec B506
     except (yaml.YAMLError, ValueError):  # a date that is none: rclpy takes it for a text
-        return
-    sections = list(_sections(content, ''))
-    name = node.get_fully_qualified_name()
-    own = [parameters for key, parameters in sections if _matches(key, name)]
-    if sections and not own:
-        others = ', '.join(key for key, _ in sections)
-        raise ValueError(
-            f'{path}: has parameters for {others}, and this node is {name}. Write that name, or '
-            '/** for a node of any name'
-        )
-    for parameters in own:
-        _check_names(node, list(_names(parameters, '')), path)
+        return []
+    return list(_sections(content, ''))
 
 
 def _sections(content: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -106,19 +118,45 @@ def _names(parameters: Any, prefix: str) -> Iterator[str]:
             yield f'{prefix}{key}'
 
 
-def _check_names(node: Node, names: list[str], source: str) -> None:
-    settings = [setting.name for setting in all_settings()]
-    policies = [kind.name.lower() for kind in OVERRIDABLE]
-    for name in names:
-        # Of an override the policy alone can be checked: its topic may be another node's.
-        start, _, word = name.rpartition('.') if name.startswith(OVERRIDES) else ('', '', name)
-        if node.has_parameter(name) or (start and word in policies):
-            continue
-        similar = difflib.get_close_matches(word, policies if start else settings, 1, MISSPELT)
-        if similar:
-            meant = f'{start}.{similar[0]}' if start else similar[0]
-            raise ValueError(f'{source}: there is no parameter {name}. Did you mean {meant}?')
+def _check_names(node: Node, names: list[str], source: str, shared: bool = False) -> None:
+    """Report what the node does not have.
+
+    Args:
+        node: after it has declared its parameters.
+        names: that are given.
+        source: of them, for messages.
+        shared: whether they may be for other nodes as well. They are if one is like none here.
+    """
+    unknown = {name: _similar(name) for name in names if not _is_known(node, name)}
+    is_fatal = not shared or all(unknown.values())
+    for name, meant in unknown.items():
+        hint = f'. Did you mean {meant}?' if meant else ''
+        if meant and is_fatal:
+            raise ValueError(f'{source}: there is no parameter {name}{hint}')
         node.get_logger().warning(
-            f'{source}: this node has no parameter {name}, which is ignored. '
+            f'{source}: this node has no parameter {name}, which is ignored{hint or "."} '
             f'ros2 param list {node.get_fully_qualified_name()} names those that it has'
         )
+
+
+def _is_known(node: Node, name: str) -> bool:
+    start, word = _parts(name)
+    return bool(node.has_parameter(name)) or (bool(start) and word in _policies())
+
+
+def _similar(name: str) -> str:
+    """Return the name that may be meant; empty where there is none."""
+    start, word = _parts(name)
+    names = _policies() if start else [setting.name for setting in all_settings()]
+    similar = difflib.get_close_matches(word, names, 1, MISSPELT)
+    return ('.'.join((start, similar[0])) if start else similar[0]) if similar else ''
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """Split an override: its policy alone can be checked, as its topic may be another node's."""
+    start, _, word = name.rpartition('.') if name.startswith(OVERRIDES) else ('', '', name)
+    return start, word
+
+
+def _policies() -> list[str]:
+    return [kind.name.lower() for kind in OVERRIDABLE]

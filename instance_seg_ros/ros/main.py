@@ -1,6 +1,7 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The node's process: starts it, and ends it within two seconds of a signal."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -47,10 +48,19 @@ def main(args: list[str] | None = None) -> int:
         node = InstanceSegNode()
         check_given_parameters(node, args)
     except (RuntimeError, ValueError, rclpy.exceptions.ParameterException) as error:
-        rclpy.logging.get_logger(NODE_NAME).fatal(str(error))
+        rclpy.logging.get_logger(NODE_NAME).fatal(f'{error}{_hint(error)}')
         rclpy.try_shutdown()
         return 1
     return _run(node, signals)
+
+
+def _hint(error: Exception) -> str:
+    """Return what to do about errors that do not say it."""
+    if isinstance(error, UnicodeError):
+        return '. Expected a UTF-8 locale, such as LC_ALL=C.UTF-8'
+    if 'logging' in str(error):
+        return '. Set ROS_LOG_DIR to a folder that can be written to'
+    return ''
 
 
 class _Signals:
@@ -90,8 +100,9 @@ class _Signals:
 
     def exit_now(self) -> None:
         """End the process without waiting for any thread."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # it is None where it was closed at the start
+                stream.flush()
         os._exit(self.code)
 
     def _watch(self) -> None:

@@ -18,6 +18,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import LabelInfo, VisionClass, VisionInfo
@@ -49,6 +50,7 @@ from instance_seg_ros.ros.what_runs import what_runs
 from instance_seg_ros.srv import Segment
 
 DIAGNOSTICS_PERIOD = 1.0  # seconds
+MOST_WAITING = 100  # calls of ~/segment; the default of services, 10, loses others without a word
 BACKGROUND = 'background'
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -145,6 +147,7 @@ class InstanceSegNode(LifecycleNode):
         """Subscribe to the cameras."""
         result = super().on_activate(state)
         try:
+            self._take_parameters()
             for camera in self._cameras:
                 camera.subscribe(self._on_image)
         except Exception as error:
@@ -154,8 +157,9 @@ class InstanceSegNode(LifecycleNode):
             return FAILURE
         self._problem, self._lifecycle = '', 'active'
         self._publish_info()
+        paused = '' if self._enabled else '; paused until ~/set_enabled is called with true'
         self.get_logger().info(
-            f'ready: images from {", ".join(camera.topic for camera in self._cameras)}'
+            f'ready: images from {", ".join(camera.topic for camera in self._cameras)}{paused}'
         )
         return result
 
@@ -308,6 +312,17 @@ class InstanceSegNode(LifecycleNode):
             if self._lifecycle == 'active' or not engine.is_to_be_replaced(values):
                 raise
 
+    def _take_parameters(self) -> None:
+        """Use what was set while inactive, or say that it needs a configure."""
+        engine, values = self._loaded_engine(), read_parameters(self)
+        try:
+            engine.apply(engine.prepare(values))
+        except (ModelError, ValueError) as error:
+            raise ValueError(
+                f'{error}. Parameters were set since the last configure: cleanup and configure '
+                'first, so that they are taken together'
+            ) from None
+
     def _apply_parameters(self, changes: list[Parameter]) -> None:
         engine, pending = self._engine, self._pending
         if engine is None:
@@ -326,7 +341,7 @@ class InstanceSegNode(LifecycleNode):
 
     def _on_image(self, camera: Camera, message: Any) -> None:
         camera.statistics.count('received')
-        camera.listen_to_depth()
+        camera.listen_to_depth(self._enabled)
         engine = self._engine
         if not self._enabled or engine is None or not camera.wanted():
             camera.ignore()
@@ -379,7 +394,11 @@ class InstanceSegNode(LifecycleNode):
         )
         # A group of its own: the answer takes as long as a frame.
         self.create_service(
-            Segment, '~/segment', self._on_segment, callback_group=MutuallyExclusiveCallbackGroup()
+            Segment,
+            '~/segment',
+            self._on_segment,
+            qos_profile=QoSProfile(depth=MOST_WAITING),
+            callback_group=MutuallyExclusiveCallbackGroup(),
         )
 
     def _on_set_enabled(
@@ -460,6 +479,7 @@ class InstanceSegNode(LifecycleNode):
         }
         status = [model_status(state)]
         for camera in self._cameras:
+            camera.listen_to_depth(self._enabled)  # also while no images come
             status.append(camera_status(state, camera, self._silence(camera), levels))
         self._diagnostics.publish(
             DiagnosticArray(header=Header(stamp=self.get_clock().now().to_msg()), status=status)

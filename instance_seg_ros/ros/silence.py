@@ -106,6 +106,20 @@ def _why_undelivered(around: Surroundings, publishers: list[Any]) -> str:
     return (
         f'{_list(_describe(publisher) for publisher in publishers)} matches but sends nothing that '
         f'arrives. See whether it sends: ros2 topic hz {around.topic} {_see("it-sends-nothing")}'
+        f'{_larger_than_memory(around, publishers)}'
+    )
+
+
+def _larger_than_memory(around: Surroundings, publishers: list[Any]) -> str:
+    """Return above which size images are lost that are sent as best effort."""
+    here = [p for p in publishers if around.fast_dds and around.is_here(p)]
+    processes = [process for process in map(around.process_of, here) if process is not None]
+    sizes = [process.memory for process in processes if process.memory]
+    if not sizes:
+        return ''
+    return (
+        f'. If it does, images of more than {min(sizes) / MIB:.0f} MiB are lost here, unless '
+        f'input_reliability is reliable {_see("images-larger-than-the-memory")}'
     )
 
 

@@ -43,16 +43,14 @@ class Samples:
         """Return how many there were in the last WINDOW seconds."""
         return sum(taken >= now - WINDOW for taken, _ in self._samples)
 
-    def mean(self, now: float) -> float | None:
-        """Return the mean value; None without values."""
-        self._trim(now)
-        values = [value for _, value in self._samples]
-        return sum(values) / len(values) if values else None
+    def values(self, since: float) -> list[float]:
+        """Return the values that were taken from a time on."""
+        return [value for taken, value in self._samples if taken >= since]
 
-    def maximum(self, now: float) -> float | None:
-        """Return the largest value; None without values."""
-        self._trim(now)
-        return max((value for _, value in self._samples), default=None)
+    def earliest(self, count: int, default: float) -> float:
+        """Return the time of the first of the last ``count``; the default where there is none."""
+        latest = list(self._samples)[-count:]
+        return latest[0][0] if latest else default
 
     def last(self) -> float | None:
         """Return the time of the last one; None without values."""
@@ -125,14 +123,23 @@ class StreamStatistics:
             return self._get(event).recent(self._clock())
 
     def mean(self, event: str) -> float | None:
-        """Return the mean value of the event; None where it did not occur."""
-        with self._lock:
-            return self._get(event).mean(self._clock())
+        """Return the mean value of the event; None where no frame of late had one."""
+        values = self._values(event)
+        return sum(values) / len(values) if values else None
 
     def maximum(self, event: str) -> float | None:
-        """Return the largest value of the event; None where it did not occur."""
+        """Return the largest value of the event; None where no frame of late had one."""
+        return max(self._values(event), default=None)
+
+    def _values(self, event: str) -> list[float]:
+        """Return those of the last WINDOW seconds, or of the last frames where they are rarer.
+
+        Not of the last ones whenever they were: frames after them may have had none.
+        """
         with self._lock:
-            return self._get(event).maximum(self._clock())
+            start = self._clock() - WINDOW
+            frames = self._get('processed').earliest(LEAST_SAMPLES, start)
+            return self._get(event).values(min(start, frames))
 
     def _get(self, event: str) -> Samples:
         return self._samples.get(event) or Samples()

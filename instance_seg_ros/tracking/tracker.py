@@ -71,9 +71,10 @@ class InstanceTracker:
 
         Args:
             instances: of one frame; the boxes count.
-            time: of the frame, seconds. A time before that of the last frame, such as of a bag
-                that starts again, ends all objects; new ones get new ids. An equal time, such as
-                of a driver that sets none, counts as 1/30 s more until the time goes on.
+            time: of the frame, seconds. A time that is more than ``max_age`` before that of the
+                last frame, such as of a bag that starts again, ends all objects; new ones get new
+                ids. An equal time, such as of a driver that sets none, counts as 1/30 s more until
+                the time goes on, and so does one a little earlier, as after a clock was corrected.
 
         Returns:
             int64 (N,): an id from 1 on for each instance, in the same order.
@@ -90,7 +91,10 @@ class InstanceTracker:
         if not math.isfinite(time):
             raise ValueError(f'time is {time}: expected the seconds of the frame, a finite number')
         if self._last_time is not None and time < self._last_time:
-            self._forget_all()
+            if self._last_time - time > self.max_age:
+                self._forget_all()
+            else:
+                time = self._last_time
         now = self._counted_on(time)
         missed = self._count_missed_frames(time)
         # What was not yet seen in two frames in a row, as false alarms are, is hardly waited for.

@@ -98,6 +98,21 @@ def test_a_time_that_jumps_back_ends_all_objects() -> None:
     assert ids(tracker, 3.1, walker(0.1)) == [2]
 
 
+@pytest.mark.parametrize('step', [0.05, 1.0])
+def test_a_clock_that_goes_back_a_little_ends_nothing(step: float) -> None:
+    tracker = InstanceTracker()
+    time = 100.0
+    for index in range(40):
+        time += 0.1 if index != 10 else -step
+        assert ids(tracker, time, walker(index / 10)) == [1]
+
+
+def test_times_in_another_order_than_the_images_end_nothing() -> None:
+    tracker = InstanceTracker()
+    for index, time in enumerate([0.1, 0.2, 0.15, 0.3, 0.25, 0.4, 0.35, 0.5]):
+        assert ids(tracker, time, walker(index / 10)) == [1]
+
+
 def test_the_same_image_twice_changes_nothing() -> None:
     tracker = InstanceTracker()
     for index in range(10):

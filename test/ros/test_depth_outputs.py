@@ -13,6 +13,7 @@ from depth_camera import FOCAL, NODE, DepthCamera, camera_info, depth_image
 from random_models import SLOW_SIDE
 from ros_harness import Camera, pixels_of
 from sensor_msgs.msg import PointCloud2, RegionOfInterest
+from std_srvs.srv import SetBool
 
 from instance_seg_ros.ros.depth_input import KEPT
 
@@ -153,6 +154,22 @@ def test_depth_is_read_only_while_somebody_wants_it(
     camera.publish_until(camera.image(photo), lambda: depth.listened() == 2, 'it is read')
     camera.subscribe('detections')
     camera.publish_until(camera.image(photo), lambda: depth.listened() == 0, 'it is not read')
+
+
+def test_depth_is_read_no_more_without_an_image(
+    camera: Camera, depth: DepthCamera, photo: np.ndarray
+) -> None:
+    def is_read() -> None:
+        camera.subscribe('detections_3d')
+        camera.publish_until(camera.image(photo), lambda: depth.listened() == 2, 'it is read')
+
+    is_read()
+    camera.subscribe()
+    camera.spin_until(lambda: depth.listened() == 0, 'nobody wants it')
+    is_read()
+    assert camera.call(SetBool, 'set_enabled', SetBool.Request(data=False)).success
+    camera.spin_until(lambda: depth.listened() == 0, 'the node is paused')
+    assert camera.call(SetBool, 'set_enabled', SetBool.Request(data=True)).success
 
 
 def test_depth_of_an_image_is_kept_while_a_slow_network_works_on_it(

@@ -168,3 +168,19 @@ def test_cleanup_frees_the_memory(
         # The model's file has 17 MB, which cv2.dnn keeps in three forms, beside what it computes.
         assert loaded - freed > 60e6, used
     assert abs(used[2][1] - used[1][1]) < 12e6, used  # nothing piles up
+
+
+def test_what_was_set_while_inactive_is_taken_or_refused(managed: Camera) -> None:
+    assert managed.change_state('configure')
+    assert managed.set_parameters(model='everyday_mask_rcnn').successful
+    assert managed.set_parameters(classes=['dog']).successful
+    assert managed.set_parameters(confidence_threshold=0.123).successful
+    assert not managed.change_state('activate')
+    assert managed.state() == 'inactive'
+    assert "no class 'dog'" in managed.process.output
+    assert 'cleanup and configure first' in managed.process.output
+    assert managed.set_parameters(classes=['person']).successful
+    managed.subscribe('label_info')
+    assert managed.change_state('activate')
+    managed.spin_until(lambda: bool(managed.received['label_info']), 'the threshold is known')
+    assert managed.received['label_info'][-1].threshold == pytest.approx(0.123)

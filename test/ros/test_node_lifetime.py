@@ -3,7 +3,7 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
@@ -139,3 +139,29 @@ def test_what_is_no_parameter_at_all_ends_the_node_with_one_clear_line(
     assert 'FATAL' in process.output
     assert 'Traceback' not in process.output
     assert len(process.output.strip().splitlines()) == 1
+
+
+class WithoutStandardOutput(NodeProcess):
+    """A node whose standard output is closed, as that of a daemon."""
+
+    def _start(self, log: Path, command: list[str], environment: Mapping[str, str]) -> None:
+        super()._start(log, ['sh', '-c', 'exec "$0" "$@" >&-', *command], environment)
+
+
+def test_a_node_without_standard_output_ends_in_mid_inference(
+    tmp_path: Path, slow_model: Path, photo: np.ndarray
+) -> None:
+    process = WithoutStandardOutput(
+        'daemon', tmp_path / 'log', model=slow_model, input_max_side=SLOW_SIDE, refiner='none'
+    )
+    try:
+        camera = Camera('daemon', process)
+        camera.subscribe(*EVERYTHING)
+        busy = process.cpu_seconds + 0.5
+        camera.publish_until(
+            camera.image(large(photo)), lambda: process.cpu_seconds > busy, 'the image is in hand'
+        )
+        assert_ends_cleanly(process, signal.SIGTERM)
+        camera.close()
+    finally:
+        process.kill()

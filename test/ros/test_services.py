@@ -120,3 +120,23 @@ def test_parameters_are_answered_while_a_request_is_worked_on(
     assert not request.done()
     camera.spin_until(request.done, 'the request is answered')
     assert request.result().success
+
+
+def test_many_callers_at_once_are_all_answered(camera: Camera, photo: np.ndarray) -> None:
+    clients = [camera.node.create_client(Segment, 'instance_seg/segment') for _ in range(30)]
+    camera.spin_until(lambda: all(c.service_is_ready() for c in clients), 'the service is there')
+    calls = [client.call_async(Segment.Request(image=camera.image(photo))) for client in clients]
+    camera.wait_for(lambda: all(call.done() for call in calls), 60.0)
+    assert [call.done() and call.result().success for call in calls] == [True] * len(calls)
+    for client in clients:
+        camera.node.destroy_client(client)
+
+
+def test_a_node_that_is_activated_while_paused_says_so(connect: Callable[..., Camera]) -> None:
+    camera = connect('still_paused')
+    set_enabled(camera, False)
+    assert camera.change_state('deactivate')
+    assert camera.change_state('activate')
+    camera.spin_until(
+        lambda: 'paused until ~/set_enabled' in camera.process.output, 'the log says so'
+    )

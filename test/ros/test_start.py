@@ -121,3 +121,46 @@ def test_one_line_says_what_runs(start_node: Callable[..., NodeProcess]) -> None
     ):
         assert part in line
     camera.close()
+
+
+def test_a_name_like_ours_in_a_file_that_others_share_is_only_warned_of(start_with) -> None:
+    process = start_with(
+        'like', '/**:\n  ros__parameters:\n    frame_id: base\n    image_topic: /camera/image\n'
+    )
+    camera = Camera('like', process)
+    assert 'image_topic, which is ignored. Did you mean image_topics?' in process.output
+    camera.close()
+
+
+def test_a_file_for_others_beside_our_own_is_fine(
+    tmp_path: Path, start_node: Callable[..., NodeProcess]
+) -> None:
+    arguments = []
+    for name, parameter in (('/two/instance_seg', 'max_instances'), ('/camera', 'rate')):
+        file = tmp_path / f'{parameter}.yaml'
+        file.write_text(f'{name}:\n  ros__parameters:\n    {parameter}: 7\n')
+        arguments += ['--params-file', str(file)]
+    camera = Camera('two', start_node('two', arguments))
+    assert camera.parameters('max_instances') == {'max_instances': 7}
+    assert 'WARN' not in camera.process.output
+    camera.close()
+
+
+@pytest.mark.parametrize(
+    ('settings', 'expected'),
+    [
+        ({'HOME': '/proc/nowhere', 'ROS_LOG_DIR': ''}, 'Set ROS_LOG_DIR to a folder'),
+        ({'LC_ALL': 'C', 'PYTHONUTF8': '0', 'PYTHONCOERCECLOCALE': '0'}, 'LC_ALL=C.UTF-8'),
+    ],
+)
+def test_an_environment_that_cannot_work_is_named(
+    start_node: Callable[..., NodeProcess],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: dict[str, str],
+    expected: str,
+) -> None:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    process = start_node('odd', model='/modèles/ä.yaml')
+    assert process.wait() == 1
+    assert expected in process.output and 'Traceback' not in process.output

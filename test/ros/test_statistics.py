@@ -97,3 +97,25 @@ def test_silence_counts_from_the_last_frame_or_the_start(
     assert statistics.silence() == 2
     statistics.restart()
     assert (statistics.silence(), statistics.total('received')) == (0, 0)
+
+
+def test_values_that_later_frames_do_not_have_are_forgotten(
+    clock: Clock, statistics: StreamStatistics
+) -> None:
+    for with_age in (True, False):
+        for _ in range(100):
+            clock.now += 0.2
+            statistics.count('processed')
+            if with_age:
+                statistics.count('age', 5.0)
+    assert statistics.mean('age') is None and statistics.maximum('age') is None
+
+
+def test_values_of_a_slow_stream_are_those_of_its_last_frames(
+    clock: Clock, statistics: StreamStatistics
+) -> None:
+    for value in range(8):
+        clock.now += 20.0
+        statistics.count('processed')
+        statistics.count('age', value)
+    assert (statistics.mean('age'), statistics.maximum('age')) == (5.5, 7)
