@@ -92,7 +92,7 @@ setup(
         'requests>=2.25,<3',  # downloads of models; pooch, which is made for it, cannot resume
         'tqdm>=4.60,<5',  # progress bars
     ],
-    # pip install 'instance_seg_ros[tracking,bags]'
+    # pip install '.[bags,parquet]'
     extras_require={
         # Apache-2.0. 0.11.7 is what rosbags-image asks for; a 0.12 may change the converter of
         # ROS 1 types, which bags/writer.py uses.

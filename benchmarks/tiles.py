@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from instance_seg_ros import Instances, Segmenter
-from training.detector.dataset import hold_out, load_photos
-from training.detector.evaluate import Scores, evaluate
+
+sys.path.append(str(Path(__file__).parents[1]))  # the trainer is not installed
+
+from training.detector.dataset import hold_out, load_photos  # noqa: E402
+from training.detector.evaluate import Scores, evaluate  # noqa: E402
 
 SIZES = ('AP', 'AP_small', 'AP_medium', 'AP_large')
 

@@ -36,7 +36,7 @@ def run_ray(
         import ray.data
     except ImportError as error:
         raise BatchError(
-            f'--scheduler ray: {error}. Install it by: pip install "instance_seg_ros[batch]"'
+            f'--scheduler ray: {error}. Install it by: pip install "ray[data]>=2.51,<3"'
         ) from None
     # The reading of the rows takes a core for a moment.
     local: dict[str, Any] = {'num_cpus': workers * threads + 1, 'include_dashboard': False}

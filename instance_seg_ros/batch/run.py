@@ -125,8 +125,7 @@ def _choices(job: Job) -> dict[str, Any]:
             libraries['pyarrow'] = version('pyarrow')
         except PackageNotFoundError:
             raise BatchError(
-                'Parquet needs pyarrow: pip install "instance_seg_ros[batch]". Or leave it out by '
-                '--formats coco'
+                'Parquet needs pyarrow: pip install "pyarrow<28". Or leave it out by --formats coco'
             ) from None
     return {
         'version': __version__,
