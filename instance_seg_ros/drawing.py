@@ -160,7 +160,8 @@ def _drawings(
 ) -> list[_Drawing]:
     size = frame.shape[:2]
     if isinstance(instances, Instances):
-        _check_size(instances, size)
+        if len(instances):
+            _check_size(instances, size)
         return [_of_instance(instances, i, size, distances.get(i)) for i in range(len(instances))]
     if isinstance(instances, Mapping):
         raise TypeError('instances is a single mapping: expected a list of them')
@@ -196,7 +197,8 @@ def _of_mapping(
 ) -> _Drawing:
     if not isinstance(item, Mapping):
         raise TypeError(
-            f'instances[{i}] is a {type(item).__name__}: expected Instances as a whole, or mappings'
+            f'instances[{i}] is of the type {type(item).__name__}: expected Instances as a whole, '
+            'or mappings'
         )
     if missing := [key for key in _KEYS if key not in item]:
         raise ValueError(f'instances[{i}] lacks {missing[0]}: expected {", ".join(_KEYS)}')

@@ -27,6 +27,7 @@ from instance_seg_ros.instances import Instances
 from instance_seg_ros.paths import given_path
 from instance_seg_ros.rois import clip_rois
 from instance_seg_ros.segmenter import Segmenter
+from instance_seg_ros.text_files import is_file
 
 __all__ = ['Instance', 'draw_instances', 'load_model', 'run_instance_segmentation']
 
@@ -64,9 +65,15 @@ class Instance(Mapping[str, Any]):
             raise KeyError(f'{key!r}: an instance has {", ".join(self._KEYS)}')
         return getattr(self, f'_{key}')
 
-    # A mapping's own would compare masks, and arrays are neither equal nor different as a whole.
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
+    def __eq__(self, other: object) -> bool:
+        """Compare with another mapping, the mask pixel by pixel."""
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return self.keys() == other.keys() and all(
+            np.array_equal(self[key], other[key]) for key in self
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # as of any mapping
 
     def __iter__(self) -> Iterator[str]:
         """Yield the keys."""
@@ -135,7 +142,7 @@ def run_instance_segmentation(
     Args:
         image_or_path: uint8 (H, W, 3), BGR as OpenCV reads it, or the path of an image file.
         model_path: as load_model takes it, where there is no ``net``. Each model is loaded once and
-            stays in memory for the next call; it is loaded again if the file has changed by then.
+            stays in memory for the next call; it is loaded again if that file has changed.
         confidence_threshold: instances with a lower score are dropped, 0 to 1.
         nms_threshold: of two boxes of a class with a larger IoU the lower score is dropped, 0 to 1.
         net: what load_model returned; it keeps the two thresholds of this call.
@@ -157,8 +164,13 @@ def run_instance_segmentation(
     if isinstance(image, (str, os.PathLike)):
         image = read_image(image)
     segmenter = net if net is not None else _loaded(model_path)
-    segmenter.update(confidence_threshold=confidence_threshold, nms_threshold=nms_threshold)
-    return image, [Instance(instance) for instance in segmenter(image)]
+    configuration = segmenter.prepare(
+        confidence_threshold=confidence_threshold, nms_threshold=nms_threshold
+    )
+    segmenter.apply(configuration)
+    # With the thresholds of this call, also where another thread has set others since.
+    pending = segmenter.detect(image, configuration=configuration)
+    return image, [Instance(instance) for instance in segmenter.finish(pending)]
 
 
 _loading = threading.Lock()
@@ -167,19 +179,27 @@ _models: dict[str, tuple[tuple[int, int] | None, Segmenter]] = {}
 
 def _loaded(model_path: str | Path) -> Segmenter:
     """Return a model that stays loaded, by its absolute path if it is a file, else by its name."""
-    file = given_path(model_path).resolve()
+    file = Path(os.path.abspath(given_path(model_path)))
     stamp = _stamp(file)
+    key = str(file) if stamp is not None or str(file) in _models else str(model_path)
+    if (known := _known(key, stamp)) is not None:
+        return known
     with _loading:  # or each of several threads would load it
-        key = str(file) if stamp is not None or str(file) in _models else str(model_path)
-        known = _models.get(key)
-        if known is None or stamp not in (None, known[0]):  # a file that is gone stays loaded
-            known = _models[key] = stamp, load_model(model_path)
-        return known[1]
+        if (known := _known(key, stamp)) is not None:
+            return known
+        _models[key] = stamp, load_model(model_path)
+        return _models[key][1]
+
+
+def _known(key: str, stamp: tuple[int, int] | None) -> Segmenter | None:
+    """Return a model that is loaded, unless its file has changed; one that is gone stays."""
+    loaded = _models.get(key)
+    return loaded[1] if loaded is not None and stamp in (None, loaded[0]) else None
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:
     """Return what changes with the content of a file; None where there is no such file."""
-    if not file.is_file():
+    if not is_file(file):
         return None
     about = file.stat()
     return about.st_mtime_ns, about.st_size

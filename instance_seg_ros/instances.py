@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, SupportsIndex
@@ -87,8 +88,12 @@ class Instances:
         """Check that every array has as many rows as there are boxes."""
         for name, dtype in _TYPES.items():
             value = getattr(self, name)
-            if value is not None:
-                setattr(self, name, np.asarray(value, dtype))
+            if value is not None and not isinstance(value, np.ndarray):
+                array = np.asarray(value, dtype)
+                rows = (-1, 4) if name in ('boxes', 'rois') else array.shape  # also of empty lists
+                setattr(self, name, array.reshape(rows))
+        if self.masks and not isinstance(self.masks[0], np.ndarray):
+            self.masks = [np.asarray(mask, np.uint8) for mask in self.masks]
         self.image_size = (int(self.image_size[0]), int(self.image_size[1]))
         count = len(self.boxes)
         for name in _PARALLEL:
@@ -153,13 +158,19 @@ class Instances:
 
     def _rows(self, index: Any) -> NDArray[np.intp]:
         rows = np.arange(len(self))
-        if isinstance(index, slice):
+        if isinstance(index, slice) or index is Ellipsis:
             return rows[index]
-        chosen = np.asarray(index)
+        try:
+            if not isinstance(index, (bool, np.bool_)):
+                return rows[[operator.index(index)]]
+        except TypeError:  # not a single position
+            pass
+        try:
+            chosen = np.asarray(index)
+        except ValueError:  # lists of several lengths
+            chosen = np.asarray(None)
         if chosen.size == 0 and chosen.dtype != np.bool_:
             chosen = chosen.astype(np.intp)  # an empty list has no type of its own
-        if chosen.ndim == 0 and chosen.dtype.kind in 'iu':
-            chosen = chosen[None]
         if chosen.ndim != 1 or chosen.dtype.kind not in 'iub':
             raise IndexError(
                 f'{index!r}: expected a position, a slice, a list of positions, or a bool for each '

@@ -132,7 +132,7 @@ class Setting:
         """
         try:
             converted = self.parse(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             converted = value
         return self.check(converted)
 

@@ -39,7 +39,7 @@ from instance_seg_ros.trial import try_model
 from instance_seg_ros.typed_settings import SettingProperties
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing_extensions import Self, Unpack
 
     from instance_seg_ros.typed_settings import LiveArguments, SegmenterArguments
 
@@ -54,9 +54,9 @@ _AT_LOADING = 'is chosen when a model is loaded. Create another Segmenter with i
 class Segmenter(SettingProperties):
     """Loads a model once, then turns images into :class:`Instances`.
 
-    Threads may share it. For another process it is pickled by its settings and loaded again there:
-    take the start method ``spawn``. A process that is forked while a thread segments an image may
-    wait for that thread for ever.
+    Threads may share it. For another process it is pickled by its settings and loaded again, where
+    relative paths count from the folder of that process. Take the start method ``spawn``: a process
+    that is forked while a thread segments an image may wait for that thread for ever.
 
     Args:
         settings: the fields of :class:`ModelSettings` and :class:`Settings`, by name. Those of
@@ -84,7 +84,8 @@ class Segmenter(SettingProperties):
         check_names(list(given), (*_MODEL, *_LIVE))
         chosen = ModelSettings(**_those_of(_MODEL, given))
         live = Settings(**_those_of(_LIVE, given))
-        _set_threads(chosen.num_threads)
+        if chosen.num_threads:  # else OpenCV stays as it is: the number holds for the process
+            cv2.setNumThreads(chosen.num_threads)
         manifest = find_model(
             chosen.model,
             model_path=chosen.model_path,
@@ -106,18 +107,27 @@ class Segmenter(SettingProperties):
         _log_model(str(chosen.model), self.manifest.name, self.engine, self.refiner)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the settings; the model is loaded again."""
-        return _load, (vars(self._chosen) | vars(self.settings),)
+        """Pickle the settings, and what a user has noted; the model is loaded again."""
+        noted = {
+            name: value
+            for name, value in vars(self).items()
+            if not name.startswith('_') and name != 'manifest'
+        }
+        return _load, (type(self), vars(self._chosen) | vars(self.settings)), noted
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set a live setting, or an attribute of a subclass.
+    def __copy__(self) -> Self:
+        """Return another set of settings for the same model in memory."""
+        other = object.__new__(type(self))
+        vars(other).update(vars(self), _updates=threading.Lock())
+        return other
 
-        Raises:
-            AttributeError: it looks like a setting, but would have no effect.
-        """
-        if not hasattr(type(self), name):
-            _check_spelling(name)
-        super().__setattr__(name, value)
+    if not TYPE_CHECKING:  # a type checker would take every name for one that can be set
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """Set a live setting, or what a user notes; not what would have no effect."""
+            if type(self) is Segmenter and not name.startswith('_') and name != 'manifest':
+                _check_attribute(name)
+            super().__setattr__(name, value)
 
     @property
     def model_name(self) -> str:
@@ -232,7 +242,7 @@ class Segmenter(SettingProperties):
         )
 
     def apply(self, configuration: Configuration) -> None:
-        """Use what :meth:`prepare` returned, from the next frame on.
+        """Use what :meth:`prepare` returned, from the next frame on; of two threads the last wins.
 
         Raises:
             TypeError: it is something else.
@@ -470,7 +480,8 @@ class Segmenter(SettingProperties):
             (512, 512, 3) ['person']
             (512, 512, 3) ['person']
         """
-        if isinstance(images, (str, Path)) or getattr(images, 'ndim', 4) < 4:
+        is_image = isinstance(images, np.ndarray) and images.ndim in (2, 3)
+        if is_image or isinstance(images, (str, Path)):
             raise TypeError(
                 'images is a single image or a path: expected several images, such as a list'
             )
@@ -499,7 +510,7 @@ class Segmenter(SettingProperties):
                 yield image, threads.submit(self.detect, image, masks=masks)
         except Exception as error:  # of the source; the images before it come first
             failed: Future[PendingInstances] = Future()
-            failed.set_exception(error)
+            failed.set_exception(error)  # raised when its turn comes; there is no image
             yield np.empty((0, 0, 3), np.uint8), failed
 
     def _next_of(
@@ -566,20 +577,8 @@ def _merged(
     return replace(merged, timings=timings)
 
 
-def _load(settings: dict[str, Any]) -> Segmenter:
-    return Segmenter(**settings)
-
-
-_limits: list[int] = []  # of OpenCV's threads, that a Segmenter has set
-
-
-def _set_threads(count: int) -> None:
-    """Set OpenCV's number of threads; 0 ends the limit of a Segmenter before, and no other's."""
-    if count:
-        cv2.setNumThreads(count)
-        _limits.append(count)
-    elif _limits and cv2.getNumThreads() == _limits[-1]:
-        cv2.setNumThreads(-1)
+def _load(kind: type[Segmenter], settings: dict[str, Any]) -> Segmenter:
+    return kind(**settings)
 
 
 def _check_live(names: Sequence[str]) -> None:
@@ -589,11 +588,13 @@ def _check_live(names: Sequence[str]) -> None:
     check_names(names, _LIVE)
 
 
-def _check_spelling(name: str) -> None:
+def _check_attribute(name: str) -> None:
     if name in _MODEL_NAMES:
         raise AttributeError(f'{name}: {_AT_LOADING}')
-    if similar := difflib.get_close_matches(name, [each.name for each in _LIVE], 1, 0.85):
-        raise AttributeError(f'{name}: no such setting. Did you mean {similar[0]}?')
+    if not hasattr(Segmenter, name):
+        similar = difflib.get_close_matches(name, [each.name for each in _LIVE], 1, 0.85)
+        if similar:
+            raise AttributeError(f'{name}: no such setting. Did you mean {similar[0]}?')
 
 
 def _those_of(settings: Iterable[Any], given: dict[str, Any]) -> dict[str, Any]:

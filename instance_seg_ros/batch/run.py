@@ -125,7 +125,8 @@ def _choices(job: Job) -> dict[str, Any]:
             libraries['pyarrow'] = version('pyarrow')
         except PackageNotFoundError:
             raise BatchError(
-                'Parquet needs pyarrow: pip install "pyarrow<28". Or leave it out by --formats coco'
+                'Parquet needs pyarrow: pip install "pyarrow>=14,<28". Or leave it out: '
+                '--formats coco'
             ) from None
     return {
         'version': __version__,

@@ -37,8 +37,9 @@ class Console:
             print_out(text, sys.stderr if self._stdout_is_taken else sys.stdout, at_once=at_once)
 
     def warn(self, text: str) -> None:
-        """Print a warning to stderr."""
-        tqdm.write(f'instance-seg: warning: {printable(text)}', file=sys.stderr)
+        """Print a warning to stderr, in one line whatever the names of files are."""
+        one_line = printable(text).replace('\n', '\\n')
+        tqdm.write(f'instance-seg: warning: {one_line}', file=sys.stderr)
 
     def bar(self, items: Any, unit: str, total: int | None = None) -> Any:
         """Return the items, with a bar of progress where stderr is a terminal."""

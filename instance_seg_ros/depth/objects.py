@@ -82,6 +82,8 @@ def locate(instances: Instances, depth: NDArray[Any], intrinsics: Intrinsics) ->
         >>> person.index, float(person.center[2]), person.points.shape[1]
         (0, 2.0, 3)
     """
+    if not len(instances):
+        return []
     if instances.masks is None:
         raise ValueError('there are no masks: the frame was segmented with masks=False')
     depth = np.asarray(depth)
@@ -90,7 +92,11 @@ def locate(instances: Instances, depth: NDArray[Any], intrinsics: Intrinsics) ->
             f'the depth image has the shape {depth.shape} and the type {depth.dtype}: expected '
             '(height, width), float32 in metres. depth_in_metres converts millimetres'
         )
-    depth = np.where(depth > 0, depth, np.nan).astype(np.float32)
+    with np.errstate(invalid='ignore'):
+        nothing = depth <= 0
+    if nothing.any():
+        depth = np.where(nothing, np.nan, depth)
+    depth = depth.astype(np.float32, copy=False)
     height, width = depth.shape
     camera = intrinsics.scaled_to(width, height)
     found = (

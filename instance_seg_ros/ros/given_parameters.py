@@ -66,7 +66,7 @@ def _ros_arguments(arguments: Sequence[str]) -> list[str]:
 
 def _check_files(node: Node, paths: list[str]) -> None:
     name = node.get_fully_qualified_name()
-    others: dict[str, str] = {}  # files that have something, for others alone
+    others: dict[str, list[str]] = {}  # files that have something, for others alone
     found = False
     for path in paths:
         sections = _read_sections(path)
@@ -75,14 +75,17 @@ def _check_files(node: Node, paths: list[str]) -> None:
             shared = '*' in key
             _check_names(node, list(_names(parameters, '')), path, shared)
         if sections and not own:
-            others[path] = ', '.join(key for key, _ in sections)
+            others[path] = [key for key, _ in sections]
         found = found or bool(own)
-    if others and not found:
-        path, keys = next(iter(others.items()))
-        raise ValueError(
-            f'{path}: has parameters for {keys}, and this node is {name}. Write that name, or '
-            '/** for a node of any name'
+    for path, keys in others.items():
+        problem = (
+            f'{path}: has parameters for {", ".join(keys)}, and this node is {name}. Write that '
+            'name, or /** for a node of any name'
         )
+        # Launch files add files of their own, so one that fits says nothing about the others.
+        if not found or any(key.rpartition('/')[2] == node.get_name() for key in keys):
+            raise ValueError(problem)
+        node.get_logger().warning(f'{problem}, if they are for this one')
 
 
 def _read_sections(path: str) -> list[tuple[str, Any]]:
@@ -125,7 +128,8 @@ def _check_names(node: Node, names: list[str], source: str, shared: bool = False
         node: after it has declared its parameters.
         names: that are given.
         source: of them, for messages.
-        shared: whether they may be for other nodes as well. They are if one is like none here.
+        shared: whether their section may be for other nodes as well. It is if the node has nothing
+            like one of them.
     """
     unknown = {name: _similar(name) for name in names if not _is_known(node, name)}
     is_fatal = not shared or all(unknown.values())
@@ -153,7 +157,10 @@ def _similar(name: str) -> str:
 
 
 def _parts(name: str) -> tuple[str, str]:
-    """Split an override: its policy alone can be checked, as its topic may be another node's."""
+    """Return what goes before the part of a name that can be checked, and that part.
+
+    That is the whole name, but of an override the policy: its topic may be another node's.
+    """
     start, _, word = name.rpartition('.') if name.startswith(OVERRIDES) else ('', '', name)
     return start, word
 

@@ -56,9 +56,9 @@ def main(args: list[str] | None = None) -> int:
 
 def _hint(error: Exception) -> str:
     """Return what to do about errors that do not say it."""
-    if isinstance(error, UnicodeError):
+    if isinstance(error, UnicodeEncodeError) and sys.getfilesystemencoding() != 'utf-8':
         return '. Expected a UTF-8 locale, such as LC_ALL=C.UTF-8'
-    if 'logging' in str(error):
+    if 'initialize logging' in str(error):
         return '. Set ROS_LOG_DIR to a folder that can be written to'
     return ''
 

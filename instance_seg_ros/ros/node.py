@@ -50,7 +50,7 @@ from instance_seg_ros.ros.what_runs import what_runs
 from instance_seg_ros.srv import Segment
 
 DIAGNOSTICS_PERIOD = 1.0  # seconds
-MOST_WAITING = 100  # calls of ~/segment; the default of services, 10, loses others without a word
+MOST_WAITING = 32  # calls of ~/segment; the default of services, 10, loses others without a word
 BACKGROUND = 'background'
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
@@ -146,8 +146,8 @@ class InstanceSegNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the cameras."""
         result = super().on_activate(state)
+        self._take_parameters()
         try:
-            self._take_parameters()
             for camera in self._cameras:
                 camera.subscribe(self._on_image)
         except Exception as error:
@@ -318,18 +318,23 @@ class InstanceSegNode(LifecycleNode):
         try:
             engine.apply(engine.prepare(values))
         except (ModelError, ValueError) as error:
-            raise ValueError(
-                f'{error}. Parameters were set since the last configure: cleanup and configure '
-                'first, so that they are taken together'
-            ) from None
+            self.get_logger().warning(
+                f'{error}. Parameters that were set since the last configure are not in use: '
+                'cleanup and configure, so that they are taken together'
+            )
 
     def _apply_parameters(self, changes: list[Parameter]) -> None:
         engine, pending = self._engine, self._pending
         if engine is None:
             return
-        late = needs_configure(changes) if pending else [change.name for change in changes]
+        late = needs_configure(changes)
         if late:
             self.get_logger().info(f'{", ".join(late)}: taken at the next configure')
+        others = [change.name for change in changes if change.name not in late]
+        if pending is None and others:
+            self.get_logger().info(
+                f'{", ".join(others)}: taken at the next configure, as the model has to be another'
+            )
         if pending is None:
             return
         before = engine.configuration.settings.confidence_threshold

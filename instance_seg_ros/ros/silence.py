@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 
 from instance_seg_ros.installed import DOCS
 from instance_seg_ros.ros import dds_processes
@@ -69,7 +69,8 @@ def explain_silence(
     matching = [
         publisher for publisher, problem in zip(publishers, problems, strict=True) if not problem
     ]
-    return Silence(_why_undelivered(around, matching), True)
+    may_lose = type_name == IMAGE_TYPES[0] and qos.reliability != ReliabilityPolicy.RELIABLE
+    return Silence(_why_undelivered(around, matching, may_lose), True)
 
 
 # --- somebody publishes, but it does not match
@@ -98,7 +99,7 @@ def _problem(publisher: Any, type_name: str, qos: QoSProfile) -> str:
 # --- somebody publishes and matches, but nothing arrives
 
 
-def _why_undelivered(around: Surroundings, publishers: list[Any]) -> str:
+def _why_undelivered(around: Surroundings, publishers: list[Any], may_lose: bool) -> str:
     for publisher in publishers:
         reason = _fast_dds_problem(around, publisher) if around.fast_dds else ''
         if reason:
@@ -106,7 +107,7 @@ def _why_undelivered(around: Surroundings, publishers: list[Any]) -> str:
     return (
         f'{_list(_describe(publisher) for publisher in publishers)} matches but sends nothing that '
         f'arrives. See whether it sends: ros2 topic hz {around.topic} {_see("it-sends-nothing")}'
-        f'{_larger_than_memory(around, publishers)}'
+        f'{_larger_than_memory(around, publishers) if may_lose else ""}'
     )
 
 

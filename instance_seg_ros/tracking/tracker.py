@@ -24,6 +24,9 @@ NEAREST_LIMIT, LIMIT_PER_SECOND, FARTHEST_LIMIT = 0.8, 0.8, 1.2
 # Seconds that a frame counts whose time is that of the frame before: as those of a usual camera. A
 # rate that was seen before says nothing: stamps may be of whole seconds.
 EQUAL_TIME_INTERVAL = 1 / 30
+LARGEST_STEP_BACK = (
+    1.0  # seconds of a clock that was corrected; a bag that starts again goes further
+)
 MAX_MISSED_FRAMES = 50  # further predictions of an object that is not seen say nothing
 
 
@@ -71,10 +74,11 @@ class InstanceTracker:
 
         Args:
             instances: of one frame; the boxes count.
-            time: of the frame, seconds. A time that is more than ``max_age`` before that of the
-                last frame, such as of a bag that starts again, ends all objects; new ones get new
-                ids. An equal time, such as of a driver that sets none, counts as 1/30 s more until
-                the time goes on, and so does one a little earlier, as after a clock was corrected.
+            time: of the frame, seconds. A time that is more than 1 s (or ``max_age``) before that
+                of the last frame, such as of a bag that starts again, ends all objects; new ones
+                get new ids. An equal time, such as of a driver that sets none, counts as 1/30 s
+                more until the time goes on, and so does one a little earlier, as after a clock was
+                corrected.
 
         Returns:
             int64 (N,): an id from 1 on for each instance, in the same order.
@@ -91,7 +95,7 @@ class InstanceTracker:
         if not math.isfinite(time):
             raise ValueError(f'time is {time}: expected the seconds of the frame, a finite number')
         if self._last_time is not None and time < self._last_time:
-            if self._last_time - time > self.max_age:
+            if self._last_time - time > min(LARGEST_STEP_BACK, self.max_age):
                 self._forget_all()
             else:
                 time = self._last_time

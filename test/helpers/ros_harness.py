@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -247,7 +248,11 @@ class Camera:
         """
         pid = self.process.process.pid
         if any(other.memory_removed for other in participants() if other.pid == pid):
+            warnings.warn(
+                f'{self.process.state}\nIts memory was removed: started again', stacklevel=2
+            )
             self.process.restart()
+            self._wait_until_seen()
             self.wait_until_ready()
 
     def subscriptions_to_images(self) -> int:

@@ -271,9 +271,8 @@ def test_another_frame_than_8_bit_bgr_is_refused(frame: object) -> None:
 
 def test_instances_of_another_image_are_refused(photo: np.ndarray) -> None:
     instances = ellipses((480, 640), [[100, 100, 300, 400]])
-    for those in (instances, instances[:0]):
-        with pytest.raises(ImageError, match='512x512 pixels.* 640x480'):
-            draw_instances(photo, those)
+    with pytest.raises(ImageError, match='512x512 pixels.* 640x480'):
+        draw_instances(photo, instances)
     with pytest.raises(ImageError, match=r'mask of instance 0 .*\(480, 640\)'):
         draw_instances(photo, mappings(instances))
 
@@ -288,7 +287,9 @@ def test_what_is_neither_instances_nor_mappings_is_named(photo: np.ndarray) -> N
     instances = ellipses(photo.shape[:2], [[100, 100, 300, 400]])
     with pytest.raises(TypeError, match='single mapping: expected a list'):
         draw_instances(photo, mappings(instances)[0])
-    with pytest.raises(TypeError, match=r'instances\[0\] is a Instances: expected Instances as a'):
+    with pytest.raises(
+        TypeError, match=r'instances\[0\] is of the type Instances: expected Instances as a'
+    ):
         draw_instances(photo, list(instances))
     with pytest.raises(ValueError, match=r'instances\[0\] lacks mask: expected bbox'):
         draw_instances(photo, [{'bbox': (1, 1, 9, 9), 'class_name': 'a', 'confidence': 0.5}])

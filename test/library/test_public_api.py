@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +32,12 @@ best = found[np.argmax(found.scores)]
 drawn = draw_instances(frame, found)
 _, results = run_instance_segmentation(frame, net=load_model())
 """
-MISTAKES = ('segmenter.no_such_method()', 'Segmenter(confidence_treshold=0.5)', 'found.bokses')
+MISTAKES = (
+    'segmenter.no_such_method()',
+    'Segmenter(confidence_treshold=0.5)',
+    'found.bokses',
+    'segmenter.min_aera = 3',
+)
 
 
 @pytest.fixture
@@ -80,14 +86,37 @@ def test_a_process_that_is_spawned_takes_a_segmenter(small_model: Path, image: n
     assert found.class_names == found_by(segmenter, image) != []
 
 
-def test_results_are_compared_by_identity(small_model: Path, image: np.ndarray) -> None:
+class Noted(Segmenter):
+    """A subclass with attributes of its own."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._tiles, self.refine, self.precision = [], 1, 'high'
+
+
+def test_a_subclass_and_what_is_noted_stay(small_model: Path) -> None:
+    segmenter = Noted(model=small_model, refiner='none')
+    segmenter.camera = 'front'
+    for other in (copy.copy(segmenter), copy.deepcopy(segmenter)):
+        assert type(other) is Noted and (other.camera, other.precision) == ('front', 'high')
+
+
+def test_a_copy_has_settings_of_its_own(small_model: Path, image: np.ndarray) -> None:
+    segmenter = Segmenter(model=small_model, refiner='none')
+    strict = copy.copy(segmenter)
+    strict.confidence_threshold = 1.0
+    assert len(segmenter(image)) > len(strict(image)) == 0
+
+
+def test_results_can_be_compared(small_model: Path, image: np.ndarray) -> None:
     segmenter = Segmenter(model=small_model, refiner='none')
     found, again = segmenter(image), segmenter(image)
     assert found in [again, found] and found != again
     _, first = run_instance_segmentation(image, net=segmenter)
     _, second = run_instance_segmentation(image, net=segmenter)
-    assert first == list(first) != second
-    assert len({*first, *first}) == len(first)
+    assert first == second == [dict(one) for one in first]
+    assert first[0] != {**first[0], 'mask': 1 - first[0]['mask']}
+    assert first[0] != first[1] and first[0] != 1
 
 
 class TestSettingsOfASegmenter:
@@ -129,20 +158,6 @@ class TestSettingsOfASegmenter:
             segmenter.apply(segmenter.settings)
         assert len(segmenter(image))
 
-    def test_a_limit_of_threads_ends_with_the_next_segmenter(self, small_model: Path) -> None:
-        before = cv2.getNumThreads()
-        try:
-            cv2.setNumThreads(-1)
-            all_cores = cv2.getNumThreads()
-            for count, expected in ((1, 1), (0, all_cores)):
-                Segmenter(model=small_model, refiner='none', num_threads=count)
-                assert cv2.getNumThreads() == expected
-            cv2.setNumThreads(3)  # the user's own number
-            Segmenter(model=small_model, refiner='none', num_threads=0)
-            assert cv2.getNumThreads() == 3
-        finally:
-            cv2.setNumThreads(before)
-
 
 class TestStreams:
     @pytest.mark.parametrize('parallel_nets', [1, 4])
@@ -166,7 +181,10 @@ class TestStreams:
         segmenter = Segmenter(model=small_model, refiner='none')
         with pytest.raises(TypeError, match='expected several images'):
             segmenter.stream(image if kind == 'image' else 'video.mp4')
-        assert len(list(segmenter.stream(np.stack([image, image])))) == 2
+        several = np.empty(2, object)
+        several[:] = [image, image[:200]]
+        for images in (np.stack([image, image]), several):
+            assert len(list(segmenter.stream(images))) == 2
 
 
 class TestFunctions:
@@ -222,7 +240,7 @@ class TestContainer:
             class_ids=[7, 5],
             class_names=['worse', 'better'],
             rois=[[0, 0, 8, 8]] * 2,
-            masks=[np.ones((8, 8), bool)] * 2,
+            masks=np.ones((2, 8, 8), bool).tolist(),
             refined=[False, False],
             image_size=[40, 40],
         )
@@ -230,7 +248,9 @@ class TestContainer:
     def test_lists_become_arrays(self, overlapping: Instances) -> None:
         assert overlapping.boxes.dtype == np.float32 and overlapping.class_ids.dtype == np.int32
         drawn = instance_seg_ros.draw_instances(np.zeros((40, 40, 3), np.uint8), overlapping)
-        assert drawn.any()
+        assert drawn.any() and overlapping.cutout(drawn, 0)[..., 3].all()
+        empty = Instances([], [], [], [], [], [], [], [40, 40])
+        assert empty.boxes.shape == empty.rois.shape == (0, 4)
 
     def test_the_best_score_lies_on_top_in_any_order(self, overlapping: Instances) -> None:
         for instances, best in ((overlapping, 1), (overlapping[::-1], 0)):
@@ -239,11 +259,16 @@ class TestContainer:
             assert instances.confidence_image().max() == round(0.9 * 255)
 
     @pytest.mark.parametrize(
-        'index', [np.array(True), True, None, (0, 1, 2), [[0]], 'a', 1.5, np.zeros((2, 2), int)]
+        'index',
+        [np.array(True), True, None, 2, [[0]], [[0], [0, 1]], 'a', 1.5, np.zeros((2, 2), int)],
     )
     def test_what_is_no_index_is_refused(self, overlapping: Instances, index: object) -> None:
         with pytest.raises(IndexError):
             overlapping[index]
+
+    @pytest.mark.parametrize('index', [..., (1, 0), np.array(1), range(2), np.uint8(0)])
+    def test_what_is_an_index_is_taken(self, overlapping: Instances, index: object) -> None:
+        assert 1 <= len(overlapping[index]) <= 2
 
     @pytest.mark.parametrize(
         'picture', [np.zeros((40, 40, 3)), np.zeros((40, 40, 3), np.uint16), [[0]]]

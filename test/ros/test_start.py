@@ -142,8 +142,23 @@ def test_a_file_for_others_beside_our_own_is_fine(
         arguments += ['--params-file', str(file)]
     camera = Camera('two', start_node('two', arguments))
     assert camera.parameters('max_instances') == {'max_instances': 7}
-    assert 'WARN' not in camera.process.output
+    (warning,) = re.findall('.*WARN.*', camera.process.output)
+    assert 'rate.yaml: has parameters for /camera' in warning
     camera.close()
+
+
+def test_a_file_for_a_node_of_our_name_elsewhere_is_refused_beside_another(
+    tmp_path: Path, start_node: Callable[..., NodeProcess]
+) -> None:
+    # As launch does it: the user's file, then one with the arguments that were given.
+    arguments = []
+    for name, section in (('mine', '/front/instance_seg'), ('given', '/**')):
+        file = tmp_path / f'{name}.yaml'
+        file.write_text(f'{section}:\n  ros__parameters:\n    max_instances: 7\n')
+        arguments += ['--params-file', str(file)]
+    process = start_node('rear', arguments)
+    assert process.wait() == 1
+    assert 'mine.yaml: has parameters for /front/instance_seg' in process.output
 
 
 @pytest.mark.parametrize(
