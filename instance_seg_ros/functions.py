@@ -164,11 +164,11 @@ def run_instance_segmentation(
     if isinstance(image, (str, os.PathLike)):
         image = read_image(image)
     segmenter = net if net is not None else _loaded(model_path)
+    segmenter.update(confidence_threshold=confidence_threshold, nms_threshold=nms_threshold)
+    # With the thresholds of this call, also where another thread has set others since.
     configuration = segmenter.prepare(
         confidence_threshold=confidence_threshold, nms_threshold=nms_threshold
     )
-    segmenter.apply(configuration)
-    # With the thresholds of this call, also where another thread has set others since.
     pending = segmenter.detect(image, configuration=configuration)
     return image, [Instance(instance) for instance in segmenter.finish(pending)]
 

@@ -92,8 +92,9 @@ class Instances:
                 array = np.asarray(value, dtype)
                 rows = (-1, 4) if name in ('boxes', 'rois') else array.shape  # also of empty lists
                 setattr(self, name, array.reshape(rows))
-        if self.masks and not isinstance(self.masks[0], np.ndarray):
-            self.masks = [np.asarray(mask, np.uint8) for mask in self.masks]
+        masks = self.masks
+        if masks is not None and len(masks) and not isinstance(masks[0], np.ndarray):
+            self.masks = [np.asarray(mask, np.uint8) for mask in masks]
         self.image_size = (int(self.image_size[0]), int(self.image_size[1]))
         count = len(self.boxes)
         for name in _PARALLEL:

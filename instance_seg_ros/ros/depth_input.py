@@ -78,7 +78,7 @@ class DepthInput:
         self._node, self._tolerance, self._group = node, tolerance, group
         self._lock = threading.Lock()
         self._listening = threading.Lock()
-        self._is_open = False
+        self._is_open = True
         self._images: deque[Image] = deque(maxlen=KEPT)
         # By the stamp of each frame in hand: the depth image that is nearest to it so far.
         self._held: dict[float, Image | None] = {}
@@ -90,7 +90,7 @@ class DepthInput:
         self._since = 0.0
 
     def open(self) -> None:
-        """Let listen() subscribe from now on."""
+        """Let listen() subscribe from now on, as at first."""
         with self._listening:
             self._is_open = True
 

@@ -484,7 +484,8 @@ class InstanceSegNode(LifecycleNode):
         }
         status = [model_status(state)]
         for camera in self._cameras:
-            camera.listen_to_depth(self._enabled)  # also while no images come
+            if self._lifecycle == 'active':
+                camera.listen_to_depth(self._enabled)  # also while no images come
             status.append(camera_status(state, camera, self._silence(camera), levels))
         self._diagnostics.publish(
             DiagnosticArray(header=Header(stamp=self.get_clock().now().to_msg()), status=status)

@@ -252,6 +252,10 @@ class TestContainer:
         empty = Instances([], [], [], [], [], [], [], [40, 40])
         assert empty.boxes.shape == empty.rois.shape == (0, 4)
 
+    def test_masks_may_be_one_array(self, overlapping: Instances) -> None:
+        overlapping.masks = np.stack(overlapping.masks)
+        assert overlapping[::-1].full_mask(0).sum() == 64
+
     def test_the_best_score_lies_on_top_in_any_order(self, overlapping: Instances) -> None:
         for instances, best in ((overlapping, 1), (overlapping[::-1], 0)):
             assert instances.class_image().max() == 5 + 1 == np.unique(instances.class_image())[-1]

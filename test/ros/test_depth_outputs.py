@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from depth_camera import FOCAL, NODE, DepthCamera, camera_info, depth_image
 from random_models import SLOW_SIDE
-from ros_harness import Camera, pixels_of
+from ros_harness import Camera, NodeProcess, pixels_of
 from sensor_msgs.msg import PointCloud2, RegionOfInterest
 from std_srvs.srv import SetBool
 
@@ -170,6 +170,22 @@ def test_depth_is_read_no_more_without_an_image(
     assert camera.call(SetBool, 'set_enabled', SetBool.Request(data=False)).success
     camera.spin_until(lambda: depth.listened() == 0, 'the node is paused')
     assert camera.call(SetBool, 'set_enabled', SetBool.Request(data=True)).success
+
+
+def test_depth_is_not_read_before_the_node_is_active(
+    start_node: Callable[..., NodeProcess],
+) -> None:
+    process = start_node('waiting', autostart=False, **NODE)
+    camera = Camera('waiting', process, wait_until_ready=False)
+    depth = DepthCamera(camera)
+    assert camera.change_state('configure')
+    camera.subscribe('detections_3d')
+    for _ in range(3):  # one a second, and depth is looked at with each
+        camera.diagnostics('model')
+        assert depth.listened() == 0
+    assert camera.change_state('activate')
+    camera.spin_until(lambda: depth.listened() == 2, 'it is read')
+    camera.close()
 
 
 def test_depth_of_an_image_is_kept_while_a_slow_network_works_on_it(
