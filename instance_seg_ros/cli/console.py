@@ -38,8 +38,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Print a warning to stderr, in one line whatever the names of files are."""
-        one_line = printable(text).replace('\n', '\\n')
-        tqdm.write(f'instance-seg: warning: {one_line}', file=sys.stderr)
+        tqdm.write(f'instance-seg: warning: {one_line(text)}', file=sys.stderr)
 
     def bar(self, items: Any, unit: str, total: int | None = None) -> Any:
         """Return the items, with a bar of progress where stderr is a terminal."""
@@ -66,6 +65,11 @@ class Console:
 def printable(text: str) -> str:
     """Return a text with escapes for control characters: those of a file name move the cursor."""
     return _CONTROL.sub(lambda found: found[0].encode('unicode_escape').decode(), text)
+
+
+def one_line(text: str) -> str:
+    """Return a printable text with an escape for the end of a line, too."""
+    return printable(text).replace('\n', '\\n')
 
 
 def print_out(line: object, stream: TextIO | None = None, *, at_once: bool = False) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.cli.console import Console, plural, printable
+from instance_seg_ros.cli.console import Console, one_line, plural
 from instance_seg_ros.cli.image_outputs import ImageOutputs, encoded
 from instance_seg_ros.cli.journal import Journal, run_identity
 from instance_seg_ros.cli.outputs import Outputs, place_of
@@ -93,7 +93,7 @@ class _ImageRun:
         self._extras = ImageOutputs(options, outputs, journal)
         self._wanted = results_wanted(options)
         self._results = ResultFiles(options)
-        names = (_in_table(image) for image in images)
+        names = (one_line(image.shown) for image in images)
         self._table = ImageTable(names, segmenter.class_names.values())
         self._done = self._skipped = self._found = 0
 
@@ -140,7 +140,7 @@ class _ImageRun:
             self._skipped += 1
             self._console.warn(f'skipped {error}')
             return True
-        self._console.say(self._table.lines(_in_table(image), instances))
+        self._console.say(self._table.lines(one_line(image.shown), instances))
         rows = self._rows(image, instances, image_id)
         self._extras.write(image, pixels, instances)
         with self._outputs.open(target) as beside:
@@ -172,10 +172,6 @@ class _ImageRun:
                 f'{self._skipped} of {plural(len(self._images), "image")} '
                 'could not be read and were skipped'
             )
-
-
-def _in_table(image: ImageFile) -> str:
-    return printable(image.shown).replace('\n', '\\n')  # a row is one line
 
 
 def _segment_file(segmenter: Segmenter, path: str) -> tuple[NDArray[np.uint8], Instances]:

@@ -42,7 +42,8 @@ def check_given_parameters(node: Node, arguments: Sequence[str] | None) -> None:
         arguments: of the command line; the process's own if None.
 
     Raises:
-        ValueError: where no file has anything for this node, and for a misspelt name.
+        ValueError: where no file has anything for this node, for a file for a node of its name in
+            another namespace, and for a misspelt name.
     """
     options = list(pairwise(_ros_arguments(sys.argv if arguments is None else arguments)))
     files = [value for option, value in options if option == '--params-file']

@@ -113,9 +113,8 @@ def _why_undelivered(around: Surroundings, publishers: list[Any], may_lose: bool
 
 def _larger_than_memory(around: Surroundings, publishers: list[Any]) -> str:
     """Return above which size images are lost that are sent as best effort."""
-    here = [p for p in publishers if around.fast_dds and around.is_here(p)]
-    processes = [process for process in map(around.process_of, here) if process is not None]
-    sizes = [process.memory for process in processes if process.memory]
+    processes = map(around.process_of, filter(around.is_here, publishers))
+    sizes = [process.memory for process in processes if process is not None and process.memory]
     if not sizes:
         return ''
     return (
