@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.drawing import draw_instances
 from instance_seg_ros.images import read_image
 from instance_seg_ros.instances import Instances
+from instance_seg_ros.models import find_model
 from instance_seg_ros.paths import given_path
 from instance_seg_ros.rois import clip_rois
 from instance_seg_ros.segmenter import Segmenter
@@ -142,7 +143,7 @@ def run_instance_segmentation(
     Args:
         image_or_path: uint8 (H, W, 3), BGR as OpenCV reads it, or the path of an image file.
         model_path: as load_model takes it, where there is no ``net``. Each model is loaded once and
-            stays in memory for the next call; it is loaded again if that file has changed.
+            stays in memory for the next call; it is loaded again if one of its files has changed.
         confidence_threshold: instances with a lower score are dropped, 0 to 1.
         nms_threshold: of two boxes of a class with a larger IoU the lower score is dropped, 0 to 1.
         net: what load_model returned; it keeps the two thresholds of this call.
@@ -173,31 +174,37 @@ def run_instance_segmentation(
     return image, [Instance(instance) for instance in segmenter.finish(pending)]
 
 
+_Stamp = tuple[int, int]
+
 _loading = threading.Lock()
-_models: dict[str, tuple[tuple[int, int] | None, Segmenter]] = {}
+_models: dict[str, tuple[dict[Path, _Stamp | None], Segmenter]] = {}
 
 
 def _loaded(model_path: str | Path) -> Segmenter:
     """Return a model that stays loaded, by its absolute path if it is a file, else by its name."""
-    file = Path(os.path.abspath(given_path(model_path)))
-    stamp = _stamp(file)
-    key = str(file) if stamp is not None or str(file) in _models else str(model_path)
-    if (known := _known(key, stamp)) is not None:
-        return known
+    file = os.path.abspath(given_path(model_path))
+    key = file if file in _models or is_file(Path(file)) else str(model_path)
     with _loading:  # or each of several threads would load it
-        if (known := _known(key, stamp)) is not None:
-            return known
-        _models[key] = stamp, load_model(model_path)
-        return _models[key][1]
+        if key in _models:
+            stamps, segmenter = _models[key]
+            # A file that is gone since is no reason to lose the model.
+            if all(_stamp(file) in (None, stamp) for file, stamp in stamps.items()):
+                return segmenter
+        # Before it is loaded: what is written meanwhile has changed since.
+        stamps = {file: _stamp(file) for file in _files(model_path)}
+        segmenter = load_model(model_path)
+        _models[key] = stamps, segmenter
+        return segmenter
 
 
-def _known(key: str, stamp: tuple[int, int] | None) -> Segmenter | None:
-    """Return a model that is loaded, unless its file has changed; one that is gone stays."""
-    loaded = _models.get(key)
-    return loaded[1] if loaded is not None and stamp in (None, loaded[0]) else None
+def _files(model_path: str | Path) -> list[Path]:
+    """Return the absolute paths of all files of a model, its manifest included."""
+    manifest = find_model(model_path)
+    described = [] if manifest.path is None else [manifest.path]
+    return [file.absolute() for file in (*described, *manifest.files.values())]
 
 
-def _stamp(file: Path) -> tuple[int, int] | None:
+def _stamp(file: Path) -> _Stamp | None:
     """Return what changes with the content of a file; None where there is no such file."""
     if not is_file(file):
         return None

@@ -35,6 +35,7 @@ _OTHERS = (
     (re.compile(rb'....ftypavi[fs]', re.S), 'AVIF'),
     (re.compile(rb'....ftyp(he[iv][cfmsx]|mif1|msf1)', re.S), 'HEIC'),
     (re.compile(rb'P[1-7f F]\s'), 'PNM or PAM'),
+    (re.compile(rb'II\+\0|MM\0\+'), 'BigTIFF'),
     (re.compile(rb'\x76\x2f\x31\x01'), 'OpenEXR'),
     (re.compile(rb'#\?R(ADIANCE|GBE)'), 'Radiance HDR'),
     (re.compile(rb'\x59\xa6\x6a\x95'), 'Sun raster'),

@@ -20,8 +20,14 @@ def run_lengths(mask: NDArray[Any]) -> NDArray[np.uint32]:
     Returns:
         Lengths of the runs, column by column, zeros first; the first is 0 where the mask starts
         with the object. Their sum is height * width.
+
+    Raises:
+        ValueError: the mask is no array of two dimensions.
+
     """
     inside = (np.asarray(mask) != 0).view(np.uint8)
+    if inside.ndim != 2:
+        raise ValueError(f'mask has the shape {inside.shape}: expected (height, width)')
     if inside.size:  # nothing empty for OpenCV, which transposes six times as fast as numpy
         inside = cv2.transpose(inside)
     inside = inside.ravel()
@@ -76,14 +82,18 @@ def mask_from_rle_counts(
         uint8 (height, width), 0 or 1.
 
     Raises:
-        ValueError: the runs do not add up to height * width.
+        ValueError: these are no lengths, or they do not add up to height * width.
 
     """
     runs = np.asarray(counts, np.int64)
+    if runs.ndim != 1:
+        raise ValueError(f'rle_counts have the shape {runs.shape}: expected (number of runs,)')
+    if (runs < 0).any():
+        raise ValueError(f'rle_counts hold {runs.min()}: expected lengths of runs, 0 or more')
     if runs.sum() != height * width:
         raise ValueError(
             f'rle_counts add up to {runs.sum()}, expected {height * width} for a roi of '
             f'{width} x {height}'
         )
-    inside = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8)
+    inside = np.repeat((np.arange(len(runs)) % 2).astype(np.uint8), runs)
     return np.ascontiguousarray(inside.reshape(width, height).T)

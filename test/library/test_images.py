@@ -82,6 +82,7 @@ def test_what_people_have_is_read(kind: str) -> None:
         (bytes([0, 0, 0, 24]) + b'ftypheic' + bytes(20), 'is a HEIC file'),
         (bytes([0, 0, 0, 24]) + b'ftypavif' + bytes(20), 'is a AVIF file'),
         (b'P6\n1 1\n255\n\0\0\0', 'is a PNM or PAM file'),
+        (b'II+\0\x08\0\0\0' + bytes(20), 'is a BigTIFF file'),
         (b'<!DOCTYPE html>', 'is a HTML'),
         (b'\xff\xd8\xff', 'is cut off'),
         (encoded('.jpg')[:-300], 'is cut off'),

@@ -230,6 +230,16 @@ class TestFunctions:
         names = [{each['class_name'] for each in found} for found in (before, after)]
         assert names[0].isdisjoint(names[1])
 
+    def test_weights_that_are_written_again_are_noticed(
+        self, small_model: Path, image: np.ndarray, tmp_path: Path
+    ) -> None:
+        model = Path(shutil.copytree(small_model.parent, tmp_path / 'm'), small_model.name)
+        run_instance_segmentation(image, model)
+        weights = model.with_suffix('.pb')
+        weights.write_bytes(weights.read_bytes() + b'\0')
+        with pytest.raises(instance_seg_ros.ModelError, match=f'weights {weights}'):
+            run_instance_segmentation(image, model)
+
 
 class TestContainer:
     @pytest.fixture
