@@ -146,7 +146,7 @@ def run_instance_segmentation(
             stays in memory for the next call; it is loaded again if one of its files has changed.
         confidence_threshold: instances with a lower score are dropped, 0 to 1.
         nms_threshold: of two boxes of a class with a larger IoU the lower score is dropped, 0 to 1.
-        net: what load_model returned; it keeps the two thresholds of this call.
+        net: what load_model returned; its own two thresholds do not count here, and stay.
 
     Returns:
         The image, uint8 (H, W, 3), and its instances by falling confidence.
@@ -165,8 +165,6 @@ def run_instance_segmentation(
     if isinstance(image, (str, os.PathLike)):
         image = read_image(image)
     segmenter = net if net is not None else _loaded(model_path)
-    segmenter.update(confidence_threshold=confidence_threshold, nms_threshold=nms_threshold)
-    # With the thresholds of this call, also where another thread has set others since.
     configuration = segmenter.prepare(
         confidence_threshold=confidence_threshold, nms_threshold=nms_threshold
     )

@@ -171,27 +171,36 @@ class Sessions:
 
     def _open_next(self, problem: str) -> tuple[str, _Sessions]:
         """Load the networks in the first of the providers left that works."""
-        available = self._onnxruntime().get_available_providers()
         while self._left:
             provider = self._left[0]
-            if provider not in available:
-                reason = (
-                    f'{provider}: this onnxruntime has only {", ".join(available)}; '
-                    'onnxruntime-gpu has CUDAExecutionProvider'
-                )
-            else:
-                sessions = {n: self._session(n, self._options(), self._left) for n in self._files}
-                used = next(iter(sessions.values())).get_providers()[0]
-                if used == provider:
-                    if problem:
-                        LOG.warning('%s: %s. It runs on %s now', self._name, problem, provider)
-                    # The one in use is taken from the list: it is not to be tried again.
-                    self._left.pop(0)
-                    return provider, sessions
-                reason = f'{provider}: onnxruntime has it, but could not start it'
+            sessions, reason = self._open(provider)
+            if sessions is not None:
+                if problem:
+                    LOG.warning('%s: %s. It runs on %s now', self._name, problem, provider)
+                # The one in use is taken from the list: it is not to be tried again.
+                self._left.pop(0)
+                return provider, sessions
             problem = f'{problem}; {reason}' if problem else reason
             self._left.pop(0)
         raise ModelError(f'{self._name}: no execution provider of onnxruntime works: {problem}')
+
+    def _open(self, provider: str) -> tuple[_Sessions | None, str]:
+        """Load the networks in a provider; None, and why, where another one may do better."""
+        available = self._onnxruntime().get_available_providers()
+        if provider not in available:
+            return None, (
+                f'{provider}: this onnxruntime has only {", ".join(available)}; '
+                'onnxruntime-gpu has CUDAExecutionProvider'
+            )
+        try:
+            sessions = {n: self._session(n, self._options(), self._left) for n in self._files}
+        except ModelError as error:
+            if len(self._left) == 1:
+                raise
+            return None, f'{provider}: {error}'
+        if next(iter(sessions.values())).get_providers()[0] != provider:
+            return None, f'{provider}: onnxruntime has it, but could not start it'
+        return sessions, ''
 
     def _session(
         self, network: str, options: onnxruntime.SessionOptions, providers: Sequence[str]
@@ -209,7 +218,7 @@ class Sessions:
             where = '' if isinstance(file, bytes) else f' {file}'
             raise ModelError(
                 f'{self._name}: onnxruntime cannot load {what}{where}: {one_line(error)}. Expected '
-                'an ONNX file; is it a web page or a git-LFS pointer?'
+                'an ONNX file, not a web page or a git-LFS pointer'
             ) from None
 
     def _provider_options(self, provider: str, network: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from instance_seg_ros import known_models
-from instance_seg_ros.detection.onnx_cache import folder_beside
+from instance_seg_ros.detection.onnx_cache import files_beside
 from instance_seg_ros.detection.onnx_calibration import ranges_file
 from instance_seg_ros.downloads import part_of
 from instance_seg_ros.errors import ModelError
@@ -132,9 +132,8 @@ def _used_by_others(folder: Path, name: str) -> set[Path]:
 
 def _parts_beside(weights: Path) -> list[Path]:
     """Return what ``models convert`` and ``models calibrate`` wrote."""
-    folder, ranges = folder_beside(weights), ranges_file(weights)
-    parts = [] if folder.is_symlink() else sorted(folder.glob('*.onnx'))
-    return [*parts, *([ranges] if os.path.lexists(ranges) else [])]
+    ranges = ranges_file(weights)
+    return [*files_beside(weights), *([ranges] if os.path.lexists(ranges) else [])]
 
 
 def _model_of_manifest(files: Sequence[Path]) -> _Own | None:

@@ -97,9 +97,8 @@ class Segmenter(SettingProperties):
             # Before the digests: "is a web page" says more than "has another digest".
             read_weights(self.manifest.weights)
         self.manifest.check_digests()
-        if not chosen.trust_model:
-            try_model(self.manifest, chosen)
-        self._detector = load_detector(self.manifest, chosen)
+        tried = self.manifest if chosen.trust_model else try_model(self.manifest, chosen)
+        self._detector = load_detector(tried, chosen)
         self._chosen = chosen
         self._names = read_class_names(self.manifest.labels, self._detector.num_classes)
         self._updates = threading.Lock()

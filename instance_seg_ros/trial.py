@@ -18,12 +18,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from instance_seg_ros.detection.loader import choose_engine, load_detector
+from instance_seg_ros.detection.loader import choose_engine, load_detector, may_fall_back
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.installed import user_cache_folder
 from instance_seg_ros.model_folders import package_folders
@@ -41,27 +42,38 @@ LOG = logging.getLogger(__name__)
 LONGEST = 90.0  # seconds
 _LONGEST_CPU = 40  # seconds of all cores together
 _MOST_MEMORY = 4 << 30  # bytes beyond those of the libraries
-_NAMED = ('weights ', 'text graph ', 'refiner ', 'OpenCV ')  # how messages with a file begin
+# How messages begin that say what they are about.
+_NAMED = ('model ', 'weights ', 'text graph ', 'refiner ', 'OpenCV ')
 _REFINER = 'refiner'
 _TRUST = 'If you trust the file, set trust_model to go without this trial'
 
 
-def try_model(manifest: ModelManifest, settings: ModelSettings) -> None:
+def try_model(manifest: ModelManifest, settings: ModelSettings) -> ModelManifest:
     """Load a model's network and run it once in another process, unless it is known.
 
     Known are the models of this package, by their digests, and those that passed before.
 
     Args:
         manifest: its files.
-        settings: of which ``engine`` counts here.
+        settings: which choose the engine.
+
+    Returns:
+        The manifest; without the engine that it prefers where the model passed in OpenCV only.
 
     Raises:
         ModelError: it cannot be used, or it ended that process.
     """
-    if not _has_record(manifest):
-        files = {role: path for role, path in manifest.files.items() if role != 'labels'}
-        engine = choose_engine(manifest, settings)
-        _try(f'model {manifest.name!r}', engine, files, manifest.proposals)
+    if _has_record(manifest):
+        return manifest
+    try:
+        _try_in(choose_engine(manifest, settings), manifest)
+    except ModelError as error:
+        if not may_fall_back(manifest, settings):
+            raise
+        _try_in(OPENCV, manifest)
+        LOG.warning('%s. It runs in OpenCV instead', error)
+        return replace(manifest, engine='')
+    return manifest
 
 
 def try_refiner(path: Path) -> None:
@@ -78,7 +90,13 @@ def try_refiner(path: Path) -> None:
         record = folder / f'{SHIPPED_REFINER}.sha256'
         if record.is_file() and record.read_text('utf-8').split()[:1] == [digest]:
             return
-    _try(f'refiner {path}', _REFINER, {'refiner': path})
+    _try(f'refiner {path}', _REFINER, {'refiner': path}, {})
+
+
+def _try_in(engine: str, manifest: ModelManifest) -> None:
+    files = {role: path for role, path in manifest.files.items() if role != 'labels'}
+    about = {'name': manifest.name, 'proposals': manifest.proposals}
+    _try(f'model {manifest.name!r}', engine, files, about)
 
 
 def _has_record(manifest: ModelManifest) -> bool:
@@ -99,13 +117,13 @@ def _known_manifests() -> Iterator[ModelManifest]:
                 yield read_manifest(path)
 
 
-def _try(name: str, kind: str, files: dict[str, Path], proposals: int | None = None) -> None:
-    passed = _memory_of(kind, [*map(_digest, files.values()), str(proposals)])
+def _try(name: str, kind: str, files: dict[str, Path], about: dict[str, Any]) -> None:
+    passed = _memory_of(kind, [*map(_digest, files.values()), str(about.get('proposals'))])
     if passed is not None and passed.is_file():
         return
     started = time.monotonic()
     paths = {role: str(path) for role, path in files.items()}
-    problem = _run({'kind': kind, 'files': paths, 'proposals': proposals})
+    problem = _run({'kind': kind, 'files': paths, **about})
     if problem is None:  # not tried: the next start tries it
         return
     if problem:
@@ -214,7 +232,7 @@ def _do(task: dict[str, Any]) -> None:
         return
     manifest = ModelManifest(
         **{
-            'name': 'on trial',
+            'name': task['name'],
             'weights': None,
             'text_graph': None,
             'labels': Path(),

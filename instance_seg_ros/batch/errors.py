@@ -7,4 +7,4 @@ class BatchError(ValueError):
 
 
 class MissingPackageError(BatchError):
-    """A package is not installed without which no image can be read."""
+    """A package that every image needs is not installed."""

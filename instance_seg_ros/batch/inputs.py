@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class ItemReader:
 
     def __init__(self) -> None:
         self._bag = ''
+        self._bags = contextlib.ExitStack()
         self._reader: Any = None
 
     def read(self, item: Item) -> NDArray[np.uint8]:
@@ -98,12 +100,22 @@ class ItemReader:
 
         try:
             if item.bag != self._bag:
-                self._reader, self._bag = _open_bag(item.bag), item.bag
+                self._open(item.bag)
             window = Window(item.timestamp, item.timestamp + 1)
-            image = next(self._reader.images(item.topic, window, 1, skip=item.nth))
+            image = next(self._reader.images(item.topic, window, 1, skip=item.nth), None)
+            if image is None:
+                raise ImageError('the bag has changed: this image is no longer in it')
             return to_bgr8(image.message, image.message_type)
-        except (BagError, ImageError) as error:
+        except MissingPackageError:  # no other image of a bag could be read, either
+            raise
+        except (BagError, BatchError, ImageError) as error:
             raise ImageError(f'{item.name}: {error}') from None
+
+    def _open(self, bag: str) -> None:
+        self._bag = ''
+        self._bags.close()
+        self._reader = self._bags.enter_context(_open_bag(bag))
+        self._bag = bag
 
 
 def _fetched(address: str) -> bytes:
@@ -179,7 +191,7 @@ def _open_bag(path: str) -> Any:
         from instance_seg_ros.bags.messages import make_typestore
         from instance_seg_ros.bags.reader import BagReader
     except ImportError as error:
-        raise BatchError(
+        raise MissingPackageError(
             f'{path}: bags need two more packages ({error}): {HOW_TO_INSTALL}'
         ) from None
     try:

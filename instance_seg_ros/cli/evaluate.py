@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from instance_seg_ros.cli.console import CommandError, Console, print_out
+from instance_seg_ros.cli.console import CommandError, Console, plural, print_out
 from instance_seg_ros.cli.outputs import Outputs
 from instance_seg_ros.cli.values import STDOUT
 from instance_seg_ros.evaluation.measure import Choice, Evaluation, Load, measure
@@ -70,7 +70,7 @@ def _write(
     for line in evaluation.remarks():
         console.warn(line)
     console.say(
-        f'{evaluation.model} on {evaluation.photos_measured} photos\n\n'
+        f'{evaluation.model} on {plural(evaluation.photos_measured, "photo")}\n\n'
         f'{run_table(evaluation.results, evaluation.operating_score)}\n\n'
         f'AP of the classes\n{class_table(evaluation.results, evaluation.names)}'
     )

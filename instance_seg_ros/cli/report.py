@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from instance_seg_ros.cli.console import plural
 from instance_seg_ros.instances import Instances
 
 _WIDEST = 60  # column of file names; longer ones reach beyond it
@@ -73,7 +74,7 @@ class Tally:
     def table(self) -> str:
         """Return a row for each class, the most frequent first."""
         if not self._instances:
-            return f'nothing found in {self.frames} frames'
+            return f'nothing found in {plural(self.frames, "frame")}'
         width = max(len(name) for name in ('class', *self._instances))
         lines = [
             f'{"class":{width}}  {"instances":>9}  {"in frames":>9}  {"most at once":>12}  '

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from typing import Any
 
@@ -50,7 +51,12 @@ def add_view_command(commands: Any, add_settings: Callable[..., None]) -> None:
     page.add_argument(
         '--alpha', type=share, default=0.5, metavar='A', help='of masks, 0 to 1 (%(default)s)'
     )
-    page.add_argument('--track', action='store_true', help='ids that last from frame to frame')
+    page.add_argument(
+        '--track',
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help='ids that last from frame to frame',
+    )
     add_quiet(page)
     files = view.add_argument_group('files')
     files.add_argument(
@@ -70,6 +76,7 @@ def add_view_command(commands: Any, add_settings: Callable[..., None]) -> None:
         '--topic', metavar='NAME', help='of a bag (default: the only topic that has images)'
     )
     add_settings(view, leave_out=('parallel_nets',))
+    view.other_parameters = {'tracking': 'track', 'jpeg_quality': 'jpeg_quality'}
 
 
 def _port(text: str) -> int:

@@ -47,9 +47,9 @@ def load_detector(manifest: ModelManifest, settings: ModelSettings) -> Detector:
     try:
         return _load_onnxruntime(manifest, settings)
     except ModelError as error:
-        if choose_engine(replace(manifest, engine=''), settings) != OPENCV:
+        if not may_fall_back(manifest, settings):
             raise
-        detector = _load_opencv(manifest, settings)  # it is only the model that prefers the other
+        detector = _load_opencv(manifest, settings)
         LOG.warning('%s. It runs in OpenCV instead', error)
         return detector
 
@@ -93,6 +93,14 @@ def _instead(manifest: ModelManifest) -> str:
     return f'Without {", ".join(PART_ROLES)} in {manifest.path}, its frozen graph is converted'
 
 
+def may_fall_back(manifest: ModelManifest, settings: ModelSettings) -> bool:
+    """Whether OpenCV may run a model in place of onnxruntime, which only its manifest prefers."""
+    engines = [
+        choose_engine(each, settings) for each in (manifest, replace(manifest, engine=''))
+    ]
+    return engines == [ONNXRUNTIME, OPENCV]
+
+
 def choose_engine(manifest: ModelManifest, settings: ModelSettings) -> str:
     """Return the engine for a model, where the setting may say ``auto``.
 
@@ -130,4 +138,4 @@ def choose_engine(manifest: ModelManifest, settings: ModelSettings) -> str:
     return engine
 
 
-__all__ = ['choose_engine', 'load_detector']
+__all__ = ['choose_engine', 'load_detector', 'may_fall_back']

@@ -28,6 +28,7 @@ from instance_seg_ros.settings import F32, INT8
 LOG = logging.getLogger(__name__)
 
 _RECORD = 'parts.json'
+_FILES = (*(f'{name}.onnx' for name in OnnxParts.NAMES), _RECORD)
 
 
 def onnx_parts(
@@ -77,12 +78,18 @@ def write_parts(weights: Path, text_graph: Path, folder: Path) -> list[Path]:
         The files.
 
     Raises:
-        ModelError: as :func:`convert`, or the folder cannot be written, or is not one of parts.
+        ModelError: as :func:`convert`, or the folder cannot be written, or has other files.
 
     """
     if folder.exists() and not (folder / _RECORD).is_file():
         raise ModelError(
             f'{folder}: exists, and is no folder of ONNX parts. Choose another one, or remove it'
+        )
+    others = sorted({path.name for path in folder.glob('*')} - set(_FILES))
+    if others:  # the whole folder is replaced
+        raise ModelError(
+            f'{folder}: has {others[0]}, which is no ONNX part and would be lost. Choose another '
+            'folder'
         )
     parts = convert(weights, text_graph)
     try:
@@ -97,6 +104,14 @@ def write_parts(weights: Path, text_graph: Path, folder: Path) -> list[Path]:
 def folder_beside(weights: Path) -> Path:
     """Return the folder beside a model that its ONNX parts are looked for in."""
     return weights.with_name(f'{weights.stem}_onnx')
+
+
+def files_beside(weights: Path) -> list[Path]:
+    """Return the files in that folder that :func:`write_parts` wrote."""
+    folder = folder_beside(weights)
+    if folder.is_symlink():  # the files are elsewhere
+        return []
+    return [folder / name for name in _FILES if (folder / name).is_file()]
 
 
 def _user_cache(sources: str) -> Path | None:
@@ -153,4 +168,4 @@ def _write(parts: OnnxParts, folder: Path, sources: str) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-__all__ = ['folder_beside', 'onnx_parts', 'write_parts']
+__all__ = ['files_beside', 'folder_beside', 'onnx_parts', 'write_parts']

@@ -39,8 +39,8 @@ def load_refiner(
         trusted: load an unknown network without a trial in another process.
 
     Raises:
-        ModelError: no such refiner, or its file is missing or cannot be used.
-        RuntimeError: OpenCV lacks its contributed modules.
+        ModelError: no such refiner, its file is missing or cannot be used, or OpenCV lacks its
+            contributed modules.
         ValueError: the providers are no list of names.
     """
     if name == NONE:

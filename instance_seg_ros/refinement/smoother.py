@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from instance_seg_ros.errors import ModelError
 from instance_seg_ros.refinement.interface import Refined
 from instance_seg_ros.refinement.pasting import paste
 
@@ -28,14 +29,14 @@ class MaskSmoother:
     """Fast global smoother (Min et al. 2014) of the coarse mask, guided by a crop of the image.
 
     Raises:
-        RuntimeError: OpenCV lacks its contributed modules.
+        ModelError: OpenCV lacks its contributed modules.
     """
 
     name = 'smooth'
 
     def __init__(self) -> None:
         if not _HAS_FILTER:
-            raise RuntimeError(
+            raise ModelError(
                 'refiner smooth: this OpenCV has no ximgproc module. Install '
                 'opencv-contrib-python in place of opencv-python, or choose refiner gan or none'
             )

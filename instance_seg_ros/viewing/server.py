@@ -66,7 +66,7 @@ class ViewServer:
         """What to open in a browser."""
         host = self._host
         # All interfaces, as the user asked for: the page is opened by the machine's name.
-        if host in ('0.0.0.0', '::', ''):  # noqa: S104
+        if host in ('0.0.0.0', '::'):  # noqa: S104
             host = socket.gethostname()
         return f'http://[{host}]:{self.port}/' if ':' in host else f'http://{host}:{self.port}/'
 

@@ -6,18 +6,20 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from instance_seg_ros import Segmenter
+from instance_seg_ros import ImageError, Segmenter
+from instance_seg_ros.batch.inputs import ItemReader, list_items
 from instance_seg_ros.cli import main
 
 pytestmark = pytest.mark.slow
@@ -440,9 +442,8 @@ def test_ray_changes_no_bit(
     assert results(tmp_path) == expected
 
 
-def test_the_images_of_a_bag_are_taken_each_once(
-    photo: np.ndarray, batch: Callable[..., int], tmp_path: Path
-) -> None:
+def write_bag(folder: Path, photo: np.ndarray, images: Sequence[tuple[int, int]]) -> Path:
+    """Write a bag of images, each with a width and a time in nanoseconds."""
     pytest.importorskip('rosbags.rosbag2', reason='it reads and writes bags')
     from rosbags.rosbag2 import StoragePlugin, Writer
     from rosbags.typesys import Stores, get_typestore
@@ -451,15 +452,42 @@ def test_the_images_of_a_bag_are_taken_each_once(
     kind = 'sensor_msgs/msg/CompressedImage'
     stamp = store.types['builtin_interfaces/msg/Time'](1, 2)
     header = store.types['std_msgs/msg/Header'](stamp, 'camera')
-    widths = (240, 248, 256)
-    with Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connection = writer.add_connection('/camera/compressed', kind, typestore=store)
-        # Two images were recorded in the same nanosecond.
-        for width, timestamp in zip(widths, (10, 20, 20), strict=True):
+        for width, timestamp in images:
             data = cv2.imencode('.png', cv2.resize(photo, (width, 200)))[1].reshape(-1)
             message = store.types[kind](header, 'png', data)
             writer.write(connection, timestamp, store.serialize_cdr(message, kind))
+    return folder
 
+
+def test_a_bag_that_changes_during_a_run_costs_only_its_own_images(
+    photo: np.ndarray, tmp_path: Path
+) -> None:
+    bags = [
+        write_bag(tmp_path / name, photo, [(240, 10), (248, 20)])
+        for name in ('cut', 'gone', 'whole')
+    ]
+    items = list_items(map(str, bags), None)
+    for bag in bags[:2]:
+        shutil.rmtree(bag)
+    write_bag(tmp_path / 'cut', photo, [(240, 10)])
+    reader = ItemReader()
+    widths = []
+    for item in items:
+        try:
+            widths.append(reader.read(item).shape[1])
+        except ImageError as error:
+            assert str(error).startswith(item.name)
+    assert widths == [240, 240, 248]
+
+
+def test_the_images_of_a_bag_are_taken_each_once(
+    photo: np.ndarray, batch: Callable[..., int], tmp_path: Path
+) -> None:
+    widths = (240, 248, 256)
+    # Two images were recorded in the same nanosecond.
+    write_bag(tmp_path / 'bag', photo, list(zip(widths, (10, 20, 20), strict=True)))
     options = ('--output', tmp_path / 'out', '--workers', '1')
     assert batch(tmp_path / 'bag', *options) == 0
     images = lines(tmp_path / 'out', 'images')

@@ -73,21 +73,22 @@ def test_auto_goes_by_opencv_then_by_what_the_model_prefers(model: Path) -> None
     assert load(model, engine='auto').engine == 'onnxruntime (CPUExecutionProvider)'
 
 
+@pytest.mark.parametrize('trust_model', [True, False])
 @pytest.mark.skipif(bool(opencv_problem()), reason=opencv_problem())
 def test_opencv_runs_what_only_the_manifest_prefers_onnxruntime_for(
-    model: Path, photo: np.ndarray, caplog: pytest.LogCaptureFixture
+    model: Path, photo: np.ndarray, caplog: pytest.LogCaptureFixture, trust_model: bool
 ) -> None:
     edit(model, engine='onnxruntime', sha256=None)
     text_graph = model.with_name('person_mask_rcnn.pbtxt')
     # An operation that OpenCV has and the converter has not.
     text_graph.write_text(text_graph.read_text().replace('op: "Relu6"', 'op: "Elu"', 1))
-    segmenter = load(model, engine='auto', trust_model=True)
+    segmenter = load(model, engine='auto', trust_model=trust_model)
     assert segmenter.engine == 'opencv'
     segmenter(photo)
     (message,) = [text for text in caplog.messages if 'runs in OpenCV instead' in text]
     assert '(Elu) is not among the operations' in message
     with pytest.raises(ModelError, match='is not among the operations'):
-        load(model, engine='onnxruntime', trust_model=True)
+        load(model, engine='onnxruntime', trust_model=trust_model)
 
 
 def test_an_unknown_engine_is_refused(model: Path) -> None:
@@ -385,7 +386,7 @@ _WITHOUT_XIMGPROC = """
 import sys
 import cv2
 del cv2.ximgproc  # as in opencv-python and in some distributions' builds
-from instance_seg_ros import Segmenter
+from instance_seg_ros import ModelError, Segmenter
 
 for refiner in ('gan', 'smooth'):
     try:
@@ -393,7 +394,7 @@ for refiner in ('gan', 'smooth'):
             cv2.imread(sys.argv[2])
         )
         print(refiner, found.masks[0].any(), found.refined.tolist())
-    except RuntimeError as error:
+    except ModelError as error:
         print(error)
 """
 

@@ -526,6 +526,27 @@ class TestListVerifyPathRemove:
         assert names(data / 'tiny_onnx') == {'notes.txt'}
         assert tree(tmp_path / 'package') == outside
 
+    def test_remove_takes_the_folder_of_the_parts(
+        self, run, data: Path, tmp_path: Path, small_model: Path
+    ) -> None:
+        assert run('add', small_model, '--name', 'mine').returncode == 0
+        assert run('convert', 'mine').returncode == 0
+        assert len(names(data / 'model_onnx')) == 4
+        assert run('remove', 'mine').returncode == 0
+        assert names(data) == set()
+
+    def test_convert_leaves_other_files_alone(
+        self, run, tmp_path: Path, small_model: Path
+    ) -> None:
+        command = ('convert', small_model, '--output', tmp_path / 'parts')
+        assert run(*command).returncode == 0
+        (tmp_path / 'parts' / 'masks.onnx').write_bytes(b'damaged')
+        (tmp_path / 'parts' / 'compiled.engine').write_text('mine')
+        refused = run(*command)
+        assert refused.returncode == 2
+        assert 'compiled.engine, which is no ONNX part and would be lost' in refused.stderr
+        assert (tmp_path / 'parts' / 'compiled.engine').read_text() == 'mine'
+
     def test_remove_takes_what_a_broken_download_left(self, run, data: Path) -> None:
         run('download', 'small')
         (data / f'.{TEXT_GRAPH_NAME}.part').write_text('half')

@@ -106,6 +106,7 @@ def test_the_thresholds_hold_for_the_call(net: Segmenter, photo: np.ndarray) -> 
     _, sure = run_instance_segmentation(photo, 'auto', middle, 1.0, net=net)
     assert [i['bbox'] for i in sure] == [i['bbox'] for i in loose if i['confidence'] >= middle]
     assert len(sure) < len(loose)
+    assert net.confidence_threshold == 0.5  # that of the net stays
     with pytest.raises(ValueError, match='confidence_threshold is 1.5'):
         run_instance_segmentation(photo, confidence_threshold=1.5, net=net)
 

@@ -103,6 +103,22 @@ def photos(tmp_path: Path, photo: np.ndarray) -> Path:
     return folder
 
 
+def test_a_file_of_the_node_gives_ids_and_the_quality(
+    view: Callable[..., View], photos: Path, tmp_path: Path
+) -> None:
+    sizes = {}
+    for quality in (5, 95):
+        settings = tmp_path / f'{quality}.yaml'
+        settings.write_text(f'tracking: true\njpeg_quality: {quality}\n')
+        page = view(photos, '--config', settings)
+        facts, jpeg = page.pictures(lambda facts: facts.get('frame') == 'b.png')[-1]
+        sizes[quality] = len(jpeg)
+        assert all(each['id'] for each in facts['instances'])
+        page.process.kill()
+        assert 'left out' not in page.process.communicate()[1]
+    assert sizes[5] < 0.5 * sizes[95]
+
+
 def ended(facts: dict) -> bool:
     return facts.get('ended', False)
 
