@@ -48,7 +48,7 @@ class PendingInstances:
         masks: whether masks are wanted.
         configuration: what the image is segmented with.
         milliseconds: that the boxes took.
-        tiles: the same for each tile; with tiles, the boxes are known with the masks alone.
+        tiles: the same for each tile; with tiles, the boxes are known only with the masks.
     """
 
     image: NDArray[np.uint8]

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.file_locks import lock
 from instance_seg_ros.known_models import Download
+from instance_seg_ros.text_files import one_line
 
 Progress = Callable[[int, 'int | None'], None]
 
@@ -265,12 +266,12 @@ def _reason(error: BaseException) -> str:
             break
         inner = deeper
     text = getattr(inner, 'strerror', None) or str(inner).split(': ', 1)[-1] or type(inner).__name__
-    return ' '.join(str(text).split())[:200]
+    return one_line(text)
 
 
 @contextlib.contextmanager
 def _opened(part: Path) -> Iterator[BinaryIO]:
-    """Open a part for this process alone, without following a link that somebody put there."""
+    """Open a part for this process only, without following a link that somebody put there."""
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, 'O_NOFOLLOW', 0)
     with os.fdopen(os.open(part, flags, 0o644), 'ab', buffering=0) as raw:
         file: Any = raw

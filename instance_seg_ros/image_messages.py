@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.images import LARGEST_MESSAGE, MESSAGE_FORMATS, decode_image
-from instance_seg_ros.text_files import shown
+from instance_seg_ros.text_files import one_line, shown
 
 JPEG_FORMAT = 'bgr8; jpeg compressed bgr8'
 _RGB_FAMILY = ('rgb', 'bgr')
@@ -127,7 +127,7 @@ def image_to_bgr8(message: ImageMessage | PlainImage, convert: Convert) -> NDArr
     except cv2.error as error:
         raise ImageError(
             f'a {message.width}x{message.height} {message.encoding} image cannot be converted: '
-            f'{" ".join(str(error).split())[:200]}'
+            f'{one_line(error)}'
         ) from error
 
 

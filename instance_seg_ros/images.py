@@ -26,6 +26,7 @@ from instance_seg_ros.image_header import (
     webp_orientation,
 )
 from instance_seg_ros.paths import given_path
+from instance_seg_ros.text_files import one_line
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 OTHER_SUFFIXES = ('.heic', '.heif', '.gif', '.avif', '.jp2', '.jxl', '.raw', '.dng', '.svg')
@@ -122,7 +123,7 @@ def decode_image(
         with decoder_output_dropped():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except (cv2.error, MemoryError) as error:
-        raise ImageError(f'cannot be decoded ({" ".join(str(error).split())[:200]})') from None
+        raise ImageError(f'cannot be decoded ({one_line(error)})') from None
     if image is None:
         raise ImageError(f'is a damaged {header.format} file. {expected}')
     return _turned(image, webp_orientation(data)) if turns_webp else image

@@ -54,7 +54,7 @@ def writing(folder: Path) -> Iterator[None]:
     """Make a folder, and let errors of writing name it and say what to do.
 
     Raises:
-        ModelError: the folder cannot be made, or something in it not be written.
+        ModelError: the folder cannot be made, or a file in it cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

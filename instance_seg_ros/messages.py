@@ -31,7 +31,7 @@ def mask_from_message(mask: Any, image_size: tuple[int, int] | None = None) -> N
     Args:
         mask: an InstanceMask, one of an InstanceMaskArray.
         image_size: (image_height, image_width) of that array, for a mask over the whole image.
-            None: over the region of interest alone.
+            None: only over the region of interest.
 
     Returns:
         uint8 (height, width), 1 inside of the object and 0 outside.

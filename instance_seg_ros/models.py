@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from instance_seg_ros.detection.text_graph import read_text_graph, split
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.installed import DOCS
-from instance_seg_ros.known_models import find_known
+from instance_seg_ros.known_models import Digest, find_known, sha256_of
 from instance_seg_ros.missing_files import half_installed, missing_words, remedy
 from instance_seg_ros.model_folders import (
     SEARCH_PATH_VARIABLE,
@@ -152,7 +151,7 @@ class ModelManifest:
         """
         for role, (algorithm, expected) in self.digests.items():
             path: Path = getattr(self, role)
-            actual = hashlib.new(algorithm, path.read_bytes()).hexdigest()
+            actual = Digest(algorithm, expected).of(path)
             if actual != expected.lower():
                 raise ModelError(
                     f'{role} {path}: its {algorithm.upper()} is {actual}, model {self.name!r} has '
@@ -252,7 +251,7 @@ def check_recorded_digest(path: Path) -> None:
         raise ModelError(
             f'{record}: expected a line of sha256sum: 64 hexadecimal digits and a file name'
         )
-    actual = hashlib.sha256(path.read_bytes()).hexdigest()
+    actual = sha256_of(path)
     if actual != words[0].lower():
         raise ModelError(
             f'{path}: its SHA256 is {actual}, {record.name} has {words[0]} on record. The file is '

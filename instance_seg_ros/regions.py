@@ -48,7 +48,7 @@ class Region:
 
 
 def read_ignore_mask(path: str | Path) -> NDArray[np.bool_]:
-    """Read an image whose pixels that are not black are ignored.
+    """Read a mask of what is ignored: all pixels that are not black.
 
     Returns:
         bool (H, W), True where pixels are ignored.

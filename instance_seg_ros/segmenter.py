@@ -227,7 +227,7 @@ class Segmenter(SettingProperties):
             >>> strict = segmenter.prepare(confidence_threshold=0.99)
             >>> segmenter.confidence_threshold  # as before
             0.5
-            >>> pending = segmenter.detect(image, configuration=strict)  # this image alone
+            >>> pending = segmenter.detect(image, configuration=strict)  # only this image
             >>> len(segmenter.finish(pending))
             0
         """
@@ -292,7 +292,7 @@ class Segmenter(SettingProperties):
         Args:
             image_bgr: as for a call; it must stay as it is until it is finished.
             masks: whether the second half is to compute masks.
-            configuration: of :meth:`prepare`, for this image alone; by default the one in use.
+            configuration: of :meth:`prepare`, for this image only; by default the one in use.
 
         Returns:
             What :meth:`finish` and :meth:`without_masks` take.

@@ -81,8 +81,7 @@ def read_yaml(path: Path, what: str, expected: str) -> Any:
         return yaml.safe_load(text)
     # Beside its own errors: a date or a number that there is not, a key that is a list.
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        reason = ' '.join(str(error).split())[:200]
-        raise ModelError(f'{what} {path}: is not YAML ({reason}). {expected}') from None
+        raise ModelError(f'{what} {path}: is not YAML ({one_line(error)}). {expected}') from None
 
 
 def shown(value: Any) -> str:

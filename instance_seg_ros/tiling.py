@@ -45,7 +45,7 @@ def make_tiles(grid: tuple[int, int], image_size: tuple[int, int], min_side: int
     Args:
         grid: columns and rows.
         image_size: height, width.
-        min_side: a side of an image that is shorter is not cut below it, pixels.
+        min_side: no side of a tile is shorter, in pixels, unless that of the image is.
 
     Returns:
         The tiles, row by row; none for a grid of 1 x 1.

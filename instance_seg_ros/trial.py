@@ -27,14 +27,16 @@ import cv2
 from instance_seg_ros.detection.loader import choose_engine, load_detector, may_fall_back
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.installed import user_cache_folder
+from instance_seg_ros.known_models import sha256_of
 from instance_seg_ros.model_folders import package_folders
 from instance_seg_ros.models import SHIPPED_REFINER, ModelManifest, read_manifest
 from instance_seg_ros.onnx_sessions import onnxruntime_version
 from instance_seg_ros.settings import OPENCV, ModelSettings
+from instance_seg_ros.text_files import one_line
 
 try:
     import resource
-except ImportError:  # Windows: the limit on time alone
+except ImportError:  # Windows: only the limit on time
     resource = None  # type: ignore[assignment]
 
 LOG = logging.getLogger(__name__)
@@ -83,7 +85,7 @@ def try_refiner(path: Path) -> None:
         ModelError: it cannot be used, or it ended that process.
     """
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = sha256_of(path)
     except OSError:
         return  # the loader reports what is wrong
     for folder in package_folders():
@@ -186,7 +188,7 @@ def _end_of(code: int) -> str:
 
 def _digest(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except OSError as error:
         raise ModelError(f'{path}: {error.strerror}') from None
 
@@ -217,7 +219,7 @@ def main() -> None:
     except ModelError as error:
         problem = str(error)
     except Exception as error:  # anything that a library raises
-        problem = f'cannot be used ({type(error).__name__}: {" ".join(str(error).split())[:200]})'
+        problem = f'cannot be used ({type(error).__name__}: {one_line(error)})'
     print('\n' + json.dumps({'problem': problem}), flush=True)
     os._exit(0)  # no destructors of what may be broken
 

@@ -92,7 +92,7 @@ class BagReader:
 
         Args:
             wanted: by the user; None takes the only topic of images.
-            not_below: what the names of topics begin with that are not taken unasked.
+            not_below: topics below this name are taken only if ``wanted`` names them.
 
         Raises:
             BagError: there is no such topic, it has no images, or there are several; with a list

@@ -62,7 +62,7 @@ def write_bag(
         typestore: of make_typestore.
         topics: full name of each output's topic.
         results: output, timestamp in nanoseconds and serialized message.
-        kept: the bag whose messages are copied, but those on the topics of outputs.
+        kept: the bag to copy, except for the topics of outputs.
 
     Raises:
         BagError: the bag that is copied is damaged, or the other cannot be written.

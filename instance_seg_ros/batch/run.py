@@ -22,8 +22,8 @@ from instance_seg_ros.batch.worker import Job, Report
 from instance_seg_ros.model_digest import digest_of_models, library_versions
 
 LOCAL, RAY = 'local', 'ray'
-# A shard is what a lost worker loses, and what one worker does: many are few files too many, few
-# leave workers without one at the end.
+# A lost worker loses one shard. Small shards make many files; large ones leave workers idle at the
+# end.
 _LARGEST_SHARD = 500
 _LEAST_SHARDS = 64
 

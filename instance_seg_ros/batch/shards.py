@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""A run cut into shards: a function of the sorted list of inputs alone, never of timing."""
+"""A run cut into shards: a function of the sorted list of inputs, never of timing."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class BagOutput:
         strange = _what_is_no_bag(place)
         if strange:
             raise OutputError(
-                f'{self.path}: {strange}. --overwrite replaces bags alone; give another place'
+                f'{self.path}: {strange}. --overwrite replaces only bags; give another place'
             )
 
     def begin(self) -> None:

@@ -22,7 +22,7 @@ class Console:
     """Prints tables and warnings, past the bar of progress.
 
     Args:
-        quiet: print warnings and errors alone.
+        quiet: print only warnings and errors.
         stdout_is_taken: tables go to stderr, as stdout has the results.
 
     """

@@ -82,7 +82,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar='CATEGORY=CLASS',
         help="which of the model's classes a category is; names that differ by upper and lower "
-        'case, spaces, - and _ alone match anyway; may be given several times',
+        'case, spaces, - and _ only match anyway; may be given several times',
     )
     group.add_argument(
         '--classes',
@@ -90,7 +90,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         type=_names,
         default=[],
         metavar='NAME,NAME',
-        help='count these classes of the model alone, such as those that are completely annotated',
+        help='count only these classes of the model, such as those that are completely annotated',
     )
     group.add_argument(
         '--crowds',

@@ -26,7 +26,7 @@ _ARRAYS = ('boxes', 'scores', 'class_ids', 'rois', 'refined')
 class FrameJournal:
     """The instances of frames, kept in a journal until the video is whole.
 
-    It is of use and no must: where it cannot be written, it is given up.
+    It only saves time: where it cannot be written, the run goes on without it.
 
     Args:
         journal: of the run.

@@ -67,4 +67,4 @@ def share(text: str) -> float:
 
 def add_quiet(group: Any) -> None:
     """Add ``--quiet`` to a parser or a group of its options."""
-    group.add_argument('--quiet', action='store_true', help='print warnings and errors alone')
+    group.add_argument('--quiet', action='store_true', help='print only warnings and errors')

@@ -97,7 +97,7 @@ def _announce(server: ViewServer, console: Console) -> None:
         console.warn(
             'everyone who reaches this machine over the network can see the picture: there is no '
             f'password. Without --host, "ssh -L {server.port}:localhost:{server.port} USER@ROBOT" '
-            'shows it to you alone'
+            'shows it only to you'
         )
 
 

@@ -39,7 +39,7 @@ def add_view_command(commands: Any, add_settings: Callable[..., None]) -> None:
         '--host',
         default='localhost',
         metavar='ADDRESS',
-        help='where to listen (%(default)s: this machine alone); 0.0.0.0 shows the picture to all '
+        help='where to listen (%(default)s: this machine only); 0.0.0.0 shows the picture to all '
         'who reach this machine: there is no password',
     )
     page.add_argument(

@@ -95,9 +95,7 @@ def _instead(manifest: ModelManifest) -> str:
 
 def may_fall_back(manifest: ModelManifest, settings: ModelSettings) -> bool:
     """Whether OpenCV may run a model in place of onnxruntime, which only its manifest prefers."""
-    engines = [
-        choose_engine(each, settings) for each in (manifest, replace(manifest, engine=''))
-    ]
+    engines = [choose_engine(each, settings) for each in (manifest, replace(manifest, engine=''))]
     return engines == [ONNXRUNTIME, OPENCV]
 
 

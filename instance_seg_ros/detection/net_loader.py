@@ -16,6 +16,7 @@ from instance_seg_ros.detection.batch_norm import fold_batch_norms
 from instance_seg_ros.detection.frozen_graph import open_weights, read_weights
 from instance_seg_ros.detection.text_graph import GraphNode, read_text_graph
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.text_files import one_line
 
 _OLDEST = 4, 10
 
@@ -76,10 +77,9 @@ class NetLoader:
 
     def mismatch(self, reason: str) -> ModelError:
         """Return the error that says that weights and text graph do not fit each other."""
-        reason = ' '.join(reason.split())[:200]
         return ModelError(
             f'weights {self._weights} and text graph {self._text_graph} do not work together '
-            f'(cv2.dnn: {reason}). Are they of the same model, and in this order?'
+            f'(cv2.dnn: {one_line(reason)}). Are they of the same model, and in this order?'
         )
 
     def _read(self) -> tuple[list[GraphNode], NDArray[np.uint8]]:

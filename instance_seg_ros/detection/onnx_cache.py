@@ -23,6 +23,7 @@ from instance_seg_ros.detection.onnx_calibration import change_of_precision, ran
 from instance_seg_ros.detection.onnx_convert import VERSION, OnnxParts, convert
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.installed import user_cache_folder
+from instance_seg_ros.known_models import sha256_of
 from instance_seg_ros.settings import F32, INT8
 
 LOG = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ def _digest_of_sources(
     ranges = [ranges_file(weights)] if precision == INT8 else []
     for path in (weights, text_graph, *ranges):
         with contextlib.suppress(OSError):  # convert tells it better
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(bytes.fromhex(sha256_of(path)))
     return digest.hexdigest()
 
 
@@ -138,10 +139,7 @@ def _is_valid(folder: Path, sources: str) -> bool:
         if record['sources'] != sources:
             LOG.info('the ONNX parts in %s are of another model or release: not used', folder)
             return False
-        return all(
-            hashlib.sha256((folder / f'{name}.onnx').read_bytes()).hexdigest() == record[name]
-            for name in OnnxParts.NAMES
-        )
+        return all(sha256_of(folder / f'{name}.onnx') == record[name] for name in OnnxParts.NAMES)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 

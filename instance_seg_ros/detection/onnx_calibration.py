@@ -17,6 +17,7 @@ from instance_seg_ros.detection.onnx_convert import REGION_INPUTS, VERSION, Chan
 from instance_seg_ros.detection.onnx_file import OnnxGraph
 from instance_seg_ros.detection.onnx_precision import Ranges, observe, to_half, to_int8
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.known_models import sha256_of
 from instance_seg_ros.onnx_sessions import Sessions
 from instance_seg_ros.settings import F16, INT8
 from instance_seg_ros.text_files import read_text
@@ -33,7 +34,7 @@ def ranges_file(weights: Path) -> Path:
 
 
 def observe_ranges(
-    weights: Path, text_graph: Path, images: Iterable[NDArray[np.uint8]], num_threads: int = 0
+    weights: Path, text_graph: Path, images: Iterable[NDArray[np.uint8]]
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """Run a model on images, and return the range of each value, by part and name.
 
@@ -42,7 +43,6 @@ def observe_ranges(
         text_graph: OpenCV text graph (.pbtxt) of the same model.
         images: BGR, uint8 (H, W, 3), as the network is to see them; a range is the mean of the
             ranges in each.
-        num_threads: of onnxruntime, 0 for all cores.
 
     Raises:
         ModelError: as :func:`~instance_seg_ros.detection.onnx_convert.convert`, or there is no
@@ -50,7 +50,7 @@ def observe_ranges(
 
     """
     parts = convert(weights, text_graph, change=_observe)
-    sessions = Sessions(parts.by_name(), f'model {weights.stem}', num_threads)
+    sessions = Sessions(parts.by_name(), f'model {weights.stem}')
     names = {
         part: [name for name in sessions.outputs(part) if name.endswith(('_low', '_high'))]
         for part in _PARTS
@@ -143,7 +143,7 @@ def _ranges(content: dict[str, Any]) -> Ranges:
 
 
 def _digest(weights: Path, text_graph: Path) -> str:
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (weights, text_graph)]
+    digests = [sha256_of(path) for path in (weights, text_graph)]
     return hashlib.sha256(' '.join(digests).encode()).hexdigest()
 
 

@@ -21,7 +21,7 @@ def number_of(value: Any) -> float:
     """Return a finite number; text that is one counts.
 
     Raises:
-        ValueError, TypeError: it is none.
+        ValueError, TypeError: it is no number.
 
     """
     if isinstance(value, bool):
@@ -84,7 +84,7 @@ def read_mask(segmentation: Any, size: Size) -> Rle:
         COCO's compressed run lengths over the image.
 
     Raises:
-        ValueError and others of MALFORMED: it is none; only a ValueError says why.
+        ValueError and others of MALFORMED: it is no mask; only a ValueError says why.
 
     """
     from pycocotools import mask as coco_mask

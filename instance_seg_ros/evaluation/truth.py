@@ -116,7 +116,7 @@ def _note(
     boxes = sum(each.class_id in without_mask - incomplete for each in objects)
     if boxes:
         notes.used(
-            'objects counted by their boxes alone: no mask of theirs, or of another of their class '
+            'objects counted only by their boxes: no mask of theirs, or of another of their class '
             'in the photo',
             photo.name,
             boxes,

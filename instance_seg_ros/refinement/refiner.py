@@ -114,7 +114,7 @@ class MaskRefiner:
             coarse: float32 (N, S, S), probabilities over each box; any S.
             passes: largest number of passes; 0 is the constructor's. The finer ones are only for
                 boxes that are large enough.
-            budget_ms: time for all instances together; 0 is without end. Every instance gets the
+            budget_ms: time for all instances together; 0 is no limit. Every instance gets the
                 first pass before one gets the second; what there is no time for is left to the
                 smoother.
 

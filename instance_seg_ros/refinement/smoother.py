@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from instance_seg_ros.errors import ModelError
 from instance_seg_ros.refinement.interface import Refined
 from instance_seg_ros.refinement.pasting import paste
+from instance_seg_ros.rois import clip_rois
 
 CROP_SIDE = 128
 CONTEXT = 0.25  # of the box, on each side: an outline is often outside the box
@@ -90,9 +91,8 @@ def context_rois(
         int32 (N, 4), x, y, width, height, at least 1 x 1.
     """
     margins = context * (boxes[:, 2:] - boxes[:, :2])
-    low = np.floor(boxes[:, :2] - margins).clip(0, (width - 1, height - 1))
-    high = np.ceil(boxes[:, 2:] + margins).clip(low + 1, (width, height))
-    return np.concatenate([low, high - low], 1).astype(np.int32)
+    larger = np.concatenate([boxes[:, :2] - margins, boxes[:, 2:] + margins], 1)
+    return clip_rois(larger, height, width)
 
 
 def smooth(
@@ -127,5 +127,5 @@ def smooth(
     weighted = cv2.ximgproc.fastGlobalSmootherFilter(
         guide, np.dstack([mask * sure, sure]).astype(np.float32), _LAMBDA, _SIGMA_COLOUR
     )
-    smooth = weighted[..., 0] / weighted[..., 1].clip(1e-6)
-    return cv2.resize(smooth, (w, h), interpolation=cv2.INTER_LINEAR)
+    alpha = weighted[..., 0] / weighted[..., 1].clip(1e-6)
+    return cv2.resize(alpha, (w, h), interpolation=cv2.INTER_LINEAR)

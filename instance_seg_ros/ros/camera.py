@@ -15,8 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from vision_msgs.msg import Detection2DArray, Detection3DArray, LabelInfo, VisionInfo
 
 from instance_seg_ros.msg import InstanceMaskArray
-from instance_seg_ros.ros.compatibility import without_events
-from instance_seg_ros.ros.frames import (
+from instance_seg_ros.output_names import (
     CLASS_IMAGE,
     CONFIDENCE_IMAGE,
     DEBUG_IMAGE,
@@ -26,15 +25,14 @@ from instance_seg_ros.ros.frames import (
     LABEL_IMAGE,
     MASKS,
     OBJECTS,
-    SPATIAL,
-    Frame,
 )
+from instance_seg_ros.ros.compatibility import without_events
+from instance_seg_ros.ros.frames import SPATIAL, Frame
 from instance_seg_ros.ros.qos import LATCHED_QOS, overridden, profile
 from instance_seg_ros.ros.scene import Scene
 from instance_seg_ros.ros.settings import COMPRESSED, NodeSettings
 from instance_seg_ros.ros.silence import IMAGE_TYPES, Silence, explain_silence
 from instance_seg_ros.ros.statistics import StreamStatistics
-from instance_seg_ros.ros.surroundings import Machine
 
 OUTPUT_TYPES = {
     DETECTIONS: Detection2DArray,
@@ -173,7 +171,6 @@ class Camera:
         self._type = CompressedImage if settings.image_transport == COMPRESSED else Image
         self._qos = profile(settings.input_reliability, settings.input_depth)
         self._images: Any = None
-        self._machine = Machine()
         qos = profile(settings.output_reliability, settings.output_depth)
         self._outputs = {
             name: self._publisher(message_type, f'{topics.output_prefix}/{name}', qos)
@@ -294,7 +291,7 @@ class Camera:
         type_name = IMAGE_TYPES[0] if self._type is Image else IMAGE_TYPES[1]
         # The subscription's own profile has the overrides.
         qos = self._images.qos_profile if self._images is not None else self._qos
-        return explain_silence(self._node, self.topic, type_name, qos, self._machine)
+        return explain_silence(self._node, self.topic, type_name, qos)
 
     def _count(self, frame: Frame) -> None:
         self.statistics.count('processed')

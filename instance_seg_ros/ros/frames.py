@@ -158,7 +158,7 @@ def detect(frame: Frame, segmenter: Segmenter) -> None:
 
 
 def output_messages(frame: Frame, segmenter: Segmenter) -> Iterator[tuple[str, Any]]:
-    """Last stage, for one thread alone: the masks, and the wanted messages.
+    """Last stage, for one thread only: the masks, and the wanted messages.
 
     Each message is yielded, so that it can be sent, before the next is built: the boxes before
     their masks are computed and refined.

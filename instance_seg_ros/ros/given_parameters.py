@@ -67,7 +67,7 @@ def _ros_arguments(arguments: Sequence[str]) -> list[str]:
 
 def _check_files(node: Node, paths: list[str]) -> None:
     name = node.get_fully_qualified_name()
-    others: dict[str, list[str]] = {}  # files that have something, for others alone
+    others: dict[str, list[str]] = {}  # files that have something, but only for others
     found = False
     for path in paths:
         sections = _read_sections(path)

@@ -27,13 +27,13 @@ from instance_seg_ros.errors import ModelError
 from instance_seg_ros.instances import MAX_CLASS_ID
 from instance_seg_ros.memory import return_freed_memory, reuse_freed_memory
 from instance_seg_ros.models import hint_at_coco
-from instance_seg_ros.output_names import NODE_NAME
+from instance_seg_ros.output_names import CLASS_IMAGE, NODE_NAME
 from instance_seg_ros.ros.camera import Camera, camera_topics
 from instance_seg_ros.ros.causes import REMINDER_PERIOD, Causes
 from instance_seg_ros.ros.compatibility import without_events
 from instance_seg_ros.ros.diagnostics import NodeState, camera_status, model_status
 from instance_seg_ros.ros.engine import Engine
-from instance_seg_ros.ros.frames import CLASS_IMAGE, NodeConfiguration
+from instance_seg_ros.ros.frames import NodeConfiguration
 from instance_seg_ros.ros.parameters import (
     ParameterValues,
     changed_parameters,

@@ -24,7 +24,7 @@ OVERRIDABLE = (
 
 
 class OverrideError(ValueError):
-    """A QoS override has a value that is none; only another start of the node can correct it."""
+    """A QoS override has an invalid value; only another start of the node can correct it."""
 
 
 _POLICIES: dict[QoSPolicyKind, Any] = {
@@ -61,7 +61,7 @@ def overridden(node: Node, topic: str, endpoint: str) -> QoSOverridingOptions:
         endpoint: 'publisher' or 'subscription'.
 
     Raises:
-        OverrideError: a value that is none of the policy.
+        OverrideError: a value that the policy does not have.
     """
     prefix = f'qos_overrides.{node.resolve_topic_name(topic)}.{endpoint}'
     return QoSOverridingOptions(

@@ -18,7 +18,7 @@ from instance_seg_ros.installed import DOCS
 from instance_seg_ros.ros import dds_processes
 from instance_seg_ros.ros.compatibility import large_images_environment
 from instance_seg_ros.ros.dds_processes import Participant
-from instance_seg_ros.ros.surroundings import Machine, Surroundings
+from instance_seg_ros.ros.surroundings import Surroundings
 
 IMAGE_TYPES = ('sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage')
 PAGE = f'{DOCS}/no-image-arrives.md'
@@ -44,9 +44,7 @@ class Silence:
     can_match: bool
 
 
-def explain_silence(
-    node: Node, topic: str, type_name: str, qos: QoSProfile, machine: Machine
-) -> Silence:
+def explain_silence(node: Node, topic: str, type_name: str, qos: QoSProfile) -> Silence:
     """Find out why no message arrives.
 
     Args:
@@ -54,13 +52,12 @@ def explain_silence(
         topic: the full name.
         type_name: of the subscription, such as 'sensor_msgs/msg/Image'.
         qos: of the subscription.
-        machine: this one.
 
     Returns:
         What is wrong, as far as can be seen from here. Publishers are named with their QoS.
     """
     publishers = node.get_publishers_info_by_topic(topic)
-    around = Surroundings(node, topic, machine)
+    around = Surroundings(node, topic)
     if not publishers:
         return Silence(f'nobody publishes {topic}{_why_unpublished(around, type_name)}', False)
     problems = [_problem(publisher, type_name, qos) for publisher in publishers]
@@ -307,11 +304,11 @@ def _nobody_here() -> str:
     ]
     if limited:
         return (
-            f'. No other ROS process is to be seen on this machine, and {limited[0]} hides those '
+            f'. This node sees no other ROS process on this machine, and {limited[0]} hides those '
             f'of others {_see("another-discovery-range")}'
         )
     return (
-        '. No other ROS process is to be seen on this machine. Is the camera running? If it is on '
+        '. This node sees no other ROS process on this machine. Is the camera running? If it is on '
         f'another machine or in a container, see whether multicast passes {_see("another-machine")}'
     )
 

@@ -5,7 +5,8 @@ import threading
 from collections.abc import Hashable, Iterable
 from typing import Any, Protocol
 
-from instance_seg_ros.ros.frames import DEBUG_IMAGE, DETECTIONS, LABEL_IMAGE, MASKS, Frame
+from instance_seg_ros.output_names import DEBUG_IMAGE, DETECTIONS, LABEL_IMAGE, MASKS
+from instance_seg_ros.ros.frames import Frame
 from instance_seg_ros.ros.scene import Scene
 
 UNLOADED = 'the model was unloaded'

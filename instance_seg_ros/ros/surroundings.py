@@ -29,17 +29,19 @@ class Machine:
         return self._participants
 
 
+_MACHINE = Machine()  # one for all cameras
+
+
 class Surroundings:
     """What a node can see of others.
 
     Args:
         node: that subscribes.
         topic: full name of what it subscribes to.
-        machine: this one.
     """
 
-    def __init__(self, node: Node, topic: str, machine: Machine) -> None:
-        self.node, self.topic, self._machine = node, topic, machine
+    def __init__(self, node: Node, topic: str) -> None:
+        self.node, self.topic = node, topic
         self.domain = node.context.get_domain_id()
         self.middleware = get_rmw_implementation_identifier()
         self.fast_dds = 'fastrtps' in self.middleware
@@ -57,9 +59,7 @@ class Surroundings:
     @property
     def elsewhere(self) -> list[Participant]:
         """Those of other domains, without the command line's."""
-        return [
-            p for p in self._machine.participants() if p.domain != self.domain and not p.is_tool
-        ]
+        return [p for p in _MACHINE.participants() if p.domain != self.domain and not p.is_tool]
 
     def strangers(self) -> list[Participant]:
         """Those of the same domain that other users run."""
@@ -98,4 +98,4 @@ class Surroundings:
         )
 
     def _here(self, domain: int) -> list[Participant]:
-        return [p for p in self._machine.participants() if p.domain == domain]
+        return [p for p in _MACHINE.participants() if p.domain == domain]

@@ -17,7 +17,6 @@ from instance_seg_ros.ros.compressed_codec import compressed_to_bgr8
 from instance_seg_ros.ros.image_codec import to_bgr8
 from instance_seg_ros.ros.qos import profile
 from instance_seg_ros.ros.silence import IMAGE_TYPES, explain_silence
-from instance_seg_ros.ros.surroundings import Machine
 from instance_seg_ros.viewing.sources import Frame, Newest, Source, live_frames
 
 _NODE = 'instance_seg_view'
@@ -91,7 +90,7 @@ class _TopicView:
 
     def _silence(self) -> str:
         kind = IMAGE_TYPES[self._compressed]
-        why = explain_silence(self._node, self._topic, kind, self._qos, Machine()).text
+        why = explain_silence(self._node, self._topic, kind, self._qos).text
         return f'no image arrives: {why}'
 
     def _close(self) -> None:

@@ -28,7 +28,7 @@ class Picture:
 
 
 class Board:
-    """Keeps the newest picture. Who puts it there never waits for who looks at it.
+    """Keeps the newest picture. Who puts it there never waits for a reader.
 
     Args:
         source: name of what is looked at.

@@ -1,5 +1,5 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
-"""The server of the page, by the standard library alone: it works offline on any robot.
+"""The server of the page, by the standard library: it works offline on any robot.
 
 Each browser has a thread and asks for the next picture when it has drawn one, so a slow one gets
 fewer, and one that has vanished costs a thread for seconds and nobody else anything.
@@ -46,7 +46,7 @@ class ViewServer:
 
     Args:
         board: what is shown.
-        host: name or address to listen at: 'localhost' for this machine alone, '0.0.0.0' for all.
+        host: name or address to listen at: 'localhost' for this machine only, '0.0.0.0' for all.
         port: 0 takes a free one.
 
     Raises:
@@ -117,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:  # noqa: N802  # the name that the standard library calls
         if not self._host_is_ours():
             self._send_text(
-                HTTPStatus.FORBIDDEN, 'This server answers to localhost and to addresses alone.'
+                HTTPStatus.FORBIDDEN, 'This server answers only to localhost and to addresses.'
             )
             return
         parts = urlsplit(self.path)
@@ -216,7 +216,7 @@ def _listen(board: Board, host: str, port: int) -> _Server:
             f'--host {host}: is no name or address of this machine ({error.strerror}). Expected '
             'localhost, 0.0.0.0 or one of its addresses'
         ) from None
-    # localhost is 127.0.0.1 or ::1; older browsers and tunnels try the first alone.
+    # localhost is 127.0.0.1 or ::1; older browsers and tunnels try only the first.
     family, *_, address = min(found, key=lambda each: each[0] != socket.AF_INET)
     try:
         return _Server(address, family, board)

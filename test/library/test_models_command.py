@@ -535,9 +535,7 @@ class TestListVerifyPathRemove:
         assert run('remove', 'mine').returncode == 0
         assert names(data) == set()
 
-    def test_convert_leaves_other_files_alone(
-        self, run, tmp_path: Path, small_model: Path
-    ) -> None:
+    def test_convert_leaves_other_files_alone(self, run, tmp_path: Path, small_model: Path) -> None:
         command = ('convert', small_model, '--output', tmp_path / 'parts')
         assert run(*command).returncode == 0
         (tmp_path / 'parts' / 'masks.onnx').write_bytes(b'damaged')
