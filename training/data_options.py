@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # it needs packages that are not where the GPU is
     from training.detector.dataset import Photo
+
+LOG = logging.getLogger(__name__)
 
 HOLD_OUT = '8:5'
 
@@ -52,10 +55,20 @@ def chosen_photos(options: argparse.Namespace, held: bool) -> list[Photo]:
     """Return the photos of --data with --classes, those that are held out or the others."""
     from training.detector.dataset import category_names, load_photos
 
+    twice = {name for name in options.classes if options.classes.count(name) > 1}
+    if twice:
+        raise ValueError(f'--classes: has {", ".join(sorted(twice))} twice. Expected each once')
     categories = category_names(options.data[0][0])
-    return part_of_data(
+    photos = part_of_data(
         options, held, lambda file, folder: load_photos(file, folder, options.classes, categories)
     )
+    present = {each.class_index for photo in photos for each in photo.annotations}
+    for index, name in enumerate(options.classes):
+        if index not in present:
+            LOG.warning(
+                'no photo to %s on has an object of class %s', 'evaluate' if held else 'train', name
+            )
+    return photos
 
 
 def part_of_data(
@@ -66,13 +79,15 @@ def part_of_data(
     Raises:
         DatasetError: there are none.
     """
-    from training.detector.dataset import DatasetError, hold_out
+    from training.detector.dataset import DatasetError
 
     photos = [photo for file, folder in options.data for photo in load(file, folder)]
     modulus, remainder = held_out_ids(options)
     if modulus == 0:
         return photos
-    chosen = hold_out(photos, modulus, remainder)[held]
+    # By the file: a photo may be in two files, under two ids.
+    out = {photo.path.resolve() for photo in photos if photo.image_id % modulus == remainder}
+    chosen = [photo for photo in photos if (photo.path.resolve() in out) == held]
     if not chosen:
         raise DatasetError(
             f'--hold-out {options.hold_out} leaves no image to {"evaluate" if held else "train"} on'
@@ -81,8 +96,17 @@ def part_of_data(
 
 
 def held_out_ids(options: argparse.Namespace) -> tuple[int, int]:
-    """Return N and K of --hold-out."""
+    """Return N and K of --hold-out.
+
+    Raises:
+        ValueError: they hold out nothing.
+    """
     modulus, remainder = number_pair(options.hold_out, '--hold-out')
+    whole = modulus.is_integer() and remainder.is_integer()
+    if not whole or not (0 <= remainder < modulus or modulus == remainder == 0):
+        raise ValueError(
+            f'--hold-out {options.hold_out}: expected whole numbers N:K, K from 0 to N - 1; or 0:0'
+        )
     return int(modulus), int(remainder)
 
 

@@ -42,7 +42,7 @@ def run_batch(options: argparse.Namespace, settings: dict[str, Any], console: Co
 
 def _run(options: argparse.Namespace, settings: dict[str, Any], console: Console) -> int:
     if options.ray_address and options.scheduler != 'ray':
-        raise CommandError('--ray-address: is only for --scheduler ray')
+        raise CommandError('--ray-address: is of use with --scheduler ray alone')
     items = list_items(options.source, options.topic)
     job = Job(
         settings | {'num_threads': options.threads},

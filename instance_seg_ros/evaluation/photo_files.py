@@ -49,6 +49,15 @@ class PhotoFolder:
                 return path_or_none
         return None
 
+    def is_elsewhere(self, file_name: str, path: Path) -> bool:
+        """Whether a photo that was found lies below in a folder of another name than it should."""
+        found = path.relative_to(self.path).parts
+        for parts in _variants(file_name):
+            shared = _shared([part.lower() for part in parts], path)
+            if shared >= min(len(parts), len(found)):
+                return False
+        return True
+
     def _find_below(self, parts: list[str]) -> Path | None:
         """Look in all folders below, in upper and lower case alike."""
         wanted = [part.lower() for part in parts]

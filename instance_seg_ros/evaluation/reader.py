@@ -38,6 +38,11 @@ from instance_seg_ros.paths import given_path
 _USUAL_CROWDS = 10  # objects to a crowd, at least; COCO has a hundred
 _TOO_THIN = 'boxes that are empty (stray clicks)'
 _OUTSIDE = 'boxes that are no numbers or outside their image'
+_OTHER_BOXES = 'boxes that do not fit their masks, used as they are'
+_OTHER_FOLDER = 'images in a folder of another name than the file says: are they the right ones?'
+_LEAST_FIT = 0.5  # IoU
+_NEAR = 4.0  # pixels, by which masks of few pixels may differ
+_MANY = 5  # boxes that do not fit: fewer may be chance
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,11 @@ def read_coco(
             f'{path}: none of its {len(content["images"])} images is in {folder}. Give the folder '
             f'that holds the image files ({"; ".join(notes.lines()) or "it lists none"})'
         )
+    if reader.has_other_boxes:
+        raise DatasetError(
+            f'{path}: most boxes do not fit their masks ({"; ".join(notes.lines())}). Expected '
+            'bbox as x, y, width, height in pixels'
+        )
     lost = reader.without_image
     if lost and lost == len(content['annotations']):
         raise DatasetError(
@@ -161,6 +171,7 @@ class _Reader:
         self._with_crowds = with_crowds
         self.categories = Categories(content['categories'], content['annotations'], notes)
         self.without_image = 0
+        self._with_mask = self._misfits = 0
         self._by_image = self._sorted(content['annotations'])
 
     def _sorted(self, annotations: list[Any]) -> dict[Hashable, list[dict[str, Any]]]:
@@ -179,6 +190,11 @@ class _Reader:
                 by_image[key].append(about)
         return by_image
 
+    @property
+    def has_other_boxes(self) -> bool:
+        """Whether the boxes are not COCO's, as far as the masks tell: after :meth:`photos`."""
+        return self._misfits >= _MANY and 2 * self._misfits > self._with_mask
+
     def photos(self) -> list[CocoPhoto]:
         entries = self._usable_entries()
         paths = {key: self._folder.find(entry['file_name']) for key, entry in entries.items()}
@@ -191,6 +207,8 @@ class _Reader:
             elif times[path] > 1:
                 self._notes.left_out('images that stand for the same file as another', name)
             elif (photo := self._photo(key, entry, path)) is not None:
+                if self._folder.is_elsewhere(name, path):
+                    self._notes.used(_OTHER_FOLDER, f'{path} for {name}')
                 photos.append(photo)
         return photos
 
@@ -269,6 +287,11 @@ class _Reader:
                 return
             inside = box_of_mask(rle)
         crowd = _is_true(annotation.get('iscrowd')) and not self._with_crowds
+        if rle is not None and not crowd:
+            self._with_mask += 1
+            if not _fits(inside, box_of_mask(rle)):
+                self._misfits += 1
+                self._notes.used(_OTHER_BOXES, photo.name)
         photo.objects.append(CocoObject(name, inside, rle, crowd))
 
     def _mask(self, photo: CocoPhoto, annotation: dict[str, Any]) -> Rle | None:
@@ -279,6 +302,16 @@ class _Reader:
         if rle is None:
             self._notes.used('masks that are empty or malformed: their boxes are used', photo.name)
         return rle
+
+
+def _fits(box: NDArray[np.float32], mask_box: NDArray[np.float32]) -> bool:
+    """Whether a box may be that of a mask: it is near, or overlaps by an IoU of _LEAST_FIT."""
+    if np.abs(box - mask_box).max() <= _NEAR:
+        return True
+    low, high = np.maximum(box[:2], mask_box[:2]), np.minimum(box[2:], mask_box[2:])
+    shared = float(np.prod((high - low).clip(0)))
+    areas = float(np.prod(box[2:] - box[:2]) + np.prod(mask_box[2:] - mask_box[:2]))
+    return shared >= _LEAST_FIT * (areas - shared)
 
 
 def _is_true(value: Any) -> bool:

@@ -207,6 +207,54 @@ def test_photos_that_cannot_be_used_are_left_out_before_a_run_begins(
         load_photos(toy_data.annotations, toy_data.images, ('box',))
 
 
+def test_a_photo_with_damaged_pixels_is_left_out_before_a_run_begins(
+    toy_data: ToyData, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = toy_data.images / '0.png'
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 8] = bytes(8)
+    path.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        photos = load(toy_data)
+    assert [photo.path.name for photo in photos][:2] == ['1.png', '2.png']
+    assert 'left out 1 photos that cannot be read (is a damaged PNG file' in caplog.text
+
+
+def test_boxes_that_do_not_fit_their_masks_are_no_secret(
+    toy_data: ToyData, caplog: pytest.LogCaptureFixture
+) -> None:
+    annotations = toy_data.content['annotations']
+    for each in annotations:  # a pixel here and there is nothing
+        each['bbox'][0] += 2
+    load(toy_data)
+    assert 'fit' not in caplog.text
+    for each in annotations[:3]:
+        each['bbox'] = [each['bbox'][0] + 40, each['bbox'][1], 40, 50]
+    load(toy_data)
+    assert '3 boxes that do not fit their masks' in caplog.text
+    for each in annotations:  # as x1, y1, x2, y2
+        x, y, w, h = each['bbox']
+        each['bbox'] = [x, y, x + w, y + h]
+    with pytest.raises(DatasetError, match='Expected bbox as x, y, width, height in pixels'):
+        load(toy_data)
+
+
+def test_photos_of_another_folder_are_no_secret(
+    toy_data: ToyData, caplog: pytest.LogCaptureFixture
+) -> None:
+    (toy_data.images / 'first').mkdir()
+    for path in toy_data.images.glob('*.png'):
+        path.rename(toy_data.images / 'first' / path.name)
+    for folder, noted in (('first', False), ('export/first', False), ('second', True)):
+        for i, image in enumerate(toy_data.content['images']):
+            image['file_name'] = f'{folder}/{i}.png'
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            assert len(load(toy_data)) == 8
+        assert ('images in a folder of another name' in caplog.text) == noted
+
+
 def test_only_complete_classes_make_background(toy_data: ToyData) -> None:
     toy_data.content['images'][0]['complete_categories'] = [9]
     toy_data.content['images'][1]['complete_categories'] = [7]

@@ -11,6 +11,7 @@ from random_models import REPOSITORY
 from instance_seg_ros import Instances, Segmenter
 from training.detector.dataset import Annotation, Photo
 from training.detector.errors import as_table, count_errors, kinds_of_detections, kinds_of_objects
+from training.detector.evaluate import evaluate
 
 CAT, DOG = 0, 1
 BOX = (100, 100, 200, 200)
@@ -85,3 +86,11 @@ def test_errors_of_a_model_on_photos(tmp_path: Path) -> None:
     assert objects['< 32 px'].total() == 1 and objects['< 32 px']['found'] == 0
     assert detections['found'] == 1
     assert '| > 96 px | 1 | 1 | 0 | 0 | 0 | 0 |' in as_table(objects, detections)
+
+
+def test_classes_that_a_model_lacks_are_no_zeros(caplog: pytest.LogCaptureFixture) -> None:
+    segmenter = Segmenter(model='person_mask_rcnn', refiner='none', confidence_threshold=0.05)
+    with pytest.raises(ValueError, match='classes cup: expected classes of the model, .* person'):
+        evaluate(segmenter, [], ['cup'])
+    evaluate(segmenter, [], ['person', 'cup'])
+    assert 'the model has no class cup: its objects count as missed' in caplog.text

@@ -46,6 +46,28 @@ ELSEWHERE = [0.6, 0.6, 0.9, 0.9]
 ALL = [True] * CLASSES
 
 
+def test_an_object_that_a_view_has_no_room_for_is_no_background() -> None:
+    row = [[0.05 + 0.1 * i, 0.1, 0.13 + 0.1 * i, 0.9] for i in range(9)]
+    things = labels([(box, 1 + (i == 8), OBJECT) for i, box in enumerate(row)], ALL)
+    photo = torch.zeros(1, 3, 256, 256, dtype=torch.uint8)
+    for room, known in (
+        (9, [True] * 4),
+        (8, [True, True, False, True]),
+        (4, [True, False, False, True]),
+    ):
+        settings = ViewSettings(side=256, whole_sides=(250, 251), mosaic=0.0, objects=room)
+        _, seen = make_views(
+            photo,
+            torch.tensor([[256, 256]]),
+            things,
+            torch.zeros(1, 4, dtype=torch.int64),
+            settings,
+            torch.Generator().manual_seed(0),
+        )
+        assert int((seen.kind == OBJECT).sum()) == room
+        assert seen.known.tolist() == [known]
+
+
 def test_a_region_without_an_object_is_a_negative_for_the_complete_classes_alone() -> None:
     partial = labels([(CAT, 1, OBJECT)], [False, True, False, True])
     target, allowed, counts, _ = assign_regions(torch.tensor([[ELSEWHERE]]), partial, SETTINGS)

@@ -3,6 +3,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -24,8 +25,10 @@ from training.everyday.export import load_network
 from training.everyday.graph import read_network
 from training.everyday.network import EverydayConfig, crop
 from training.everyday.pack import NAMES
+from training.everyday.packed_data import PackedData, files_of_pack
 from training.everyday.packed_labels import LABELS, LabelTable
 from training.everyday.packed_photos import PHOTOS, photo_files, unpack_photos
+from training.everyday.views import OBJECT
 
 SHIPPED = REPOSITORY / 'models' / 'everyday_mask_rcnn.pb'
 
@@ -113,6 +116,44 @@ def test_packs_are_split_and_merged(toy_data: ToyData, tmp_path: Path) -> None:
         assert (first == second).all()
     ids = [LabelTable.load(folder / LABELS).image_ids for folder in (few, whole)]
     assert (table.image_ids == np.concatenate(ids)).all() and len(photos) == 16
+
+
+def test_a_run_keeps_the_names_of_its_classes(
+    toy_data: ToyData, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder, other = packed(toy_data, tmp_path / 'packed'), tmp_path / 'other'
+    shutil.copytree(folder, other)
+    names = json.loads((folder / 'names.json').read_text())
+    (other / 'names.json').write_text(json.dumps({key: f'a {name}' for key, name in names.items()}))
+    output = tmp_path / 'run'
+    output.mkdir()
+    shutil.copy(folder / 'names.json', output)
+    command = ['train', '--output', str(output), '--steps', '1', '--hold-out', '0:0', '--packed']
+    assert main([*command, str(other)]) == 2
+    assert f'{output}: has a run of the classes' in capsys.readouterr().err
+    assert json.loads((output / 'names.json').read_text()) == names
+    (other / 'names.json').write_text('{}')
+    assert main([*command, str(other)]) == 2
+    assert 'names.json: has 0 names, but the labels beside it are of' in capsys.readouterr().err
+
+
+def test_all_objects_of_a_crowded_photo_are_labels(
+    toy_data: ToyData, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, *others = toy_data.content['annotations']
+    for count, room in ((120, 120), (300, 256)):
+        toy_data.content['annotations'] = [
+            *others, *({**first, 'id': 100 + i} for i in range(count))
+        ]  # fmt: skip
+        toy_data.save()
+        folder = packed(toy_data, tmp_path / str(count))
+        table = LabelTable.load(folder / 'labels.npz')
+        data = PackedData(*files_of_pack(folder), (0, 0), torch.device('cpu'))
+        row = table.image_ids.tolist().index(first['image_id'])
+        assert int((data.labels.kind[row] == OBJECT).sum()) == room
+        # What there is no room for is no background.
+        assert data.labels.known[row].tolist() == [count == room, True]
+        assert ('objects are left out: 1 photos have more than 256' in caplog.text) == (count > 256)
 
 
 @pytest.mark.parametrize(

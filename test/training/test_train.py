@@ -2,6 +2,7 @@
 """Training runs on toy data: they learn, resume exactly, and refuse what does not fit."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
@@ -169,6 +170,31 @@ def test_export_from_a_checkpoint(toy_data: ToyData, tmp_path: Path) -> None:
     assert (tmp_path / 'out' / 'mine.pb').read_bytes() == weights(tmp_path / 'run')
     other = run([*export, 'tree', 'box'])
     assert other.returncode == 2 and 'run was trained on box. Expected the same' in other.stderr
+
+
+def test_an_export_without_photos_keeps_the_scores_of_the_run(
+    toy_data: ToyData, tmp_path: Path
+) -> None:
+    folder = tmp_path / 'run'
+    assert run(command(toy_data, folder, '--steps', '2')).returncode == 0
+    kept = {'step': 2, 'background': 0.5}
+    export = [*command(toy_data, folder)[:3], 'export', '--run', str(folder), '--output']
+
+    def exported(name: str) -> bytes:
+        result = run([*export, str(tmp_path / name)])
+        assert result.returncode == 0, result.stderr
+        as_trained = 'the scores are as trained: give --data and --classes' in result.stderr
+        assert as_trained == (kept['step'] != 2)
+        return (tmp_path / f'{name}.pb').read_bytes()
+
+    (folder / 'background_offset.json').write_text(json.dumps(kept))
+    adjusted = exported('adjusted')
+    kept['step'] = 1  # of another checkpoint
+    (folder / 'background_offset.json').write_text(json.dumps(kept))
+    assert exported('plain') != adjusted
+    result = run([*export, str(tmp_path / 'no'), '--most-false', '0.1'])
+    assert result.returncode == 2 and '--most-false needs --data and --classes' in result.stderr
+    assert not (tmp_path / 'no.pb').exists()
 
 
 def test_samples_follow_the_objects(toy_data: ToyData) -> None:

@@ -232,6 +232,8 @@ def _export(options: argparse.Namespace) -> None:
         export_checkpoint,
     )
 
+    if options.most_false and not options.data:
+        raise ValueError('--most-false needs --data and --classes: photos to measure on')
     if options.data:
         check_classes(options.folder, options.classes or ())
     # Of photos that were trained on it is too certain. With --hold-out 0:0 there are no others.

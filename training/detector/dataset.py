@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,9 @@ from pycocotools import mask as coco_mask
 
 from instance_seg_ros.errors import ImageError
 from instance_seg_ros.evaluation.coco_file import Categories, read_coco_file
-from instance_seg_ros.evaluation.notes import DatasetError, Notes
+from instance_seg_ros.evaluation.notes import DatasetError
 from instance_seg_ros.evaluation.photo_files import read_photo
 from instance_seg_ros.evaluation.reader import CocoDataset, CocoObject, CocoPhoto, read_coco
-from instance_seg_ros.image_header import read_header
 
 __all__ = ['Annotation', 'DatasetError', 'Photo', 'category_names', 'hold_out', 'load_photos']
 
@@ -104,8 +104,7 @@ def load_photos(
     dataset = read_coco(annotation_file, image_folder)
     _check_classes(classes, dataset.categories, dataset.path)
     names = list(categories or dataset.categories)
-    usable = [photo for photo in dataset.photos if _is_usable(photo, dataset.notes)]
-    photos = [_photo(photo, dataset, list(classes), names) for photo in usable]
+    photos = [_photo(each, dataset, list(classes), names) for each in _usable(dataset)]
     if not photos:
         reasons = '; '.join(dataset.notes.lines())
         raise DatasetError(f'{dataset.path}: no photo in {image_folder} can be used: {reasons}')
@@ -118,21 +117,27 @@ def load_photos(
     return photos
 
 
-def _is_usable(photo: CocoPhoto, notes: Notes) -> bool:
-    """Find photos that a run would end at, hours later, as far as their headers tell.
+def _usable(dataset: CocoDataset) -> Iterator[CocoPhoto]:
+    """Yield the photos that can be read: a run would end at the others, hours later.
 
     Raises:
         DatasetError: a photo is of another size than its annotations, as all of them may be.
     """
+    with ThreadPoolExecutor() as pool:
+        for photo, problem in zip(dataset.photos, pool.map(_problem, dataset.photos), strict=True):
+            if problem:
+                dataset.notes.left_out(f'photos that cannot be read ({problem})', photo.path.name)
+            else:
+                yield photo
+
+
+def _problem(photo: CocoPhoto) -> str:
+    """Return why a photo cannot be read, '' if it can."""
     try:
-        header = read_header(photo.path.read_bytes())
-        if photo.size != (header.height, header.width):  # unless its EXIF data turn it
-            read_photo(photo.path, photo.size)
-    except (ImageError, OSError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        notes.left_out(f'photos that cannot be read ({reason})', photo.path.name)
-        return False
-    return True
+        read_photo(photo.path, photo.size)
+    except ImageError as error:
+        return str(error).removeprefix(f'{photo.path}: ')
+    return ''
 
 
 def category_names(annotation_file: Path | str) -> list[str]:

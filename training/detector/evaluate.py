@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from tqdm import tqdm
 
 from instance_seg_ros import Instances, Segmenter
 from training.detector.dataset import Annotation, Photo
+
+LOG = logging.getLogger(__name__)
 
 # Rows of COCOeval.stats.
 _STATS = {'AP': 0, 'AP50': 1, 'AP_small': 3, 'AP_medium': 4, 'AP_large': 5}
@@ -74,6 +77,9 @@ def evaluate(
         operating_score: for precision, recall and false detections.
         progress: show a bar.
 
+    Raises:
+        ValueError: the segmenter knows none of the classes.
+
     Returns:
         Scores by group: ``all``; ``many`` (photos that the data set calls exhaustive, that is: all
             its categories
@@ -82,6 +88,13 @@ def evaluate(
     """
     names = segmenter.class_names
     numbers = {i: classes.index(n) for i, n in names.items() if n in classes}
+    if missing := [name for name in classes if name not in names.values()]:
+        if not numbers:
+            raise ValueError(
+                f'classes {", ".join(missing)}: expected classes of the model, which has '
+                f'{", ".join(names.values())}'
+            )
+        LOG.warning('the model has no class %s: its objects count as missed', ', '.join(missing))
     results = _Results(numbers if classes else {i: i for i in names})
     for index, photo in enumerate(tqdm(photos, disable=not progress, unit='photo', mininterval=5)):
         _measure(segmenter, photo, index, operating_score, results)

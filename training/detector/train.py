@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from training.detector.augment import Sampler
-from training.detector.checkpoint_model import calibration_photos, export_checkpoint
+from training.detector.checkpoint_model import calibration_photos, finish_run
 from training.detector.dataset import Photo
 from training.detector.export import export_model
 from training.detector.loader import BatchMaker, BatchPlan, to_device
@@ -177,8 +177,7 @@ class DetectorTask(Task[Batch]):
         export_model(network, module.arrays(), self.settings.classes, stem, side)
 
     def finish(self, run: Run) -> None:
-        folder = run.options.folder
-        export_checkpoint(folder, folder / 'model', photos=self._calibration_photos)
+        finish_run(run.options.folder, self._calibration_photos)
 
 
 def _make_optimizers(

@@ -317,10 +317,33 @@ def _data(
             stem = options.teacher / 'yolox-nano'
             teacher = Teacher(stem.with_suffix('.param'), stem.with_suffix('.bin'), device)
             data.complete_labels(teacher, options.teacher_batch)
-        names = labels.with_name(pack.NAMES)
-        if names.is_file():
-            shutil.copyfile(names, options.output / pack.NAMES)
+        _take_names(labels.with_name(pack.NAMES), options.output, data.labels.known.shape[1])
         yield data, teacher
+
+
+def _take_names(source: Path, folder: Path, classes: int) -> None:
+    """Copy the names of the classes into the folder of a run; a run that goes on has them.
+
+    Raises:
+        ValueError: they are others than those of the run, or not as many as the pack has classes.
+    """
+    from training.everyday.packed_data import read_names
+
+    if not source.is_file():
+        return
+    names, target = read_names(source), folder / pack.NAMES
+    if len(names) != classes:
+        raise ValueError(
+            f'{source}: has {len(names)} names, but the labels beside it are of {classes} classes. '
+            'Pack again'
+        )
+    if not target.is_file():
+        shutil.copyfile(source, target)
+    elif (known := read_names(target)) != names:
+        raise ValueError(
+            f'{folder}: has a run of the classes {", ".join(known.values())}, and {source} has '
+            f'{", ".join(names.values())}. Choose another --output'
+        )
 
 
 def _print_end(options: argparse.Namespace) -> None:

@@ -21,7 +21,7 @@ from training.everyday.views import IGNORED, OBJECT, Labels
 
 LOG = logging.getLogger(__name__)
 
-_ROOM = 64  # objects of a photo at most
+_LEAST_ROOM, _MOST_ROOM = 64, 256  # objects of a photo that there is room for
 
 
 class PackedData:
@@ -42,6 +42,7 @@ class PackedData:
         shares: (N,) how often a photo is drawn, rarity of its classes apart.
         train_index, held: rows to train on; rows that are held out and labelled completely.
         exhaustive: bool (N,), of which photos all classes were labelled completely.
+        room: objects that a photo has at most.
 
     Raises:
         ValueError: the files do not belong together, or nothing is left to train on.
@@ -66,7 +67,8 @@ class PackedData:
             )
         self.photos = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).contiguous()
         self.sizes = torch.from_numpy(sizes).to(device)
-        padded, masks = padded_labels(table, _ROOM)
+        self.room = min(max(_LEAST_ROOM, _most_objects(table)), _MOST_ROOM)
+        padded, masks = padded_labels(table, self.room)
         self.masks = masks.to(device)
         self.labels = padded.to(device)[torch.arange(known, device=device)]
         self.shares = torch.from_numpy(table.share[:known]).to(device)
@@ -104,7 +106,7 @@ class PackedData:
             return
         before = int((self.labels.kind[index] == OBJECT).sum())
         completed = completed_labels(
-            teacher, self.photos[index], self.sizes[index], self.labels[index], _ROOM, batch
+            teacher, self.photos[index], self.sizes[index], self.labels[index], self.room, batch
         )
         for name, value in vars(completed).items():
             getattr(self.labels, name)[index] = value
@@ -144,13 +146,29 @@ def read_names(path: Path) -> dict[int, str]:
         raise ValueError(f'{path}: expected a JSON mapping of category ids to names') from None
 
 
+def _most_objects(table: LabelTable) -> int:
+    return int(np.bincount(table.photo).max()) if len(table.photo) else 0
+
+
 def padded_labels(table: LabelTable, room: int) -> tuple[Labels, Tensor]:
-    """Labels of all photos, at most ``room`` objects each, and the table of masks."""
+    """Labels of all photos, at most ``room`` objects each, and the table of masks.
+
+    Of the classes of objects that there is no room for, a photo counts as labelled in part.
+    """
     count = len(table.image_ids)
     order = np.argsort(table.photo, kind='stable')
     photo = table.photo[order]
     place = np.arange(len(photo)) - np.searchsorted(photo, photo)
     fits = place < room
+    complete = table.complete.copy()
+    if not fits.all():
+        complete[photo[~fits], table.category[order[~fits]]] = False
+        LOG.warning(
+            '%d objects are left out: %d photos have more than %d',
+            np.count_nonzero(~fits),
+            len(np.unique(photo[~fits])),
+            room,
+        )
     order, photo, place = order[fits], photo[fits], place[fits]
     rows = np.cumsum(table.has_mask) - 1
 
@@ -168,7 +186,7 @@ def padded_labels(table: LabelTable, room: int) -> tuple[Labels, Tensor]:
         weight=filled(np.ones(len(table.photo), np.float32), 0),
         mask=filled(np.where(table.has_mask, rows, -1).astype(np.int64), -1),
         flipped=filled(np.zeros(len(table.photo), bool), False),
-        known=torch.from_numpy(table.complete.copy()),
+        known=torch.from_numpy(complete),
     )
     bits = np.unpackbits(table.mask[table.has_mask], axis=1)
     return labels, torch.from_numpy(bits.reshape(-1, 1, MASK_SIDE, MASK_SIDE))

@@ -34,7 +34,7 @@ from training.everyday.network import (
     freeze_backbone,
 )
 from training.everyday.packed_data import PackedData, rarity
-from training.everyday.train import PERSON, EverydayTask, Settings, first_network
+from training.everyday.train import EverydayTask, Settings, first_network
 from training.everyday.views import OBJECT, Labels, coloured, mirrored
 from training.run.loop import Run
 from training.run.settings import RunOptions
@@ -96,7 +96,7 @@ class RefitTask(EverydayTask):
             result=result,
         )
         labels = data.labels[data.train_index]
-        first_class = ((labels.kind == OBJECT) & (labels.category == PERSON)).any(1)
+        first_class = ((labels.kind == OBJECT) & (labels.category == 0)).any(1)
         drawn = torch.where(self._whole, 1.0, settings.partly)
         drawn = torch.where(self._whole & ~first_class, settings.without, drawn)
         self._weights = rarity(data.labels, data.train_index).clamp(max=3) * drawn

@@ -50,7 +50,6 @@ from training.run.task import Task
 
 LOG = logging.getLogger(__name__)
 
-PERSON = 0
 _RATIOS = (1.0, 4 / 3, 3 / 2, 3 / 4, 2 / 3)  # width over height of views that are filled
 _FILLED_STRETCH = 0.1  # where a view is filled, what is stretched is cut off
 _HEAD_STEPS, _HEAD_RATE = 60, 1e-2
@@ -253,6 +252,7 @@ class EverydayTask(Task[Batch]):
             whole_sides=self.settings.photo_sides,
             part_sides=self.settings.part_sides,
             mosaic=0.5 if progress < 0.85 else 0.1,
+            objects=data.room,
         )
         chosen = data.train_index[drawn]
         images, labels = make_views(
@@ -344,7 +344,7 @@ class EverydayTask(Task[Batch]):
             with self.precision():
                 found = score_photos(network, data.photos, data.sizes, data.labels, index)
             line[f'{prefix}mean'] = float(np.nanmean(found)) if np.isfinite(found).any() else None
-            line[f'{prefix}person'] = _number(found[PERSON])
+            line[f'{prefix}first_class'] = _number(found[0])
             if thorough and not prefix:
                 line['all'] = [_number(v, 3) for v in found]
         LOG.info('check %s', json.dumps(line))

@@ -255,7 +255,17 @@ def _merged(parts: list[Labels], settings: ViewSettings) -> Labels:
         for name, value in joined.items()
     }
     known = torch.stack([part.known for part in parts]).all(0)
-    return Labels(**cut, known=known)
+    return Labels(**cut, known=known & ~_left_out(joined, count, known.shape[1]))
+
+
+def _left_out(joined: dict[str, Tensor], count: int, classes: int) -> Tensor:
+    """Return (B, K), the classes of objects that a view has no room for."""
+    is_object = joined['kind'] == OBJECT
+    used = joined['kind'] != 0
+    beyond = is_object & (used.cumsum(1) > count)
+    numbers = torch.arange(classes, device=beyond.device)
+    of_class: Tensor = joined['category'][..., None] == numbers
+    return (of_class & beyond[..., None]).any(1)
 
 
 def coloured(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -38,7 +38,8 @@ def command_line(
         try:
             options.run(options)
         except KeyboardInterrupt:
-            print('interrupted; the same command resumes', file=sys.stderr)
+            resumes = 'resumes' if hasattr(options, 'checkpoint_minutes') else 'begins again'
+            print(f'interrupted; the same command {resumes}', file=sys.stderr)
             return 130
         except (ValueError, OSError, RuntimeError) as error:
             print(f'error: {_without_traceback(str(error))}', file=sys.stderr)
