@@ -27,6 +27,7 @@ EQUAL_TIME_INTERVAL = 1 / 30
 LARGEST_STEP_BACK = (
     1.0  # seconds of a clock that was corrected; a bag that starts again goes further
 )
+GAPS_OF_A_NEW_RATE = 3  # long gaps in a row that are no missed frames: the camera is slower now
 MAX_MISSED_FRAMES = 50  # further predictions of an object that is not seen say nothing
 
 
@@ -123,6 +124,7 @@ class InstanceTracker:
         self._last_time: float | None = None
         self._frames_since = 0  # of that time
         self._interval = 0.0  # seconds between two frames, a running mean
+        self._long_gaps = 0  # in a row, until now
 
     def _match(self, instances: Instances, time: float) -> NDArray[np.int64]:
         """Return the row of each instance's object, which is new where none fits."""
@@ -177,4 +179,9 @@ class InstanceTracker:
         missed = round(min(elapsed / self._interval, MAX_MISSED_FRAMES + 1)) - 1
         if missed < 2:  # a longer gap says nothing about the rate
             self._interval += 0.2 * (elapsed - self._interval)
+            self._long_gaps = 0
+        else:
+            self._long_gaps += 1
+        if self._long_gaps == GAPS_OF_A_NEW_RATE:
+            self._interval, self._long_gaps, missed = elapsed, 0, 0
         return min(max(missed, 0), MAX_MISSED_FRAMES)

@@ -203,3 +203,68 @@ def test_at_a_high_rate_who_comes_beside_somebody_who_is_hidden_is_another_one()
     ids(tracker, 1.0)
     assert ids(tracker, 31 / 30, (165, 100, 225, 250)) == [2]
     assert ids(tracker, 32 / 30, (165, 100, 225, 250), (100, 100, 160, 250)) == [2, 1]
+
+
+def test_the_nearest_pair_is_matched_first() -> None:
+    tracker = InstanceTracker()
+    left, right = (100, 100, 160, 250), (125, 100, 185, 250)
+    assert ids(tracker, 0.0, left, right) == [1, 2]
+    assert ids(tracker, 0.1, right, left) == [2, 1]
+
+
+def test_who_comes_far_from_somebody_who_left_is_another_one() -> None:
+    tracker = InstanceTracker()
+    for index in range(10):
+        ids(tracker, index / 10, (20, 100, 80, 250))
+    for index in range(10, 25):
+        ids(tracker, index / 10)
+    assert ids(tracker, 2.5, (500, 100, 560, 250)) == [2]
+
+
+def test_at_2_hz_a_square_object_may_go_on_by_its_width() -> None:
+    tracker = InstanceTracker()
+    assert ids(tracker, 0.0, (100, 100, 160, 160)) == [1]
+    assert ids(tracker, 0.5, (155, 100, 215, 160)) == [1]
+
+
+def test_who_walks_fast_is_found_again_after_frames_that_were_never_processed() -> None:
+    tracker = InstanceTracker()
+    for time in [*np.arange(0, 1, 0.1), 2.0]:
+        assert ids(tracker, time, walker(time, speed=200)) == [1], time
+
+
+def test_who_comes_when_the_rate_has_fallen_step_by_step_keeps_the_id() -> None:
+    tracker, time = InstanceTracker(), 0.0
+    for rate in (10, 6, 3.6):
+        for _ in range(20):
+            time += 1 / rate
+            ids(tracker, time)
+    for index in range(10):
+        assert ids(tracker, time + (index + 1) / 3.6, walker(0)) == [1]
+
+
+@pytest.mark.parametrize('rate', [2.0, 5.0, 10.0])
+def test_who_comes_after_the_rate_fell_from_30_hz_at_once_keeps_the_id(rate: float) -> None:
+    tracker = InstanceTracker()
+    for index in range(30):
+        ids(tracker, index / 30)
+    found = [ids(tracker, 1 + index / rate, walker(0)) for index in range(20)]
+    assert found[5:] == [found[5]] * 15
+
+
+def test_the_first_two_frames_may_be_very_near_each_other() -> None:
+    tracker = InstanceTracker()
+    for time in [0.0, 0.001, *(index / 30 for index in range(1, 60))]:
+        assert ids(tracker, time, walker(time)) == [1], time
+
+
+@pytest.mark.parametrize(
+    ('max_age', 'step', 'expected'), [(2.0, 1.5, 2), (0.5, 0.8, 2), (0.5, 0.4, 1)]
+)
+def test_a_step_back_of_more_than_a_second_or_max_age_ends_all_objects(
+    max_age: float, step: float, expected: int
+) -> None:
+    tracker = InstanceTracker(max_age)
+    for index in range(10):
+        assert ids(tracker, 100 + index / 10, walker(0)) == [1]
+    assert ids(tracker, 100.9 - step, walker(0)) == [expected]
