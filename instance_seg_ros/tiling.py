@@ -66,34 +66,59 @@ def merge_tiles(whole: Instances, tiles: Sequence[tuple[Region, Instances]]) -> 
         tiles: each tile with its instances, in pixels of the tile.
 
     Returns:
-        By descending score, in pixels of the image. An object that a seam cuts has the union of
-        its masks and the best of its scores.
+        By descending score, in pixels of the image. An object that seams cut has the union of its
+        masks and the best of its scores.
 
     """
-    found = [_Found(one, False) for one in whole]
+    complete = [_Complete(one, True) for one in whole]
+    parts: list[Instances] = []
     for tile, instances in tiles:
         for one in instances:
             cut = _touches_seam(one.boxes[0], tile, whole.image_size)
-            found.append(_Found(tile.moved(one, whole.image_size), cut))
-    # Whole objects come first: what a seam has cut is a part of one of them, or of another part.
-    found.sort(key=lambda each: (each.cut, -float(each.instance.scores[0])))
-    merged: list[_Found] = []
-    for each in found:
-        same = next(
-            (other for other in merged if _same_object(each.instance, other.instance)), None
-        )
-        if same is None:
-            merged.append(each)
-        elif same.cut and each.cut:
-            same.instance = _union(same.instance, each.instance)
-    merged.sort(key=lambda each: -float(each.instance.scores[0]))
-    return _concatenate(whole, [each.instance for each in merged])
+            moved = tile.moved(one, whole.image_size)
+            if cut:
+                parts.append(moved)
+            else:
+                complete.append(_Complete(moved, False))
+    kept: list[_Complete] = []
+    for each in sorted(complete, key=lambda each: _falling_score(each.instance)):
+        if not any(each.is_same(other) for other in kept):
+            kept.append(each)
+    # What a seam has cut is a part of a complete object, or of one that other parts make up.
+    joined: list[Instances] = []
+    for part in sorted(parts, key=_falling_score):
+        if not any(_same_object(part, other.instance) for other in kept):
+            _join(part, joined)
+    objects = [each.instance for each in kept] + joined
+    return _concatenate(whole, sorted(objects, key=_falling_score))
 
 
 @dataclass
-class _Found:
-    instance: Instances  # one, in pixels of the image
-    cut: bool  # by the seam of a tile
+class _Complete:
+    """One instance that no seam has cut, in pixels of the image."""
+
+    instance: Instances
+    of_whole: bool  # found in the image as a whole, not in a tile
+
+    def is_same(self, other: _Complete) -> bool:
+        # Two of the image as a whole are two objects, as they are without tiles.
+        both_of_whole = self.of_whole and other.of_whole
+        return not both_of_whole and _same_object(self.instance, other.instance)
+
+
+def _falling_score(one: Instances) -> float:
+    return -float(one.scores[0])
+
+
+def _join(part: Instances, joined: list[Instances]) -> None:
+    """Add a part, as one with what it overlaps, and with what the two together overlap then."""
+    index = 0
+    while index < len(joined):
+        if _same_object(part, joined[index]):
+            part, index = _union(joined.pop(index), part), 0
+        else:
+            index += 1
+    joined.append(part)
 
 
 def _spans(length: int, count: int, min_side: int) -> list[tuple[int, int]]:

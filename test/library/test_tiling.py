@@ -1,15 +1,16 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Tiles: objects that seams cut, objects that are seen twice, small objects of real photos."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from instance_seg_ros import Segmenter
+from instance_seg_ros import ImageError, Segmenter
 from instance_seg_ros.instances import Instances
-from instance_seg_ros.regions import Region, apply_ignore_mask
+from instance_seg_ros.regions import Region, apply_ignore_mask, read_ignore_mask
 from instance_seg_ros.tiling import make_tiles, merge_tiles, parse_grid
 
 PHOTOS = Path(__file__).resolve().parents[2] / 'demo' / 'photos'
@@ -54,6 +55,11 @@ def test_tiles_cover_the_image_and_overlap(grid: tuple[int, int], size: tuple[in
         assert seen.min() >= 1 and seen.max() > seen.min()
 
 
+def test_the_tiles_of_a_grid_go_row_by_row() -> None:
+    tiles = make_tiles(parse_grid('3x2'), (180, 260), 34)
+    assert tiles == [Region(x, y, 100, 100) for y in (0, 80) for x in (0, 80, 160)]
+
+
 def test_an_object_in_two_tiles_is_one() -> None:
     size = (100, 200)
     left, right = Region(0, 0, 120, 100), Region(80, 0, 120, 100)
@@ -82,6 +88,48 @@ def test_the_parts_of_an_object_on_a_seam_become_one_mask() -> None:
     assert merged.full_mask(0).sum() == 80 * 20
 
 
+@pytest.mark.parametrize('masks', [True, False])
+@pytest.mark.parametrize('scores', [(0.8, 0.7), (0.7, 0.8)])
+def test_parts_above_and_below_a_seam_become_one(scores: tuple[float, float], masks: bool) -> None:
+    tiles = Region(0, 0, 100, 120), Region(0, 80, 100, 120)
+    parts = [
+        found((120, 100), ((10, y, 20, 60), score))
+        for y, score in zip((60, 0), scores, strict=True)
+    ]
+    whole = found((200, 100))
+    if not masks:
+        parts, whole = [replace(each, masks=None) for each in parts], replace(whole, masks=None)
+    merged = merge_tiles(whole, list(zip(tiles, parts, strict=True)))
+    assert merged.boxes.tolist() == [[10, 60, 30, 140]]
+    assert merged.rois.tolist() == [[10, 60, 20, 80]]
+    assert merged.scores.tolist() == pytest.approx([0.8])
+    if masks:
+        assert merged.full_mask(0).sum() == merged.full_mask(0)[60:140, 10:30].sum() == 20 * 80
+
+
+@pytest.mark.parametrize('scores', [(0.7, 0.9, 0.8), (0.9, 0.7, 0.8), (0.8, 0.7, 0.9)])
+def test_an_object_over_three_tiles_is_one(scores: tuple[float, float, float]) -> None:
+    tiles = make_tiles((3, 1), (100, 260), 34)
+    assert [tile.x for tile in tiles] == [0, 80, 160]
+    boxes = (90, 10, 10, 20), (10, 10, 90, 20), (0, 10, 30, 20)
+    parts = [found((100, 100), each) for each in zip(boxes, scores, strict=True)]
+    merged = merge_tiles(found((100, 260)), list(zip(tiles, parts, strict=True)))
+    assert merged.boxes.tolist() == [[90, 10, 190, 30]]
+    assert merged.scores.tolist() == pytest.approx([0.9])
+
+
+def test_what_ends_at_the_edge_of_the_image_is_whole() -> None:
+    left, right = Region(0, 0, 120, 100), Region(80, 0, 120, 100)
+    merged = merge_tiles(
+        found((100, 200)),
+        [
+            (left, found((100, 120), ((90, 0, 20, 40), 0.6))),
+            (right, found((100, 120), ((0, 0, 30, 50), 0.9))),
+        ],
+    )
+    assert merged.boxes.tolist() == [[90, 0, 110, 40]]
+
+
 def test_the_whole_object_goes_before_its_parts() -> None:
     size = (100, 200)
     merged = merge_tiles(
@@ -99,6 +147,29 @@ def test_neighbours_and_other_classes_stay_apart() -> None:
     other = found((100, 120), ((10, 10, 20, 20), 0.7), class_id=1)
     merged = merge_tiles(whole, [(tile, neighbour), (tile, other)])
     assert merged.class_ids.tolist() == [0, 0, 1]
+
+
+def test_what_overlaps_in_the_whole_image_stays_as_it_is_without_tiles() -> None:
+    # The box of a child in that of an adult; the tile sees the adult only.
+    adult, child = (10, 10, 60, 80), (20, 40, 20, 40)
+    whole = replace(found((100, 200), (adult, 0.9), (child, 0.7)), masks=None)
+    seen = replace(found((100, 120), (adult, 0.8)), masks=None)
+    merged = merge_tiles(whole, [(Region(0, 0, 120, 100), seen)])
+    assert merged.boxes.tolist() == whole.boxes.tolist()
+
+
+def test_with_boxes_alone_neighbours_stay_apart() -> None:
+    whole = replace(found((100, 200), ((10, 10, 20, 20), 0.9)), masks=None)
+    neighbour = replace(found((100, 120), ((21, 10, 20, 20), 0.8)), masks=None)
+    assert len(merge_tiles(whole, [(Region(0, 0, 120, 100), neighbour)])) == 2
+
+
+def test_objects_whose_masks_do_not_touch_stay_apart() -> None:
+    # Two triangles of one square, as two people who lean over each other.
+    box = 10, 10, 20, 20
+    whole, other = found((100, 200), (box, 0.9)), found((100, 120), (box, 0.8))
+    whole.masks, other.masks = [np.triu(whole.masks[0], 1)], [np.tril(other.masks[0])]
+    assert len(merge_tiles(whole, [(Region(0, 0, 120, 100), other)])) == 2
 
 
 def test_nothing_in_nothing_is_nothing() -> None:
@@ -147,6 +218,42 @@ def test_a_mask_that_ignored_pixels_cut_has_a_roi_of_its_size() -> None:
     assert instances.rois.tolist() == [[30, 10, 30, 20]]
     assert [mask.shape for mask in instances.masks] == [(20, 30)]
     assert instances.boxes.tolist() == [[20, 10, 60, 30]]
+
+
+@pytest.mark.parametrize('masks', [True, False])
+def test_what_lies_in_ignored_pixels_is_dropped(masks: bool) -> None:
+    ignored = np.zeros((100, 120), bool)
+    ignored[:, 60:] = True
+    instances = found((100, 120), ((20, 10, 50, 20), 0.9), ((70, 10, 40, 20), 0.8))
+    kept = apply_ignore_mask(instances if masks else replace(instances, masks=None), ignored)
+    assert kept.boxes.tolist() == [[20, 10, 70, 30]]
+    assert (kept.masks is not None) == masks
+
+
+def test_a_box_beyond_the_edge_is_ignored_by_what_is_in_the_image() -> None:
+    ignored = np.zeros((100, 120), bool)
+    ignored[:, :10] = True
+    instances = replace(found((100, 120), ((0, 10, 12, 20), 0.9)), masks=None)
+    instances.boxes = np.array([[-5, 10, 12, 30]], np.float32)
+    assert len(apply_ignore_mask(instances, ignored)) == 0
+
+
+def test_an_ignore_mask_of_another_size_is_refused() -> None:
+    with pytest.raises(ImageError, match='ignore mask is 100 x 120, the image 120 x 100'):
+        apply_ignore_mask(found((100, 120)), np.zeros((120, 100), bool))
+
+
+def test_all_but_black_pixels_of_an_ignore_mask_are_ignored(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'mask.png'), np.array([[0, 1, 255]], np.uint8))
+    assert read_ignore_mask(tmp_path / 'mask.png').tolist() == [[False, True, True]]
+
+
+def test_a_region_beyond_the_image_is_refused() -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    assert Region(50, 30, 10, 10).view(image).shape == (10, 10, 3)
+    for region in (Region(51, 30, 10, 10), Region(50, 31, 10, 10)):
+        with pytest.raises(ImageError, match='the image is 60 x 40: expected one that has the'):
+            region.view(image)
 
 
 def test_tiles_leave_a_large_object_as_it_is() -> None:
