@@ -2,12 +2,14 @@
 """Places in space, in scenes whose geometry is known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from boards import CAMERA, board, instances_of, with_background, with_mixed_outlines
 
 from instance_seg_ros.depth import DepthError, Intrinsics, depth_in_metres, locate
+from instance_seg_ros.instances import Instances
 
 
 @pytest.mark.parametrize('tilt', [-0.8, -0.3, 0.0, 0.5, 0.9])
@@ -47,6 +49,19 @@ def test_depth_of_half_the_resolution() -> None:
         assert np.linalg.norm(found.center - (0.2, 0.1, 2)) < 0.02
 
 
+def test_pixels_need_not_be_square_nor_images_of_one_shape() -> None:
+    camera = Intrinsics.from_projection([600, 0, 300, 0, 0, 300, 200, 0, 0, 0, 1, 0], 640, 480)
+    center, size = (0.2, -0.1, 2), (0.6, 0.4)
+    mask, whole = board(center, size, 0, 4, camera)
+    # Half as wide and a quarter as high; the image begins at -0.5.
+    squeezed = Intrinsics(300, 75, 149.75, 49.625, 320, 120)
+    _, small = board(center, size, 0, 4, squeezed)
+    for depth in (whole, small):
+        (found,) = locate(instances_of(mask), depth, camera)
+        assert found.center == pytest.approx(center, abs=0.01)
+        assert found.size == pytest.approx((*size, 0), abs=0.03)
+
+
 def test_points_lie_on_the_surface_and_know_their_pixels() -> None:
     mask, depth = board((0, 0, 2), (0.5, 0.5), 0.0, 4)
     (found,) = locate(instances_of(mask), depth, CAMERA)
@@ -54,6 +69,67 @@ def test_points_lie_on_the_surface_and_know_their_pixels() -> None:
     columns, rows = found.pixels.T
     assert mask[rows, columns].all()
     assert np.allclose(found.points[:, 0], (columns - CAMERA.cx) / CAMERA.fx * 2, atol=1e-5)
+
+
+def test_points_are_of_the_mask_alone() -> None:
+    wall = np.full((480, 640), 2, np.float32)  # all as far as the object
+    mask = np.zeros((480, 640), np.uint8)
+    mask[100:200, 100:200] = np.tri(100)
+    (found,) = locate(instances_of(mask), wall, CAMERA)
+    columns, rows = found.pixels.T
+    assert mask[rows, columns].all()
+
+
+def test_pixels_at_the_outline_count_for_the_size() -> None:
+    mask, depth = board((0, 0, 2), (0.5, 0.4), 0, 4)
+    (found,) = locate(instances_of(mask), depth, CAMERA)
+    assert found.size[:2] == pytest.approx((0.49, 0.39), abs=0.01)  # of the inner 98 %
+
+
+def test_a_thin_object_has_a_place() -> None:
+    mask, depth = board((0, 0, 2), (0.02, 0.5), 0, 4)  # five pixels wide
+    (found,) = locate(instances_of(mask), depth, CAMERA)
+    assert found.center == pytest.approx((0, 0, 2), abs=0.01)
+
+
+def test_an_object_at_the_edge_of_the_image() -> None:
+    mask, depth = board((0.9, 0, 2), (0.8, 0.5), 0, 4)
+    (found,) = locate(instances_of(mask), depth, CAMERA)
+    assert found.pixels[:, 0].max() == 639
+
+
+def test_objects_know_which_instance_they_are() -> None:
+    masks = [board((x, 0, 2), (0.3, 0.3), 0, 4)[0] for x in (-0.5, 0, 0.5)]
+    depth = np.where(sum(masks), np.float32(2), np.float32(4))
+    depth[masks[1] > 0] = np.nan
+    found = locate(together([instances_of(mask) for mask in masks]), depth, CAMERA)
+    assert [each.index for each in found] == [0, 2]
+    assert [each.center[0] for each in found] == pytest.approx([-0.5, 0.5], abs=0.01)
+
+
+def together(each: list[Instances]) -> Instances:
+    """Return one container of several."""
+    arrays = {
+        name: np.concatenate([getattr(one, name) for one in each])
+        for name in ('boxes', 'scores', 'class_ids', 'rois', 'refined')
+    }
+    names, masks = [one.class_names[0] for one in each], [one.masks[0] for one in each]
+    return replace(each[0], **arrays, class_names=names, masks=masks)
+
+
+def test_the_depth_image_stays_as_it_is() -> None:
+    mask, depth = board((0, 0, 2), (0.5, 0.5), 0, 4)
+    depth[::2] = 0
+    before = depth.copy()
+    locate(instances_of(mask), depth, CAMERA)
+    np.testing.assert_array_equal(depth, before)
+
+
+def test_a_few_points_are_no_object() -> None:
+    mask, depth = board((0, 0, 2), (0.5, 0.5), 0, 4)
+    few = np.full_like(depth, np.nan)
+    few[240, 320:329] = depth[240, 320:329]
+    assert locate(instances_of(mask), few, CAMERA) == []
 
 
 def test_no_depth_gives_no_object() -> None:
@@ -83,6 +159,17 @@ def test_another_depth_image_is_named(depth: np.ndarray) -> None:
 def test_a_camera_info_of_zeros_is_named(values: tuple[float, float, float, float]) -> None:
     with pytest.raises(DepthError, match='the camera info has fx .*Is the camera calibrated'):
         Intrinsics(*values, 640, 480)
+
+
+@pytest.mark.parametrize('size', [(0, 480), (640, 0), (-1, 480)])
+def test_a_camera_info_without_a_size_is_named(size: tuple[int, int]) -> None:
+    with pytest.raises(DepthError, match='expected focal lengths and a size above 0'):
+        Intrinsics(500, 500, 1, 1, *size)
+
+
+@pytest.mark.parametrize('metres', [1000.0, 5000.0])
+def test_what_is_further_than_any_depth_camera_sees_is_no_measurement(metres: float) -> None:
+    assert np.isnan(depth_in_metres(np.full((2, 2), metres, np.float32))).all()
 
 
 @pytest.mark.parametrize('nothing', [0.0, -1.0, np.nan])

@@ -1,13 +1,15 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """What a user sees in a drawn frame."""
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
 
 from instance_seg_ros import ImageError, Instances, draw_instances
 from instance_seg_ros.caption_layout import place_captions
-from instance_seg_ros.drawing import PALETTE
+from instance_seg_ros.drawing import PALETTE, instance_colour
 
 
 def ellipses(size: tuple[int, int], boxes: list[list[float]], name: str = 'person') -> Instances:
@@ -222,6 +224,13 @@ def test_an_empty_mask_shows_its_box(photo: np.ndarray) -> None:
 
 
 # ---- what is accepted
+def test_the_box_is_drawn_around_the_mask_up_to_its_last_pixel() -> None:
+    frame = np.zeros((150, 150, 3), np.uint8)  # so small that lines are one pixel wide
+    drawn = draw_instances(frame, ellipses((150, 150), [[40, 50, 100, 120]]))
+    assert tuple(drawn[119, 99]) == PALETTE[0] and tuple(drawn[118, 40]) == PALETTE[0]
+    assert not drawn[120:].any() and not drawn[60:, 100:].any()
+
+
 def test_without_masks_the_boxes_are_drawn(photo: np.ndarray) -> None:
     instances = ellipses(photo.shape[:2], [[100, 100, 300, 400]])
     drawn = draw_instances(photo, without_masks(instances))
@@ -234,6 +243,12 @@ def test_a_list_of_mappings_gives_the_same_picture(photo: np.ndarray) -> None:
     assert np.array_equal(
         draw_instances(photo, mappings(instances)), draw_instances(photo, instances)
     )
+
+
+def test_mappings_have_distances_too(photo: np.ndarray) -> None:
+    instances = ellipses(photo.shape[:2], [[60, 100, 160, 300], [300, 100, 400, 300]])
+    drawn = draw_instances(photo, mappings(instances), distances={1: 2.5})
+    assert np.array_equal(drawn, draw_instances(photo, instances, distances={1: 2.5}))
 
 
 def test_mappings_without_a_mask_and_with_a_boolean_one(photo: np.ndarray) -> None:
@@ -369,6 +384,33 @@ def test_id_and_distance_are_in_the_caption(photo: np.ndarray) -> None:
     ):
         differs = changed(plain, drawn)
         assert differs.any() and not differs[105:].any()  # above the box
+
+
+def test_a_drawn_colour_is_that_of_the_legend(photo: np.ndarray) -> None:
+    boxes = [[60, 100, 160, 300], [300, 100, 400, 300]]
+    instances = ellipses(photo.shape[:2], boxes)
+    for ids in (None, np.array([1, 5])):
+        instances.track_ids = ids
+        drawn = draw_instances(photo, instances, alpha=1)
+        for i, (x1, y1, x2, y2) in enumerate(boxes):
+            inside = drawn[(y1 + y2) // 2, (x1 + x2) // 2]
+            assert tuple(inside) == instance_colour(instances, i)
+    assert [instance_colour(instances, i) for i in (0, 1)] == [PALETTE[0], PALETTE[4]]
+
+
+def test_every_digit_of_a_caption_counts(photo: np.ndarray) -> None:
+    instances = ellipses(photo.shape[:2], [[60, 100, 160, 300], [300, 100, 400, 300]])
+    pictures = [
+        draw_instances(photo, instances, distances=distances)
+        for distances in ({}, {1: 2.6}, {1: 2.74}, {0: 2.6})
+    ]
+    instances.scores[1] = 0.56
+    pictures.append(draw_instances(photo, instances))
+    for one, other in itertools.combinations(pictures, 2):
+        assert changed(one, other).any()
+    # The distance of one says nothing of the other.
+    assert not changed(pictures[0], pictures[1])[:, :250].any()
+    assert not changed(pictures[0], pictures[3])[:, 290:].any()
 
 
 @pytest.mark.parametrize(

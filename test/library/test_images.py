@@ -2,6 +2,7 @@
 """Image files: the usual ones are read, all else is refused, and nothing ends the process."""
 
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -126,6 +127,25 @@ def test_a_webp_file_with_damaged_exif_data_is_read_as_it_is_stored() -> None:
     np.testing.assert_array_equal(decoded(damaged_entry), photo())
 
 
+@pytest.mark.parametrize('prefix', [b'', b'Exif\0\0'])
+def test_exif_data_of_a_webp_file_may_begin_as_that_of_a_jpeg(prefix: bytes) -> None:
+    data = turned_by_exif('WEBP', 6, lossless=True)
+    at = data.index(b'EXIF') + 4
+    (length,) = struct.unpack_from('<I', data, at)
+    exif = prefix + data[at + 4 : at + 4 + length].removeprefix(b'Exif\0\0')
+    chunk = struct.pack('<I', len(exif)) + exif + bytes(len(exif) % 2)
+    content = data[8:at] + chunk
+    turned = decoded(data[:4] + struct.pack('<I', len(content)) + content)
+    np.testing.assert_array_equal(turned, np.rot90(photo(), -1))
+
+
+def test_a_bmp_whose_rows_go_from_the_top_down_is_read() -> None:
+    data = bytearray(encoded('.bmp', np.ascontiguousarray(photo()[::-1])))
+    (height,) = struct.unpack_from('<i', data, 22)
+    struct.pack_into('<i', data, 22, -height)
+    np.testing.assert_array_equal(decoded(bytes(data)), photo())
+
+
 def test_messages_hold_jpeg_and_png_only() -> None:
     assert decoded(READABLE['jpeg'], MESSAGE_FORMATS).shape == photo().shape
     with pytest.raises(ImageError, match='is a TIFF file. Expected a JPEG or PNG file'):
@@ -143,6 +163,14 @@ def test_messages_hold_jpeg_and_png_only() -> None:
 def test_the_size_is_known_before_any_pixel_is_decoded(data: bytes) -> None:
     with pytest.raises(ImageError, match=r'has \d+x\d+ pixels and would take \d+ MB: at most 640'):
         decoded(data)
+
+
+@pytest.mark.parametrize('tile', [(60_000, 16), (16, 60_000)])
+def test_a_tiff_of_tiles_larger_than_the_image_is_measured_by_them(tile: tuple[int, int]) -> None:
+    tags = {256: 10_000, 257: 10_000, 258: 8, 259: 1, 262: 1, 277: 1, 322: tile[0], 323: tile[1]}
+    entries = b''.join(struct.pack('<HHII', tag, 4, 1, value) for tag, value in tags.items())
+    with pytest.raises(ImageError, match='at most 640 MB are decoded'):
+        decoded(b'II*\0' + struct.pack('<IH', 8, len(tags)) + entries + bytes(4))
 
 
 def test_a_photo_of_200_megapixels_is_not_too_large() -> None:

@@ -1,6 +1,8 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The container of a frame's instances."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
@@ -185,3 +187,17 @@ def test_arrays_that_are_not_parallel_are_an_error(three: Instances) -> None:
             three.refined,
             three.image_size,
         )
+
+
+def test_arrays_with_more_rows_are_an_error(three: Instances) -> None:
+    with pytest.raises(ValueError, match='track_ids has 4 rows, boxes has 3'):
+        replace(three, track_ids=np.arange(1, 5))
+
+
+def test_times_and_track_ids_go_with_the_instances(three: Instances) -> None:
+    assert 'track_id' not in three.to_coco()[0]
+    three.track_ids = np.array([7, 4, 9])
+    three.timings = {'detect': 3.0}
+    part = three[[2, 0]]
+    assert part.track_ids.tolist() == [9, 7] and part.timings == {'detect': 3.0}
+    assert [row['track_id'] for row in part.to_coco()] == [9, 7]

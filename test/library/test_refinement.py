@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from instance_seg_ros.refinement.pasting import paste
-from instance_seg_ros.refinement.smoother import MaskSmoother
+from instance_seg_ros.refinement.smoother import MaskSmoother, context_rois
 from instance_seg_ros.rois import clip_rois, trim_to_masks
 
 CELLS = 15
@@ -52,6 +52,13 @@ def test_pasting_agrees_with_opencvs_resize_on_whole_pixels() -> None:
     )
 
 
+def test_pixels_of_a_grid_need_not_be_square() -> None:
+    coarse = np.random.default_rng(0).random((CELLS, CELLS), np.float32)
+    box = np.array([40, 30, 160, 90], np.float32)
+    alpha = paste(coarse, box, (40, 30), (4, 2), (30, 30), outside=True)
+    np.testing.assert_allclose(alpha, cv2.resize(coarse, (30, 30)), atol=1e-4)
+
+
 def test_a_mask_can_end_at_its_box() -> None:
     box = np.array([10, 10, 20, 20], np.float32)
     alpha = paste(np.ones((CELLS, CELLS), np.float32), box, (0, 0), (1, 1), (30, 30), outside=False)
@@ -73,6 +80,14 @@ def test_a_mask_can_end_at_its_box() -> None:
 )
 def test_rois_are_whole_pixels_inside_the_image(box: list[float], roi: list[int]) -> None:
     assert clip_rois(np.array([box], np.float32), 200, 300).tolist() == [roi]
+
+
+@pytest.mark.parametrize(
+    'box, roi',
+    [([100, 100, 180, 120], [80, 95, 120, 30]), ([100, 100, 120, 180], [95, 80, 30, 120])],
+)
+def test_the_context_of_a_box_goes_by_its_sides(box: list[int], roi: list[int]) -> None:
+    assert context_rois(np.array([box], np.float32), 240, 320).tolist() == [roi]
 
 
 class TestSmoother:
@@ -145,6 +160,22 @@ class TestSmoother:
             scene[0], np.zeros((0, 4), np.float32), np.zeros((0, CELLS, CELLS), np.float32)
         )
         assert rois.shape == (0, 4) and list(alphas) == []
+
+
+@pytest.mark.parametrize('axes', [(110, 20), (30, 90)])
+def test_a_long_object_is_smoothed_where_it_is(axes: tuple[int, int]) -> None:
+    mask = np.zeros((240, 320), np.uint8)
+    cv2.ellipse(mask, (160, 120), axes, 0, 0, 360, 1, cv2.FILLED)
+    image = np.where(mask[..., None] > 0, np.uint8([40, 40, 200]), np.uint8([180, 90, 30]))
+    x1, y1, x2, y2 = 160 - axes[0], 120 - axes[1], 161 + axes[0], 121 + axes[1]
+    inside = mask[y1:y2, x1:x2].astype(np.float32)
+    coarse = cv2.resize(inside, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
+    box = np.array([[x1, y1, x2, y2]], np.float32)
+    rois, alphas = MaskSmoother()(image, box, coarse[None])
+    (x, y, w, h), (alpha,) = rois[0].tolist(), alphas
+    smooth = np.zeros_like(mask)
+    smooth[y : y + h, x : x + w] = alpha >= 0.5
+    assert (smooth & mask).sum() / (smooth | mask).sum() > 0.93
 
 
 def test_trimmed_masks_are_the_same_in_the_image() -> None:

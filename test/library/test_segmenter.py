@@ -253,6 +253,18 @@ class TestLargeImages:
         with pytest.raises(ValueError, match="speed_preset is 'warp'"):
             Segmenter(model=str(path), speed_preset='warp')
 
+    def test_the_network_sees_an_image_in_its_shape(self, segmenter: Segmenter) -> None:
+        image = np.zeros((240, 480, 3), np.uint8)
+        height, width = segmenter.network_image(image).shape[:2]
+        assert width == 2 * height
+        segmenter.input_max_side = 160
+        assert segmenter.network_image(image).shape == (80, 160, 3)
+
+    def test_a_large_image_is_shrunk_without_moire(self, segmenter: Segmenter) -> None:
+        segmenter.input_max_side = 400
+        board = 255 * (np.indices((1500, 1500)).sum(0) % 2).astype(np.uint8)
+        assert segmenter.network_image(np.dstack([board] * 3)).std() < 40
+
     def test_48_megapixels_take_seconds_not_minutes(self, segmenter: Segmenter) -> None:
         image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
         image = cv2.resize(image, (8000, 6000))
@@ -559,6 +571,10 @@ class TestStream:
         for image, (same_image, found) in zip(images, streamed, strict=True):
             assert same_image is image
             assert_same(found, segmenter(image))
+
+    def test_a_stream_can_be_without_masks(self, segmenter: Segmenter, image: np.ndarray) -> None:
+        for _, found in segmenter.stream([image, image], masks=False):
+            assert len(found) and found.masks is None
 
     def test_the_next_image_is_taken_while_one_is_in_use(
         self, segmenter: Segmenter, image: np.ndarray
