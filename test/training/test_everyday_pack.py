@@ -1,8 +1,10 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """Packs of data as people have it: turned or broken photos, odd files, a folder with a pack."""
 
+import io
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -164,6 +166,35 @@ def test_a_pack_stays_where_merging_into_it_fails(toy_data: ToyData, tmp_path: P
     before = contents(target)
     assert main(['merge', str(good), str(broken), '--output', str(target)]) == 2
     assert contents(target) == before
+
+
+def damaged(content: bytes) -> bytes:
+    """The same size, with an array that cannot be decompressed."""
+    start = content.index(b'.npy') + 40
+    return content[:start] + b'\xff' * 20 + content[start + 20 :]
+
+
+def single_array(_content: bytes) -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.zeros(3))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize('what, name', [('labels', LABELS), ('photos', PHOTOS)])
+@pytest.mark.parametrize('broken', [lambda _: b'', lambda c: c[:-9], damaged, single_array])
+def test_a_broken_file_of_a_pack_is_named(
+    toy_data: ToyData,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+    name: str,
+    broken: Callable[[bytes], bytes],
+) -> None:
+    folder = tmp_path / 'packed'
+    packed(toy_data, folder)
+    (folder / name).write_bytes(broken((folder / name).read_bytes()))
+    assert train(folder, tmp_path / 'run') == 2
+    assert f'error: {folder / name}: is no file of packed {what}' in capsys.readouterr().err
 
 
 def test_a_new_pack_takes_the_place_of_the_one_before(toy_data: ToyData, tmp_path: Path) -> None:

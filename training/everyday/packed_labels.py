@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import math
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,7 +67,7 @@ class LabelTable:
         try:
             with np.load(path) as file:
                 table = cls(**{name: file[name] for name in file.files})
-        except (TypeError, ValueError, BadZipFile):
+        except (EOFError, TypeError, ValueError, BadZipFile, zlib.error):
             raise ValueError(f'{path}: is no file of packed labels') from None
         # Packs without objects were once written with masks of another type.
         return replace(table, mask=table.mask.astype(np.uint8, copy=False))

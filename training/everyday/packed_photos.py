@@ -140,6 +140,6 @@ def read_part(path: Path) -> list[bytes]:
     try:
         with np.load(path) as file:
             ends, data = file['ends'], file['data']
-    except (KeyError, ValueError, BadZipFile):
+    except (EOFError, KeyError, TypeError, ValueError, BadZipFile):
         raise ValueError(f'{path}: is no file of packed photos') from None
     return [data[s:e].tobytes() for s, e in zip([0, *ends[:-1]], ends, strict=True)]
