@@ -272,6 +272,24 @@ def test_photos_whose_ids_are_text_are_preferred(
     assert table.box[row, 0] * 96 == pytest.approx(23)
 
 
+def test_a_file_prefers_its_own_photos_only(toy_data: ToyData, tmp_path: Path) -> None:
+    """The second file has a copy of each photo under the same id, and photo 5 of the first."""
+    copies = tmp_path / 'copies'
+    shutil.copytree(toy_data.images, copies)
+    (copies / '5.png').unlink()
+    (copies / '5.png').symlink_to(toy_data.images / '5.png')
+    second = json.loads(json.dumps(toy_data.content))
+    toy_data.content['images'][3]['split'] = 'train'
+    for entry in second['images'][4:6]:
+        entry['split'] = 'train'
+    (tmp_path / 'more.json').write_text(json.dumps(second))
+    more = ['--data', str(tmp_path / 'more.json'), str(copies), '--prefer', 'split']
+    table = packed(toy_data, tmp_path / 'packed', *more)
+    shares = {i: sorted(table.share[table.image_ids == i].tolist()) for i in range(8)}
+    twice = {3: [0.5, 1], 4: [0.5, 1], 5: [1]}
+    assert shares == {i: twice.get(i, [0.5, 0.5]) for i in range(8)}
+
+
 def test_ids_of_any_size_are_held_out_as_elsewhere(toy_data: ToyData, tmp_path: Path) -> None:
     for key in ('images', 'annotations'):
         for entry in toy_data.content[key]:

@@ -53,7 +53,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         'files takes from each the classes that the ones before do not label completely',
     )
     add('--classes', nargs='+', help='names, rising by id; by default all of the first file')
-    add('--prefer', default='', help='photos whose entry has this key are drawn twice as often')
+    add(
+        '--prefer',
+        default='',
+        metavar='KEY',
+        help='photos whose entry has this key in one of the files are drawn twice as often',
+    )
     add(
         '--longest-side',
         type=int,
@@ -119,12 +124,12 @@ def run(options: argparse.Namespace) -> None:
     for file in files:
         ids = file.ids | ids
     names = class_ids(classes, ids)
-    photos = merged([photo for file in files for photo in file.photos(classes)])
+    photos, preferred = _load(files, classes)
     random.Random(0).shuffle(photos)
     options.output.mkdir(parents=True, exist_ok=True)  # before the long work
     photos, encoded = _readable(photos, options)
-    preferred = set().union(*(file.preferred for file in files))
-    table = label_table(photos, [1.0 if p.image_id in preferred else 0.5 for p in photos])
+    shares = [1.0 if photo.path.resolve() in preferred else 0.5 for photo in photos]
+    table = label_table(photos, shares)
     written = write_pack(encoded, table, names, options.output, options.part_megabytes)
     print(f'{len(photos)} photos are in {options.output}, {len(written)} file(s)')
 
@@ -145,6 +150,14 @@ def _read_file(path: Path, folder: Path, prefer: str) -> _File:
     entries = [e for e in content['images'] if isinstance(e, dict) and (not prefer or prefer in e)]
     keys = [id_of(entry.get('id')) for entry in entries]
     return _File(path, folder, ids, {_image_number(key) for key in keys if key is not None})
+
+
+def _load(files: Sequence[_File], classes: Sequence[str]) -> tuple[list[Photo], set[Path]]:
+    """Return the photos of files, each once, and the paths of those that one of them prefers."""
+    loaded = [(file, photo) for file in files for photo in file.photos(classes)]
+    # By the path, as photos are merged: images of several files can have the same id.
+    preferred = {p.path.resolve() for file, p in loaded if p.image_id in file.preferred}
+    return merged([photo for _, photo in loaded]), preferred
 
 
 def _image_number(key: Hashable) -> int:
