@@ -113,6 +113,26 @@ def test_all_backbones_are_exported_and_read(
             np.testing.assert_allclose(net.forward(FEATURES), features, atol=1e-3)
 
 
+def test_large_category_ids_are_counted_from_one(tmp_path: Path) -> None:
+    """A graph has a row of scores for each number, so not for millions of them."""
+    torch.manual_seed(0)
+    network = EverydayNetwork(EverydayConfig(num_classes=2)).eval()
+    changes = {'ball': 0.5, 'background': -1.0}
+    for name, ids in ('small', (1, 2)), ('large', (7346181, 9120034)), ('coco', (3, 90)):
+        export(
+            network,
+            dict(zip(ids, ('box', 'ball'), strict=True)),
+            tmp_path / name,
+            reported=['ball'],
+            logit_changes=changes,
+        )
+    for ending in ('.pb', '.pbtxt', '_labels.txt'):
+        small, large = ((tmp_path / f'{name}{ending}').read_bytes() for name in ('small', 'large'))
+        assert small == large
+    assert (tmp_path / 'large_labels.txt').read_text() == '-\nball\n'
+    assert (tmp_path / 'coco_labels.txt').read_text() == '-\n' * 89 + 'ball\n'
+
+
 def test_float16_halves_the_file_and_is_read_back(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = EverydayNetwork(EverydayConfig(num_classes=2)).eval()

@@ -261,6 +261,28 @@ def test_a_run_keeps_classes_of_a_graph_and_the_first_blocks(
     assert 'has the category ids 1 to 90, the pack has 95' in capsys.readouterr().err
 
 
+def test_a_run_of_large_category_ids_goes_on_to_a_model(
+    toy_data: ToyData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Some tools draw their ids instead of counting."""
+    ids = {7: 7346181, 9: 9120034}
+    for category in toy_data.content['categories']:
+        category['id'] = ids[category['id']]
+    for annotation in toy_data.content['annotations']:
+        annotation['category_id'] = ids[annotation['category_id']]
+    toy_data.save()
+    arguments = ['train', '--packed', str(packed(toy_data, tmp_path / 'packed')), '--steps', '1']
+    arguments += ['--device', 'cpu', '--threads', '1', '--batch-size', '1', '--side', '64']
+    arguments += ['--checks', '0', '--init', str(SHIPPED), '--output', str(tmp_path / 'run')]
+    assert main(arguments) == 0
+    export = ['export', '--run', str(tmp_path / 'run'), '--output', str(tmp_path / 'model')]
+    assert main(export) == 0
+    segmenter = Segmenter(model=tmp_path / 'model.yaml', refiner='none')
+    assert segmenter.class_names == {0: 'box', 1: 'ball'}
+    assert main([*export, '--blend', str(SHIPPED)]) == 2
+    assert 'has the category ids 1 to 90, the run has 9120034' in capsys.readouterr().err
+
+
 def test_a_run_goes_on_from_averaged_weights_and_their_classes(
     toy_data: ToyData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

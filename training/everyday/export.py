@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from training.everyday.network import (
     with_rows,
 )
 from training.everyday.packed_data import read_names
+
+LOG = logging.getLogger(__name__)
 
 _NO_CLASS = '-'
 INPUT_MAX_SIDE = 544
@@ -78,7 +81,8 @@ def export(
 
     Args:
         network: in evaluation mode.
-        names: category id, from 1, to name, as many as the network has classes, rising.
+        names: category id, from 1, to name, as many as the network has classes, rising. Where an
+            id is above ``GRAPH_NUMBERS``, the graph counts the classes from 1 instead.
         stem: path without ending.
         reported: names of the classes that are reported; by default all. The others still take
             probability away from these.
@@ -89,6 +93,7 @@ def export(
     Returns:
         The path of the manifest.
     """
+    names = _graph_names(names)
     ids = sorted(names)
     numbers = {names[i]: i - 1 for i in ids} | {'background': -1}
     wanted = set(names.values() if reported is None else reported)
@@ -113,6 +118,21 @@ def export(
     return export_nodes(nodes, arrays, labels, stem, usual | dict(settings), float16)
 
 
+def _graph_names(names: Mapping[int, str]) -> Mapping[int, str]:
+    """Return names by their numbers in the graph: its rows would be as many as a large id says."""
+    if max(names) <= GRAPH_NUMBERS:
+        return names
+    counted = dict(enumerate((names[i] for i in sorted(names)), 1))
+    if max(names) > len(names):
+        LOG.info(
+            'the largest category id is %d, above %d: the model numbers its classes 1 to %d',
+            max(names),
+            GRAPH_NUMBERS,
+            len(names),
+        )
+    return counted
+
+
 def blended(
     network: EverydayNetwork, graph: Path, numbers: Sequence[int], share: float
 ) -> EverydayNetwork:
@@ -131,6 +151,11 @@ def blended(
         ValueError: the run did not go on from such a graph.
         OSError: the graph cannot be read.
     """
+    if max(numbers) > GRAPH_NUMBERS:
+        raise ValueError(
+            f'{graph}: has the category ids 1 to {GRAPH_NUMBERS}, the run has {max(numbers)}: '
+            'expected a run with the classes of the graph (train --keep-classes)'
+        )
     config = replace(network.config, num_classes=GRAPH_NUMBERS)
     before = with_rows(read_network(graph, config), numbers).state_dict()
     after = network.state_dict()

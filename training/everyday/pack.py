@@ -219,7 +219,8 @@ def write_pack(
 def class_ids(classes: Sequence[str], ids: Mapping[str, Hashable]) -> dict[int, str]:
     """Return names by id: the data's own ids if they rise from 1 on as the classes do, else 1 to K.
 
-    The exported graph has a row of scores for every number, and its classes in this order.
+    The exported graph has its classes in this order, and a row of scores for every number up to
+    the largest id, if that is none beyond COCO's.
 
     Raises:
         ValueError: a class is in no file.
