@@ -1,6 +1,8 @@
 # Copyright (c) 2026 the instance_seg_ros contributors. MIT licence, see LICENSE.
 """The detector of everyday things: PyTorch and cv2.dnn compute the same from the shipped files."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -10,8 +12,10 @@ from random_models import REPOSITORY, load_whole_graph
 
 torch = pytest.importorskip('torch', reason='parity compares with PyTorch')
 
+from instance_seg_ros.models import read_manifest
+from training.everyday.__main__ import main
 from training.everyday.boxes import decode, propose
-from training.everyday.export import export
+from training.everyday.export import export, read_choices
 from training.everyday.graph import read_network
 from training.everyday.network import (
     SCORE_EXPONENT,
@@ -131,6 +135,81 @@ def test_large_category_ids_are_counted_from_one(tmp_path: Path) -> None:
         assert small == large
     assert (tmp_path / 'large_labels.txt').read_text() == '-\nball\n'
     assert (tmp_path / 'coco_labels.txt').read_text() == '-\n' * 89 + 'ball\n'
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        ('{"reported": ["box"', ': cannot be read as JSON (Expecting'),
+        ('[]', ': expected a JSON mapping with the keys reported, logit_changes, settings'),
+        ('{"classes": ["box"]}', ': expected a JSON mapping with the keys reported'),
+        ('{"reported": "box"}', ": reported: is 'box', expected a list of classes"),
+        ('{"reported": []}', ': reported: is [], expected a list of classes, at least one'),
+        (
+            '{"reported": ["bxo", "ball"]}',
+            ": reported: 'bxo': no such class. Expected some of: box",
+        ),
+        ('{"reported": ["background"]}', ": reported: 'background': no such class"),
+        ('{"reported": [["box"]]}', ": reported: ['box']: no such class"),
+        ('{"logit_changes": [1]}', ': logit_changes: is [1], expected a mapping of classes to'),
+        ('{"logit_changes": {"bxo": 1}}', ": logit_changes: 'bxo': no such class. Expected"),
+        ('{"logit_changes": {"box": "1"}}', ": logit_changes: box is '1', expected a number"),
+        ('{"logit_changes": {"box": NaN}}', ': logit_changes: box is nan, expected a number'),
+        (
+            '{"logit_changes": {"box": 1e99}}',
+            ': logit_changes: box is 1e+99, expected a number from -100',
+        ),
+        ('{"settings": 640}', ': settings: is 640, expected a mapping of keys of the manifest'),
+        ('{"settings": {"input_max_sid": 640}}', ': settings: has unknown keys input_max_sid'),
+        ('{"settings": {"input_max_side": 100000}}', ': settings: input_max_side is 100000, exp'),
+        ('{"settings": {"max_upscale": NaN}}', ': settings: max_upscale is nan, expected a factor'),
+        ('{"settings": {"presets": {"fast": 3}}}', ': settings: presets is '),
+        ('{"settings": {"size_multiple": 7}}', ': settings: size_multiple is 7, expected a mul'),
+        ('{"settings": {"weights": "my.pb"}}', ': settings: has weights, which the export itself'),
+    ],
+)
+def test_settings_that_make_no_model_are_named_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, message: str
+) -> None:
+    (tmp_path / 'names.json').write_text('{"1": "box", "2": "ball"}')
+    settings = tmp_path / 'settings.json'
+    settings.write_text(content)
+    arguments = ['export', '--run', str(tmp_path), '--output', str(tmp_path / 'out' / 'model')]
+    assert main([*arguments, '--settings', str(settings)]) == 2
+    assert f'error: {settings}{message}' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+
+
+def test_settings_of_a_file_are_those_of_the_model(tmp_path: Path) -> None:
+    network = EverydayNetwork(EverydayConfig(num_classes=2)).eval()
+    names = {1: 'box', 2: 'ball'}
+    (tmp_path / 'settings.json').write_text(
+        '{"reported": ["ball"], "logit_changes": {"ball": 0.5, "background": -1},'
+        ' "settings": {"input_max_side": 640, "proposals": 80, "licence": "MIT"}}'
+    )
+    chosen = read_choices(tmp_path / 'settings.json', names)
+    manifest = read_manifest(export(network, names, tmp_path / 'model', **chosen))
+    assert (manifest.input_max_side, manifest.proposals) == (640, 80)
+    assert (tmp_path / 'model_labels.txt').read_text() == '-\nball\n'
+    assert read_choices(REPOSITORY / 'training/everyday/reported.json', shipped_names())
+
+
+def shipped_names() -> dict[int, str]:
+    lines = SHIPPED.with_name('everyday_mask_rcnn_labels.txt').read_text().splitlines()
+    return {i: name for i, name in enumerate(lines, 1) if name != '-'}
+
+
+def test_a_model_is_exported_where_opencv_is_missing(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.modules['cv2'] = None
+from pathlib import Path
+from training.everyday.export import EverydayConfig, EverydayNetwork, export
+network = EverydayNetwork(EverydayConfig(num_classes=1)).eval()
+export(network, {{1: 'box'}}, Path({str(tmp_path / 'model')!r}))
+"""
+    subprocess.run([sys.executable, '-c', code], cwd=REPOSITORY, check=True)
+    assert not read_manifest(tmp_path / 'model.yaml').missing_files()
 
 
 def test_float16_halves_the_file_and_is_read_back(tmp_path: Path) -> None:

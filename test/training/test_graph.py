@@ -13,6 +13,7 @@ from google.protobuf import text_format
 from random_models import REPOSITORY, forward_whole_graph, load_whole_graph
 from tensorboard.compat.proto import graph_pb2
 
+from training.detector.export import export_model
 from training.graph import NetworkConfig, random_arrays, write_model, write_random_model
 from training.graph.tensorflow_files import frozen_graph, read_arrays, text_graph
 
@@ -157,3 +158,22 @@ def test_a_full_disk_leaves_the_old_model(tmp_path: Path) -> None:
 def test_graph_loads_in_this_opencv(tmp_path: Path) -> None:
     write_random_model(tmp_path, 0.125, 2)
     assert not load_whole_graph(tmp_path).empty(), cv2.__version__
+
+
+@pytest.mark.parametrize(
+    'side, upscale, message',
+    [
+        (100000, 1.0, 'input_max_side is 100000, expected a whole number above 0 and at most'),
+        (-5, 1.0, 'input_max_side is -5, expected a whole number above 0'),
+        (320, float('nan'), 'max_upscale is nan, expected a factor from 1'),
+        (320, 9.0, 'max_upscale is 9.0, expected a factor from 1'),
+    ],
+)
+def test_a_model_that_would_not_load_is_not_written(
+    tmp_path: Path, side: int, upscale: float, message: str
+) -> None:
+    with pytest.raises(ValueError, match=f'mine.yaml: {message}.*. Nothing was written'):
+        export_model(
+            SMALL, random_arrays(SMALL), ('box', 'ball'), tmp_path / 'out' / 'mine', side, upscale
+        )
+    assert not list(tmp_path.iterdir())

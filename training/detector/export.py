@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from instance_seg_ros.errors import ModelError
 from training.graph.config import NetworkConfig
 from training.graph.network import FEATURE_STRIDE, describe
 from training.graph.nodes import Node
@@ -18,6 +20,8 @@ from training.graph.tensorflow_files import write_atomically, write_nodes
 
 # Shares of the input's side and of the proposals; docs/performance.md has what they cost and gain.
 _PRESETS = {'balanced': (0.8, 0.7), 'fast': (0.6, 0.5)}
+_FILES = {'weights': '.pb', 'text_graph': '.pbtxt', 'labels': '_labels.txt'}
+_OWN_KEYS = ('name', *_FILES, 'proposal_part', 'box_part', 'mask_part', 'sha1', 'sha256')
 
 
 def export_model(
@@ -44,7 +48,8 @@ def export_model(
     Raises:
         OSError: a file cannot be written; the message names it. Each file is written whole or not
             at all, the manifest last.
-        ValueError: an array is missing, misshapen or not finite.
+        ValueError: an array is missing, misshapen or not finite, or the manifest would not load;
+            then nothing is written.
 
     """
     return export_nodes(
@@ -77,27 +82,51 @@ def export_nodes(
     Raises:
         OSError, ValueError: as :func:`export_model`, and as ``write_nodes`` with ``float16``.
     """
+    try:
+        check_settings(settings, stem.name)
+    except ValueError as error:
+        raise ValueError(f'{_beside(stem, ".yaml")}: {error}. Nothing was written') from None
     stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = {
-        'weights': _beside(stem, '.pb'),
-        'text_graph': _beside(stem, '.pbtxt'),
-        'labels': _beside(stem, '_labels.txt'),
-    }
+    paths = {key: _beside(stem, ending) for key, ending in _FILES.items()}
     write_nodes(nodes, arrays, paths['weights'], paths['text_graph'], float16)
     write_atomically(paths['labels'], ('\n'.join(labels) + '\n').encode())
-    manifest = (
-        {'name': stem.name}
-        | {key: path.name for key, path in paths.items()}
-        | {
-            'sha256': {
-                key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in paths.items()
-            }
-        }
-        | dict(settings)
-    )
+    digests = {key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in paths.items()}
     path = _beside(stem, '.yaml')
-    write_atomically(path, yaml.safe_dump(manifest, sort_keys=False).encode())
+    write_atomically(path, _manifest(stem.name, digests, settings))
     return path
+
+
+def check_settings(settings: Mapping[str, Any], name: str = 'model') -> None:
+    """Check that a manifest with these settings will load, where a manifest can be read.
+
+    Args:
+        settings: as for :func:`export_nodes`.
+        name: of the model.
+
+    Raises:
+        ValueError: it would not, or a key is one that the export writes itself; the message names
+            the key, not a file.
+
+    """
+    if own := [key for key in _OWN_KEYS if key in settings]:
+        raise ValueError(f'has {", ".join(own)}, which the export itself writes. Leave it out')
+    try:
+        from instance_seg_ros.models import read_manifest
+    except ModuleNotFoundError:  # OpenCV may be missing where the GPU is
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, 'model.yaml')
+        path.write_bytes(_manifest(name, dict.fromkeys(_FILES, 64 * '0'), settings))
+        try:
+            read_manifest(path)
+        except ModelError as error:
+            raise ValueError(str(error).removeprefix(f'manifest {path}: ')) from None
+
+
+def _manifest(name: str, digests: Mapping[str, str], settings: Mapping[str, Any]) -> bytes:
+    files = {key: f'{name}{ending}' for key, ending in _FILES.items()}
+    content = {'name': name} | files | {'sha256': dict(digests)} | dict(settings)
+    return yaml.safe_dump(content, sort_keys=False).encode()
 
 
 def _presets(side: int, proposals: int) -> dict[str, dict[str, int]]:

@@ -392,7 +392,7 @@ def _export(options: argparse.Namespace) -> None:
     from training.everyday.packed_data import read_names
 
     names = read_names(options.names or options.folder / pack.NAMES)
-    chosen = read_choices(options.settings) if options.settings else {}
+    chosen = read_choices(options.settings, names) if options.settings else {}
     network = load_network(options.folder / f'{options.name}.pt')
     if options.blend:
         share = _share('--blend-share', options.blend_share)

@@ -11,14 +11,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from training.detector.export import export_nodes
+from instance_seg_ros.text_files import shown
+from training.detector.export import check_settings, export_nodes
 from training.everyday.graph import GRAPH_NUMBERS, describe, read_network
 from training.everyday.network import (
     SIZE_MULTIPLE,
@@ -32,6 +33,7 @@ from training.everyday.packed_data import read_names
 LOG = logging.getLogger(__name__)
 
 _NO_CLASS = '-'
+_LARGEST_CHANGE = 100  # of a logit: from sure to impossible is less
 INPUT_MAX_SIDE = 544
 PROPOSALS = 100
 # Older runs say 600, which often are those of one large object: half of the photos would have 20
@@ -166,18 +168,68 @@ def blended(
     return network
 
 
-def read_choices(path: Path) -> dict[str, Any]:
+def read_choices(path: Path, names: Mapping[int, str]) -> dict[str, Any]:
     """Return what a file chooses of ``reported``, ``logit_changes`` and ``settings``.
 
+    Args:
+        path: the file.
+        names: category id to name of the classes.
+
     Raises:
-        ValueError: it is no JSON of these.
+        ValueError: it is no JSON of these, names a class that there is not, or would make a model
+            that does not load.
         OSError: it cannot be read.
     """
-    chosen = json.loads(path.read_text())
-    known = 'reported', 'logit_changes', 'settings'
-    if not isinstance(chosen, dict) or not set(chosen) <= set(known):
-        raise ValueError(f'{path}: expected a JSON mapping with the keys {", ".join(known)}')
+    try:
+        chosen = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{path}: cannot be read as JSON ({error}). Correct the file') from None
+    checks = {'reported': _check_reported, 'logit_changes': _check_changes, 'settings': _check_keys}
+    if not isinstance(chosen, dict) or not set(chosen) <= set(checks):
+        raise ValueError(f'{path}: expected a JSON mapping with the keys {", ".join(checks)}')
+    for key, value in chosen.items():
+        try:
+            checks[key](value, list(names.values()))
+        except ValueError as error:
+            raise ValueError(f'{path}: {key}: {error}') from None
     return chosen
+
+
+def _check_reported(value: Any, classes: Sequence[str]) -> None:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f'is {shown(value)}, expected a list of classes, at least one')
+    _check_known(value, classes)
+
+
+def _check_changes(value: Any, classes: Sequence[str]) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f'is {shown(value)}, expected a mapping of classes to numbers')
+    _check_known(value, [*classes, 'background'])
+    for name, change in value.items():
+        if type(change) not in (int, float) or not abs(change) <= _LARGEST_CHANGE:
+            raise ValueError(
+                f'{name} is {shown(change)}, expected a number from -{_LARGEST_CHANGE} to '
+                f'{_LARGEST_CHANGE}'
+            )
+
+
+def _check_keys(value: Any, _classes: Sequence[str]) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f'is {shown(value)}, expected a mapping of keys of the manifest')
+    check_settings(value)
+    multiple = value.get('size_multiple', SIZE_MULTIPLE)
+    if multiple % SIZE_MULTIPLE:
+        raise ValueError(
+            f'size_multiple is {multiple}, expected a multiple of {SIZE_MULTIPLE}, as the network '
+            'halves its input five times'
+        )
+
+
+def _check_known(wanted: Iterable[Any], known: Sequence[str]) -> None:
+    if missing := [shown(name) for name in wanted if name not in known]:
+        raise ValueError(
+            f'{", ".join(missing[:5])}: no such class. Expected some of: {", ".join(known)}'
+        )
 
 
 def main() -> None:
@@ -188,8 +240,8 @@ def main() -> None:
     parser.add_argument('--names', type=Path, required=True, help='names.json of the packed data')
     parser.add_argument('--settings', type=Path, help='JSON: reported, logit_changes, settings')
     options = parser.parse_args()
-    chosen = read_choices(options.settings) if options.settings else {}
     names = read_names(options.names)
+    chosen = read_choices(options.settings, names) if options.settings else {}
     print(export(load_network(options.checkpoint), names, options.stem, **chosen))
 
 
