@@ -13,6 +13,7 @@ torch = pytest.importorskip('torch', reason='the trainer needs PyTorch')
 
 from training.run.checkpoint import TrainingError, read_checkpoint
 from training.run.loop import Run
+from training.run.report import log_file
 from training.run.settings import RunOptions, RunSettings
 from training.run.task import Task
 
@@ -141,3 +142,24 @@ def test_weights_of_a_run_that_diverged_are_not_saved(tmp_path: Path) -> None:
     assert stored['step'] == 30 and torch.isfinite(stored['weight']['weight']).all()
     with pytest.raises(TrainingError, match='is no checkpoint of a detector'):
         read_checkpoint(tmp_path, 'module', 'a detector')
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs a device that is always full')
+def test_a_log_on_a_full_disk_hides_no_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = RunOptions(tmp_path)
+    (tmp_path / 'run.log').symlink_to('/dev/full')
+    with (
+        pytest.raises(TrainingError, match='the loss is not finite at step 30'),
+        log_file(tmp_path),
+    ):
+        with pytest.raises(KeyboardInterrupt):
+            Run(OneWeight(options, end=(20, signal.SIGINT)), options).run()
+        Run(OneWeight(options, nan=30), options).run()
+    written = capsys.readouterr().err.splitlines()
+    (warning,) = [line for line in written if 'run.log' in line]
+    assert warning.startswith(
+        f'WARNING cannot write {tmp_path / "run.log"}: No space left on device'
+    )
+    assert not [line for line in written if 'Traceback' in line or 'Logging error' in line]

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from torch import Tensor
@@ -70,11 +71,35 @@ class Report:
         self._bar.close()
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk does not stop: the training goes on, its errors stay to be seen."""
+
+    _failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Say once in one line that the file cannot be written."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._failed:
+            self._failed = True
+            print(
+                f'WARNING cannot write {self.baseFilename}: {error.strerror}. The training goes on '
+                'with an incomplete log; free some space',
+                file=sys.stderr,
+            )
+
+    def close(self) -> None:
+        """Close the file, whether or not what is left can be written."""
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def log_file(folder: Path) -> Iterator[None]:
     """Write what the trainer logs to a file in a folder, too, after what is there."""
     folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(folder / LOG_FILE)
+    handler = _LogFile(folder / LOG_FILE)
     handler.setFormatter(logging.Formatter('%(asctime)s %(message)s'))
     logger = logging.getLogger('training')
     level = logger.level
