@@ -29,6 +29,7 @@ from training.everyday.packed_data import PackedData, files_of_pack
 from training.everyday.packed_labels import LABELS, LabelTable
 from training.everyday.packed_photos import PHOTOS, photo_files, unpack_photos
 from training.everyday.views import OBJECT
+from training.run.report import log_file
 
 SHIPPED = REPOSITORY / 'models' / 'everyday_mask_rcnn.pb'
 
@@ -311,6 +312,23 @@ def test_heads_that_imitate_know_a_trained_network_before_its_first_step(
     assert main([*arguments, '--output', str(tmp_path / 'run')]) == 0
     (first,) = re.findall(r'step 1, .* imitation ([\d.]+)', (tmp_path / 'run/run.log').read_text())
     assert float(first) < 3  # heads that know nothing are at 10 and more
+
+
+def test_a_folder_in_which_a_training_runs_is_left_alone(
+    toy_data: ToyData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, output = packed(toy_data, tmp_path / 'packed'), tmp_path / 'run'
+    arguments = ['--packed', str(folder), '--device', 'cpu', '--threads', '1', '--steps', '1']
+    arguments += ['--batch-size', '1', '--checks', '0', '--init', str(SHIPPED)]
+    arguments += ['--output', str(output)]
+    with log_file(output):
+        before = {path.name: path.read_bytes() for path in output.iterdir()}
+        for command in 'train', 'refit':
+            assert main([command, *arguments]) == 2
+            error = capsys.readouterr().err
+            assert f'error: another training is running in {output}. Wait for its end' in error
+        assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+    assert main(['train', *arguments, '--side', '64']) == 0
 
 
 def test_a_run_that_is_killed_resumes_exactly(toy_data: ToyData, tmp_path: Path) -> None:

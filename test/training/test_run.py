@@ -4,6 +4,8 @@
 import csv
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,3 +165,46 @@ def test_a_log_on_a_full_disk_hides_no_error(
         f'WARNING cannot write {tmp_path / "run.log"}: No space left on device'
     )
     assert not [line for line in written if 'Traceback' in line or 'Logging error' in line]
+
+
+WITH_A_WORKER = """
+import sys
+from pathlib import Path
+from training.run.loading import loaded
+from training.run.report import log_file
+
+if __name__ == '__main__':
+    with log_file(Path(sys.argv[1])):
+        for number in loaded(range(10), lambda: iter(range(10)), workers=1, ahead=1):
+            print(number, flush=True)
+            input()
+"""
+
+
+def test_a_second_run_in_a_folder_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
+    """Its workers notice only seconds later that a process was killed; the folder is free then."""
+    folder, script = tmp_path / 'run', tmp_path / 'script.py'
+    script.write_text(WITH_A_WORKER)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(folder)],
+        env=os.environ | {'PYTHONPATH': os.pathsep.join(sys.path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stdout.readline() == '0\n'
+            before = (folder / 'run.log').read_bytes()
+            refused = pytest.raises(TrainingError, match=f'another training is running in {folder}')
+            with refused, log_file(folder):
+                pass
+            assert (folder / 'run.log').read_bytes() == before
+        finally:
+            process.kill()
+    with log_file(folder), pytest.raises(TrainingError), log_file(folder):
+        pass
+    with log_file(folder):  # neither that ended nor the one that was refused is in it
+        options = RunOptions(folder)
+        Run(OneWeight(options), options).run()
+    assert (folder / 'result').exists()

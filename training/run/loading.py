@@ -10,6 +10,7 @@ import cv2
 from torch.utils.data import DataLoader, Dataset
 
 from training.run.interrupt import leave_interrupts_to_the_parent
+from training.run.lock import leave_locks_to_the_parent
 
 
 def loaded(
@@ -43,3 +44,4 @@ class _Plans:
 def _start_worker(_worker: int) -> None:
     cv2.setNumThreads(1)
     leave_interrupts_to_the_parent()
+    leave_locks_to_the_parent()

@@ -30,6 +30,8 @@ _CPU_CHECKED = 'cpu'  # elsewhere a look at a loss at every step would cost time
 class Run:
     """One run in one folder: construct, then :meth:`run`. A folder with a checkpoint is resumed.
 
+    :func:`training.run.report.log_file` around both keeps a second run out of the folder.
+
     Attributes:
         task: what is trained.
         options: where and how fast.

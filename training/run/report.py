@@ -13,6 +13,8 @@ from pathlib import Path
 from torch import Tensor
 from tqdm import tqdm
 
+from training.run.lock import locked_folder
+
 LOG = logging.getLogger('training.run')
 
 LOG_FILE = 'run.log'
@@ -97,17 +99,25 @@ class _LogFile(logging.FileHandler):
 
 @contextmanager
 def log_file(folder: Path) -> Iterator[None]:
-    """Write what the trainer logs to a file in a folder, too, after what is there."""
+    """Write what the trainer logs to a file in a folder, too, after what is there.
+
+    No other training can use the folder meanwhile.
+
+    Raises:
+        TrainingError: another one uses it.
+        OSError: the folder cannot be made or written to.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    handler = _LogFile(folder / LOG_FILE)
-    handler.setFormatter(logging.Formatter('%(asctime)s %(message)s'))
-    logger = logging.getLogger('training')
-    level = logger.level
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        logger.removeHandler(handler)
-        handler.close()
+    with locked_folder(folder):
+        handler = _LogFile(folder / LOG_FILE)
+        handler.setFormatter(logging.Formatter('%(asctime)s %(message)s'))
+        logger = logging.getLogger('training')
+        level = logger.level
+        logger.setLevel(logging.INFO)
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
+            logger.removeHandler(handler)
+            handler.close()
