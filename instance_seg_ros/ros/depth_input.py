@@ -26,7 +26,7 @@ from std_msgs.msg import Header
 from instance_seg_ros.depth import DepthError, Intrinsics, depth_in_metres
 from instance_seg_ros.ros.compatibility import without_events
 from instance_seg_ros.ros.qos import overridden
-from instance_seg_ros.text_files import shown
+from instance_seg_ros.text_files import one_line, shown
 
 KEPT = 30  # depth images: a second of a 30 Hz camera
 MOST_HELD = 20  # frames in hand: parallel_nets is at most 16
@@ -65,6 +65,9 @@ class DepthInput:
         info_topic: of sensor_msgs/CameraInfo, for the depth images.
         tolerance: between the stamps of an image and its depth image, seconds.
         group: in which messages are received.
+
+    Raises:
+        ValueError: both topics are the same, or a QoS override of one is invalid.
     """
 
     def __init__(
@@ -86,7 +89,15 @@ class DepthInput:
         self._depth_name, self._info_name = depth_topic, info_topic
         self.depth_topic = node.resolve_topic_name(depth_topic)
         self.info_topic = node.resolve_topic_name(info_topic)
+        if self.depth_topic == self.info_topic:
+            raise ValueError(
+                f'depth_topic and camera_info_topic are both {self.depth_topic}: expected the '
+                'topic of the depth images, and that of their camera info'
+            )
+        for topic in (depth_topic, info_topic):
+            overridden(node, topic, 'subscription')  # raises here what it would when listening
         self._subscriptions: list[Any] = []
+        self._problem = ''  # why the topics cannot be subscribed to
         self._since = 0.0
 
     def open(self) -> None:
@@ -106,20 +117,32 @@ class DepthInput:
             self._listen(wanted and self._is_open)
 
     def _listen(self, wanted: bool) -> None:
-        if wanted and not self._subscriptions:
+        if not wanted:
+            self._unsubscribe()
+            self._problem = ''
+        elif not self._subscriptions and not self._problem:
             self._since = time.monotonic()
-            self._subscriptions = [
-                self._subscribe(Image, self._depth_name, self._on_image),
-                self._subscribe(CameraInfo, self._info_name, self._on_info),
-            ]
-        elif not wanted and self._subscriptions:
-            for subscription in self._subscriptions:
-                self._node.destroy_subscription(subscription)
-            self._subscriptions = []
-            with self._lock:
-                self._images.clear()
-                self._held.clear()
-                self._info = None
+            try:
+                self._subscribe(Image, self._depth_name, self._on_image)
+                self._subscribe(CameraInfo, self._info_name, self._on_info)
+            except Exception as error:  # such as a topic of another type: the images go on
+                self._unsubscribe()
+                self._problem = (
+                    f'{self.depth_topic} and {self.info_topic} cannot be subscribed to as depth '
+                    f'images and camera info: {one_line(error)}. Correct depth_topic and '
+                    'camera_info_topic'
+                )
+
+    def _unsubscribe(self) -> None:
+        if not self._subscriptions:
+            return
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+        with self._lock:
+            self._images.clear()
+            self._held.clear()
+            self._info = None
 
     def hold(self, header: Header) -> None:
         """Keep the depth of an image whose segmenting begins: it may take longer than KEPT images.
@@ -152,6 +175,8 @@ class DepthInput:
             raise
 
     def _find(self, header: Header, image_size: tuple[int, int]) -> Depth:
+        if self._problem:
+            raise DepthError(self._problem)
         stamp = _seconds(header.stamp)
         with self._lock:
             held = self._held.pop(stamp, None)
@@ -219,15 +244,17 @@ class DepthInput:
         with self._lock:
             self._info = message
 
-    def _subscribe(self, message_type: type, topic: str, callback: Any) -> Any:
-        return self._node.create_subscription(
-            message_type,
-            topic,
-            callback,
-            copy(qos_profile_sensor_data),
-            callback_group=self._group,
-            qos_overriding_options=overridden(self._node, topic, 'subscription'),
-            **without_events('subscription'),
+    def _subscribe(self, message_type: type, topic: str, callback: Any) -> None:
+        self._subscriptions.append(
+            self._node.create_subscription(
+                message_type,
+                topic,
+                callback,
+                copy(qos_profile_sensor_data),
+                callback_group=self._group,
+                qos_overriding_options=overridden(self._node, topic, 'subscription'),
+                **without_events('subscription'),
+            )
         )
 
 

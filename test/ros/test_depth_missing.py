@@ -10,7 +10,7 @@ import pytest
 from depth_camera import NODE, DepthCamera, camera_info, depth_image
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode
-from ros_harness import Camera
+from ros_harness import Camera, NodeProcess
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
@@ -147,3 +147,45 @@ def test_depth_images_of_any_size_are_kept_in_bounded_memory(
     camera.publish_until(
         camera.image(photo), lambda: bool(camera.received['detections']), 'it goes on'
     )
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'expected'),
+    [
+        ({'camera_info_topic': 'depth'}, 'are both /same_depth/depth: expected'),
+        *(
+            (
+                {f'qos_overrides./same_depth/{topic}.subscription.reliability': 'reliabel'},
+                f"/same_depth/{topic}.subscription.reliability is 'reliabel': expected one of",
+            )
+            for topic in ('depth', 'depth_info')
+        ),
+    ],
+    ids=['one name for both', 'override of depth', 'override of camera info'],
+)
+def test_depth_topics_that_cannot_be_read_are_refused_at_configure(
+    wrong: dict[str, str], expected: str, start_node: Callable[..., NodeProcess]
+) -> None:
+    process = start_node('same_depth', **{**NODE, **wrong})
+    camera = Camera('same_depth', process, wait_until_ready=False)
+    camera.spin_until(lambda: 'configure failed' in process.output, 'it is refused')
+    assert expected in process.output and 'Traceback' not in process.output
+    camera.close()
+
+
+def test_a_camera_info_topic_of_another_type_stops_no_other_output(
+    connect: Callable[..., Camera], photo: np.ndarray
+) -> None:
+    camera = connect('other_type', **{**NODE, 'camera_info_topic': 'image'})
+    camera.subscribe('detections', 'detections_3d')
+    image = camera.image(photo)
+    camera.publish_until(
+        image, lambda: 'cannot be subscribed to' in camera.process.output, 'the node says so'
+    )
+    camera.received.clear()
+    camera.publish_until(image, lambda: len(camera.received['detections']) >= 3, 'boxes go on')
+    for _ in range(2):  # one a second
+        camera.diagnostics('model')
+    depth = camera.node.get_subscriptions_info_by_topic('/other_type/depth')
+    assert depth == []
+    assert 'Traceback' not in camera.process.output
