@@ -5,6 +5,7 @@ The node activates itself. With `autostart:=false` a lifecycle manager does that
 system: its ChangeState events find the node by its name.
 """
 
+import difflib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,7 @@ TRANSPORT_VARIABLES = (
     'FASTDDS_DEFAULT_PROFILES_FILE',
     'FASTRTPS_DEFAULT_PROFILES_FILE',
 )
+MISSPELT = 0.8  # similarity of a name to that of an argument
 START_PERIOD = 30.0  # seconds; a node that breaks down within them has not started at all
 # The arguments that set a parameter of the node. None has a default here, so that params_file is
 # the only place of defaults. The settings need neither rclpy nor OpenCV, which may be in a virtual
@@ -111,7 +113,21 @@ def _parameter_arguments() -> list[DeclareLaunchArgument]:
 
 def _start(context: LaunchContext) -> list[Action]:
     """Return all that is to be started, once every argument is found to be usable."""
+    _warn_of_misspelt(context)
     return [*_transports(context), *_node(context), *_rviz(context)]
+
+
+def _warn_of_misspelt(context: LaunchContext) -> None:
+    """Warn of names like those of our arguments: launch takes any name without a word.
+
+    Others may be those of a file that includes this one.
+    """
+    names = [*(argument.name for argument in _arguments()), *(each.name for each in PARAMETERS)]
+    for given in sorted(set(context.launch_configurations) - set(names)):
+        for meant in difflib.get_close_matches(given, names, 1, MISSPELT):
+            launch.logging.get_logger('seg.launch').warning(
+                f'{given}: no such argument. Did you mean {meant}?'
+            )
 
 
 def _transports(context: LaunchContext) -> list[SetEnvironmentVariable]:

@@ -228,6 +228,18 @@ def test_what_is_not_understood_is_named_before_anything_starts(
     assert 'process started' not in process.output
 
 
+@pytest.mark.parametrize('file', [LAUNCH_FILE.name, DEMO_FILE.name])
+def test_a_misspelt_argument_is_warned_of(launch, file: str) -> None:
+    # Beside it one that is like none: it may be that of a file that includes this one.
+    process = launch(
+        'instance_seg_ros', file, 'confidence_treshold:=0.9', 'robot:=one', 'rviz:=false'
+    )
+    process.wait_for('(ready): images from')
+    (warning,) = [line for line in process.output.splitlines() if 'no such argument' in line]
+    assert 'WARNING' in warning
+    assert 'confidence_treshold: no such argument. Did you mean confidence_threshold?' in warning
+
+
 def test_arguments_are_understood_as_people_write_them(launch) -> None:
     process = launch(
         'instance_seg_ros',
