@@ -6,6 +6,7 @@ system: its ChangeState events find the node by its name.
 """
 
 import difflib
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -206,21 +207,30 @@ def _rviz(context: LaunchContext) -> list[Node]:
             'RViz is left out: rviz2 is not installed (apt install ros-$ROS_DISTRO-rviz2)'
         )
         return []
-    name = LaunchConfiguration('node_name')
+    config = SHARE / 'config' / 'seg.rviz'
+    # The configuration names the topics without a namespace, and with the usual name.
+    topics = re.findall(r'Value: /instance_seg/(\S+)', config.read_text('utf-8'))
+    outputs = _first_outputs(context)
     return [
         Node(
             package='rviz2',
             executable='rviz2',
             namespace=LaunchConfiguration('namespace'),
-            arguments=['-d', str(SHARE / 'config' / 'seg.rviz')],
-            # The configuration names the topics without a namespace, and with the usual name.
-            remappings=[
-                (f'/instance_seg/{topic}', [name, f'/{topic}'])
-                for topic in ('debug_image', 'label_image')
-            ],
+            arguments=['-d', str(config)],
+            remappings=[(f'/instance_seg/{topic}', f'{outputs}/{topic}') for topic in topics],
             output='screen',
         )
     ]
+
+
+def _first_outputs(context: LaunchContext) -> str:
+    """Return what the outputs of the first camera begin with, as ros/camera.py names them."""
+    name = LaunchConfiguration('node_name').perform(context)
+    cameras = [topic for topic in _parameters(context).get('image_topics', []) if topic]
+    if not cameras:
+        return name
+    namespace, slash, _ = cameras[0].removesuffix('/compressed').rpartition('/')
+    return f'{namespace}{slash}{name}'
 
 
 # --- what the arguments say

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,6 +72,20 @@ def generate_launch_description():
             entities=[change(Transition.TRANSITION_ACTIVATE)])),
         change(Transition.TRANSITION_CONFIGURE),
     ])
+"""
+
+# In place of RViz, which needs a screen: says what its topics become.
+RVIZ = """#!{python}
+import re, sys
+from pathlib import Path
+import rclpy
+
+rclpy.init(args=sys.argv)
+node = rclpy.create_node('rviz')
+config = Path(sys.argv[sys.argv.index('-d') + 1]).read_text()
+for topic in re.findall(r'Value: (/instance_seg/\\S+)', config):
+    print('shows', node.resolve_topic_name(topic), flush=True)
+print('all shown', flush=True)
 """
 
 
@@ -284,6 +299,41 @@ def test_without_rviz_all_else_runs(launch, arguments: tuple[str, ...]) -> None:
     assert 'RViz is left out: rviz2 is not installed' in process.output
     assert process.stop(signal.SIGINT) == 0
     assert not Path('/proc', node).exists()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'outputs'),
+    [
+        ([], '/robot/seg'),
+        (["image_topics:=['/front/image_raw', '/rear/image_raw']"], '/front/seg'),
+        (['image_topics:=left/image'], '/robot/left/seg'),
+    ],
+)
+def test_rviz_shows_the_outputs_of_the_node(
+    launch, arguments: list[str], outputs: str, tmp_path: Path
+) -> None:
+    package = tmp_path / 'share' / 'ament_index' / 'resource_index' / 'packages' / 'rviz2'
+    program = tmp_path / 'lib' / 'rviz2' / 'rviz2'
+    for file, text in ((package, ''), (program, RVIZ.format(python=sys.executable))):
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    program.chmod(0o755)
+    prefixes = f'{tmp_path}{os.pathsep}{os.environ["AMENT_PREFIX_PATH"]}'
+    process = launch(
+        'instance_seg_ros',
+        LAUNCH_FILE.name,
+        'rviz:=true',
+        'namespace:=robot',
+        'node_name:=seg',
+        'autostart:=false',
+        *arguments,
+        environment=dict(os.environ, AMENT_PREFIX_PATH=prefixes),
+    )
+    process.wait_for('(all shown)')
+    assert set(re.findall(r'shows (\S+)', process.output)) == {
+        f'{outputs}/{name}'
+        for name in ('debug_image', 'label_image', 'class_image', 'objects', 'detections_3d')
+    }
 
 
 def test_namespaces_and_remappings_of_an_including_file_work(launch, tmp_path, photo) -> None:
