@@ -50,7 +50,10 @@ def check_given_parameters(node: Node, arguments: Sequence[str] | None) -> None:
     _check_files(node, files)
     for option, value in options:
         if option in ('-p', '--param'):
-            _check_names(node, [value.partition(':=')[0].rpartition(':')[2]], 'command line')
+            other, _, name = value.partition(':=')[0].rpartition(':')
+            # Launch systems hand the same words to several nodes.
+            if not other or f'/{other}' == node.get_fully_qualified_name():
+                _check_names(node, [name], 'command line')
 
 
 def _ros_arguments(arguments: Sequence[str]) -> list[str]:

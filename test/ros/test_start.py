@@ -69,6 +69,23 @@ def test_a_misspelt_parameter_of_the_command_line_is_named(
     assert 'max_instancs. Did you mean max_instances?' in process.output
 
 
+def test_parameters_of_the_command_line_for_other_nodes_are_theirs(
+    start_node: Callable[..., NodeProcess],
+) -> None:
+    camera = Camera('others', start_node('others', ['-p', 'camera:image_topic:=/camera/image']))
+    assert 'image_topic' not in camera.process.output
+    camera.close()
+
+
+@pytest.mark.parametrize('owner', ['', 'instance_seg:'])
+def test_a_misspelt_parameter_of_this_node_is_named_with_and_without_its_name(
+    owner: str, start_node: Callable[..., NodeProcess]
+) -> None:
+    process = start_node('', ['-p', f'{owner}max_instancs:=3'])
+    assert process.wait() == 1
+    assert 'max_instancs. Did you mean max_instances?' in process.output
+
+
 @pytest.mark.parametrize(
     'section', ['/**', '/*/instance_seg', '/given/instance_seg', 'given:\n  instance_seg']
 )
