@@ -11,6 +11,7 @@ import time
 
 import rclpy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 
 from instance_seg_ros.output_names import NODE_NAME
 from instance_seg_ros.ros.executor import CallbackRunner
@@ -25,6 +26,11 @@ FRAME_GRACE = 0.5  # seconds that the frame in hand has to end
 CALLBACK_GRACE = 0.3  # seconds that running callbacks have to end
 TOTAL_GRACE = 1.4  # seconds that everything has to end
 LAST_GRACE = 1.6  # seconds from the signal, in any state: DDS may be starting
+USAGE = f'''\
+usage: {NODE_NAME}_node [--ros-args [-p NAME:=VALUE] [-r FROM:=TO] [--params-file FILE] ...]
+
+The node that segments camera images. Its parameters and topics: docs/ros-interface.md,
+or, while it runs, ros2 param describe and ros2 node info.'''
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -32,16 +38,19 @@ def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT, SIGTERM or SIGHUP.
 
     Args:
-        args: command line; the process's own if None.
+        args: command line, the program's name first; the process's own if None.
 
     Returns:
-        Exit code: 0 after a signal, 1 where the node could not start or broke down.
+        Exit code: 0 after a signal or for help, 1 where the node could not start or broke down, 2
+        for words that no part of the node reads.
     """
     signals = _Signals()
     signals.listen()
     # What is imported stays: to look through it again takes the garbage collector 16 ms each time.
     gc.freeze()
     try:
+        if words := remove_ros_args(args)[1:]:
+            return _answer(words)
         # rclpy's own handlers take the context away at any moment: while the node is being made or
         # is publishing, that raises anywhere, and now and then it deadlocks.
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -52,6 +61,15 @@ def main(args: list[str] | None = None) -> int:
         rclpy.try_shutdown()
         return 1
     return _run(node, signals)
+
+
+def _answer(words: list[str]) -> int:
+    """Say how the node is started, where there are words that are not for ROS."""
+    if {'-h', '--help'} & set(words):
+        print(USAGE)
+        return 0
+    print(f'{NODE_NAME}_node: {" ".join(words)}: expected after --ros-args', file=sys.stderr)
+    return 2
 
 
 def _hint(error: Exception) -> str:

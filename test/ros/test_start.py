@@ -2,13 +2,15 @@
 """What the node says at its start: of what it was given, and of what runs."""
 
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import pytest
+from ament_index_python.packages import get_package_prefix
 from rclpy.utilities import get_rmw_implementation_identifier
-from ros_harness import Camera, NodeProcess
+from ros_harness import CALL_TIMEOUT, Camera, NodeProcess
 
 from instance_seg_ros.ros.compatibility import large_images_environment
 
@@ -176,6 +178,30 @@ def test_a_file_for_a_node_of_our_name_elsewhere_is_refused_beside_another(
     process = start_node('rear', arguments)
     assert process.wait() == 1
     assert 'mine.yaml: has parameters for /front/instance_seg' in process.output
+
+
+@pytest.mark.parametrize(
+    ('words', 'code', 'output', 'error'),
+    [
+        (
+            ['-p', 'max_instances:=3'],
+            2,
+            '',
+            'instance_seg_node: -p max_instances:=3: expected after --ros-args\n',
+        ),
+        (['--ros-args', '-p', 'tracking:=true', '--', 'fast'], 2, '', 'fast: expected after'),
+        (['--help'], 0, 'usage: instance_seg_node [--ros-args', ''),
+        (['-h', '--ros-args', '-p', 'tracking:=true'], 0, 'usage: instance_seg_node', ''),
+    ],
+)
+def test_words_that_are_not_for_ros_are_answered(
+    words: list[str], code: int, output: str, error: str
+) -> None:
+    node = Path(get_package_prefix('instance_seg_ros'), 'lib/instance_seg_ros/instance_seg_node')
+    done = subprocess.run([node, *words], capture_output=True, text=True, timeout=CALL_TIMEOUT)
+    assert done.returncode == code
+    assert done.stdout.startswith(output) and error in done.stderr
+    assert bool(done.stdout) == bool(output) and bool(done.stderr) == bool(error)
 
 
 @pytest.mark.parametrize(
