@@ -10,6 +10,7 @@ import threading
 import time
 
 import rclpy
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
@@ -26,11 +27,11 @@ FRAME_GRACE = 0.5  # seconds that the frame in hand has to end
 CALLBACK_GRACE = 0.3  # seconds that running callbacks have to end
 TOTAL_GRACE = 1.4  # seconds that everything has to end
 LAST_GRACE = 1.6  # seconds from the signal, in any state: DDS may be starting
-USAGE = f'''\
+USAGE = f"""\
 usage: {NODE_NAME}_node [--ros-args [-p NAME:=VALUE] [-r FROM:=TO] [--params-file FILE] ...]
 
 The node that segments camera images. Its parameters and topics: docs/ros-interface.md,
-or, while it runs, ros2 param describe and ros2 node info.'''
+or, while it runs, ros2 param describe and ros2 node info."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -56,8 +57,8 @@ def main(args: list[str] | None = None) -> int:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = InstanceSegNode()
         check_given_parameters(node, args)
-    except (RuntimeError, ValueError, rclpy.exceptions.ParameterException) as error:
-        rclpy.logging.get_logger(NODE_NAME).fatal(f'{error}{_hint(error)}')
+    except (RuntimeError, ValueError, ParameterException, NameValidationException) as error:
+        rclpy.logging.get_logger(NODE_NAME).fatal(f'{_text(error)}{_hint(error)}')
         rclpy.try_shutdown()
         return 1
     return _run(node, signals)
@@ -72,10 +73,18 @@ def _answer(words: list[str]) -> int:
     return 2
 
 
+def _text(error: Exception) -> str:
+    # Two more lines show the whole name and point at a place in it.
+    is_name = isinstance(error, NameValidationException)
+    return str(error).partition(':\n')[0] if is_name else str(error)
+
+
 def _hint(error: Exception) -> str:
     """Return what to do about errors that do not say it."""
     if isinstance(error, UnicodeEncodeError) and sys.getfilesystemencoding() != 'utf-8':
         return '. Expected a UTF-8 locale, such as LC_ALL=C.UTF-8'
+    if isinstance(error, NameValidationException):
+        return " for the node's namespace and name. Give others: -r __ns:=/NAME, -r __node:=NAME"
     if 'initialize logging' in str(error):
         return '. Set ROS_LOG_DIR to a folder that can be written to'
     return ''

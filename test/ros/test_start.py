@@ -180,6 +180,13 @@ def test_a_file_for_a_node_of_our_name_elsewhere_is_refused_beside_another(
     assert 'mine.yaml: has parameters for /front/instance_seg' in process.output
 
 
+def test_a_namespace_that_is_too_long_is_named(start_node: Callable[..., NodeProcess]) -> None:
+    process = start_node('n' * 230)
+    assert process.wait() == 1
+    (line,) = process.output.splitlines()
+    assert 'length should not exceed' in line and '-r __ns:=/NAME' in line
+
+
 @pytest.mark.parametrize(
     ('words', 'code', 'output', 'error'),
     [
