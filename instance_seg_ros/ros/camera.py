@@ -171,18 +171,24 @@ class Camera:
         self._type = CompressedImage if settings.image_transport == COMPRESSED else Image
         self._qos = profile(settings.input_reliability, settings.input_depth)
         self._images: Any = None
+        self._publishers: list[Any] = []
+        try:
+            self._make_publishers(topics.output_prefix, settings)
+        except Exception:
+            self.close()
+            raise
+
+    def _make_publishers(self, prefix: str, settings: NodeSettings) -> None:
         qos = profile(settings.output_reliability, settings.output_depth)
         self._outputs = {
-            name: self._publisher(message_type, f'{topics.output_prefix}/{name}', qos)
+            name: self._publisher(message_type, f'{prefix}/{name}', qos)
             for name, message_type in OUTPUT_TYPES.items()
         }
         self._label_info, self._class_label_info = (
-            self._publisher(LabelInfo, f'{topics.output_prefix}/{name}', LATCHED_QOS)
+            self._publisher(LabelInfo, f'{prefix}/{name}', LATCHED_QOS)
             for name in (LABEL_INFO, CLASS_LABEL_INFO)
         )
-        self._vision_info = self._publisher(
-            VisionInfo, f'{topics.output_prefix}/{VISION_INFO}', LATCHED_QOS
-        )
+        self._vision_info = self._publisher(VisionInfo, f'{prefix}/{VISION_INFO}', LATCHED_QOS)
 
     @property
     def label_topic(self) -> str:
@@ -216,8 +222,7 @@ class Camera:
     def close(self) -> None:
         """Remove all topics."""
         self.unsubscribe()
-        latched = (self._label_info, self._class_label_info, self._vision_info)
-        for publisher in (*self._outputs.values(), *latched):
+        for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
 
     def is_due(self, max_rate: float) -> bool:
@@ -309,10 +314,12 @@ class Camera:
 
     def _publisher(self, message_type: type, topic: str, qos: QoSProfile) -> Any:
         # rclpy writes the overrides into the profile that it is given.
-        return self._node.create_lifecycle_publisher(
+        publisher = self._node.create_lifecycle_publisher(
             message_type,
             topic,
             copy(qos),
             qos_overriding_options=overridden(self._node, topic, 'publisher'),
             **without_events('publisher'),
         )
+        self._publishers.append(publisher)
+        return publisher

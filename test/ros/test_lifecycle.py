@@ -150,6 +150,16 @@ def test_what_only_configure_can_find_out_is_reported_and_can_be_corrected(
     assert unconfigured.change_state('cleanup')
 
 
+def test_a_configure_that_failed_leaves_no_outputs(start_node: Callable[..., NodeProcess]) -> None:
+    name = 'qos_overrides./half/instance_seg/debug_image.publisher.reliability'
+    process = start_node('half', autostart=False, **{name: 'reliabel'})
+    camera = Camera('half', process, wait_until_ready=False)
+    for _ in range(2):
+        assert not camera.change_state('configure')
+    camera.spin_until(lambda: publishers(camera) == 0, 'the outputs are gone')
+    camera.close()
+
+
 def test_cleanup_frees_the_memory(
     start_node: Callable[..., NodeProcess], slow_model: Path, photo: np.ndarray
 ) -> None:
