@@ -19,7 +19,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -142,7 +142,7 @@ class DepthInput:
         with self._lock:
             self._images.clear()
             self._held.clear()
-            self._info = None
+            # The camera info stays: it may be sent once only.
 
     def hold(self, header: Header) -> None:
         """Keep the depth of an image whose segmenting begins: it may take longer than KEPT images.
@@ -185,7 +185,7 @@ class DepthInput:
         if nearest is None:
             raise DepthError(f'no depth image on {self.depth_topic} yet')
         if info is None:
-            raise DepthError(f'no camera info on {self.info_topic} yet')
+            raise DepthError(f'no camera info on {self.info_topic} yet{self._sent_before()}')
         apart = abs(_seconds(nearest.header.stamp) - stamp)
         if apart > self._tolerance:
             raise DepthError(
@@ -208,6 +208,17 @@ class DepthInput:
         size = intrinsics.height, intrinsics.width
         self._check_shape(nearest, f'camera info on {self.info_topic}', size)
         return Depth(depth_in_metres(_pixels(nearest)), intrinsics)
+
+    def _sent_before(self) -> str:
+        """Return what to do where the camera info may have been sent once, before we listened."""
+        publishers = self._node.get_publishers_info_by_topic(self.info_topic)
+        if all(p.qos_profile.durability != DurabilityPolicy.TRANSIENT_LOCAL for p in publishers):
+            return ''
+        prefix = f'qos_overrides.{self.info_topic}.subscription'
+        return (
+            '. It may be sent once only, as its publisher is transient_local: start the node with '
+            f'{prefix}.durability:=transient_local and {prefix}.reliability:=reliable'
+        )
 
     def _check_shape(self, depth: Image, other: str, size: tuple[int, int]) -> None:
         """Check that the depth image shows the same view, at any resolution."""

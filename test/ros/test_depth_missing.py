@@ -10,11 +10,12 @@ import pytest
 from depth_camera import NODE, DepthCamera, camera_info, depth_image
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode
-from ros_harness import Camera, NodeProcess
-from sensor_msgs.msg import CameraInfo
+from ros_harness import RELIABLE, Camera, NodeProcess
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from instance_seg_ros.ros.depth_input import KEPT_BYTES, DepthInput
+from instance_seg_ros.ros.qos import LATCHED_QOS
 
 
 def test_a_callback_that_is_late_subscribes_to_nothing() -> None:
@@ -189,3 +190,43 @@ def test_a_camera_info_topic_of_another_type_stops_no_other_output(
     depth = camera.node.get_subscriptions_info_by_topic('/other_type/depth')
     assert depth == []
     assert 'Traceback' not in camera.process.output
+
+
+def test_camera_info_that_is_sent_once_is_asked_for_and_kept(
+    connect: Callable[..., Camera], photo: np.ndarray
+) -> None:
+    camera = connect('sent_once', **NODE)
+    depth = DepthCamera(camera)
+    latched = camera.node.create_publisher(CameraInfo, 'depth_info', LATCHED_QOS)
+    image = camera.image(photo)
+    latched.publish(camera_info(image.header))
+    camera.subscribe('detections_3d')
+    camera.publish_until(image, lambda: depth.listened() == 2, 'the node reads depth')
+
+    def said() -> bool:
+        depth.publish(depth_image(image.header, 2.0), None)
+        return 'depth_info.subscription.durability:=transient_local' in camera.process.output
+
+    camera.publish_until(image, said, 'the node names the override')
+    depth.ask(image, depth_image(image.header, 2.0), camera_info(image.header))
+    camera.subscribe()
+    camera.publish_until(image, lambda: depth.listened() == 0, 'the node does not read depth')
+    # The info of before is used.
+    camera.subscribe('detections_3d')
+    image = camera.image(photo)
+    camera.publish_until(image, lambda: depth.listened() == 2, 'the node reads depth')
+    camera.ask(image, also=lambda: depth.publish(depth_image(image.header, 2.0), None))
+
+
+def test_with_the_overrides_camera_info_that_was_sent_before_is_received(
+    connect: Callable[..., Camera], photo: np.ndarray
+) -> None:
+    prefix = 'qos_overrides./sent_before/depth_info.subscription'
+    overrides = {f'{prefix}.durability': 'transient_local', f'{prefix}.reliability': 'reliable'}
+    camera = connect('sent_before', **NODE, **overrides)
+    wall = camera.node.create_publisher(Image, 'depth', RELIABLE)
+    latched = camera.node.create_publisher(CameraInfo, 'depth_info', LATCHED_QOS)
+    image = camera.image(photo)
+    latched.publish(camera_info(image.header))
+    camera.subscribe('detections_3d')
+    camera.ask(image, also=lambda: wall.publish(depth_image(image.header, 2.0)))
