@@ -73,6 +73,7 @@ class InstanceSegNode(LifecycleNode):
         self._engine: Engine | None = None
         self._cameras: list[Camera] = []
         self._pending: NodeConfiguration | None = None
+        self._changed: set[str] = set()  # parameters of the set that is being checked and applied
         self._stopping = False
         self._loading: Future[Engine] = Future()
         self._loader = threading.Thread()
@@ -299,6 +300,9 @@ class InstanceSegNode(LifecycleNode):
 
     def _check_parameters(self, changes: list[Parameter]) -> None:
         engine = self._engine
+        self._changed = {
+            each.name for each in changes if each.value != self.get_parameter(each.name).value
+        }
         values = changed_parameters(
             self, changes, active=self._lifecycle == 'active', configured=engine is not None
         )
@@ -327,10 +331,11 @@ class InstanceSegNode(LifecycleNode):
         engine, pending = self._engine, self._pending
         if engine is None:
             return
-        late = needs_configure(changes)
+        changed = [change for change in changes if change.name in self._changed]
+        late = needs_configure(changed)
         if late:
             self.get_logger().info(f'{", ".join(late)}: taken at the next configure')
-        others = [change.name for change in changes if change.name not in late]
+        others = [change.name for change in changed if change.name not in late]
         if pending is None and others:
             self.get_logger().info(
                 f'{", ".join(others)}: taken at the next configure, as the model has to be another'

@@ -263,6 +263,20 @@ def test_an_active_node_accepts_no_change_that_it_cannot_apply(
     assert camera.set_parameters(classes=[''], confidence_threshold=0.9).successful
 
 
+def test_only_what_has_changed_is_said_to_wait_for_a_configure(camera: Camera) -> None:
+    names = ('input_depth', 'image_topics', 'low_memory', 'depth_tolerance')
+    values = camera.parameters(*names)
+    said_before = len(camera.process.output)
+    results = camera.set_each_parameter(**values)  # as ros2 param load does
+    assert all(result.successful for result in results)
+    assert 'taken at the next configure' not in camera.process.output[said_before:]
+    assert camera.change_state('deactivate')
+    assert camera.set_parameters(**{**values, 'input_depth': 2}).successful
+    assert 'input_depth: taken at the next configure' in camera.process.output[said_before:]
+    assert camera.set_parameters(**values).successful
+    assert camera.change_state('activate')
+
+
 def test_a_model_is_changed_by_a_re_configure(
     connect: Callable[..., Camera], coco_model: Path, photo: np.ndarray
 ) -> None:
