@@ -93,6 +93,7 @@ def camera_topics(
     namespaces = [_namespace(image) for image in images]
     if not topics:
         return [CameraTopics(names[0], images[0], namespaces[0], '~')]
+    _warn_of_unused_remapping(node, topics)
     if _first_of_equals(namespaces) is not None:
         namespaces = [_namespace(node.resolve_topic_name(t, only_expand=True)) for t in topics]
     if (equals := _first_of_equals(namespaces)) is not None:
@@ -120,6 +121,18 @@ def _subscribed_topic(node: LifecycleNode, topic: str, compressed: bool) -> str:
     # As with image_transport, a remapping of the camera's topic counts for this one, too.
     base = node.resolve_topic_name(topic)
     return base if base.endswith(_COMPRESSED) else base + _COMPRESSED
+
+
+def _warn_of_unused_remapping(node: LifecycleNode, topics: Sequence[str]) -> None:
+    expanded, *others = (
+        node.resolve_topic_name(topic, only_expand=True) for topic in ('image', *topics)
+    )
+    mapped = node.resolve_topic_name('image')
+    if mapped != expanded and expanded not in others:
+        node.get_logger().warning(
+            f'image is remapped to {mapped}, without effect: image_topics names the cameras. Add '
+            'the topic there, or leave image_topics empty'
+        )
 
 
 def _namespace(topic: str) -> str:

@@ -128,6 +128,14 @@ def test_two_cameras_of_one_namespace_have_the_namespaces_of_names_that_are_rema
     camera.close()
 
 
+def test_a_remapping_without_effect_is_warned_of(start_node: Callable[..., NodeProcess]) -> None:
+    remapped = ['-r', 'image:=front/image_raw']
+    process = start_node('unused', remapped, image_topics="['left/image', 'right/image']")
+    camera = Camera('unused', process, topic='left/image')
+    assert 'image is remapped to /unused/front/image_raw, without effect' in process.output
+    camera.close()
+
+
 def test_cameras_that_are_remapped_to_each_other(
     start_node: Callable[..., NodeProcess], photo: np.ndarray
 ) -> None:
