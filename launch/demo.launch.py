@@ -7,12 +7,13 @@ here, too.
 
 from pathlib import Path
 
-from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from launch import LaunchDescription
+from instance_seg_ros.schema import Group, Setting
+from launch import LaunchContext, LaunchDescription
 
 SEG_LAUNCH_FILE = Path(__file__).parent / 'seg.launch.py'
 
@@ -32,16 +33,25 @@ def generate_launch_description() -> LaunchDescription:
     ]
     # It sees our arguments. It also sets the transports, so the camera comes after it.
     node = IncludeLaunchDescription(PythonLaunchDescriptionSource(str(SEG_LAUNCH_FILE)))
-    camera = Node(
-        package='instance_seg_ros',
-        executable='sample_camera',
-        name='camera',
-        namespace=LaunchConfiguration('namespace'),
-        remappings=[
-            ('image', LaunchConfiguration('image_topic')),
-            ('image/compressed', [LaunchConfiguration('image_topic'), '/compressed']),
-        ],
-        arguments=['--rate', LaunchConfiguration('rate')],
-        output='screen',
-    )
-    return LaunchDescription([*arguments, node, camera])
+    return LaunchDescription([*arguments, node, OpaqueFunction(function=_camera)])
+
+
+def _camera(context: LaunchContext) -> list[Node]:
+    # As the node has it: stamps of two clocks have no age.
+    sim_time = LaunchConfiguration('use_sim_time').perform(context)
+    setting = Setting('use_sim_time', False, 'bool', '', Group.LIFECYCLE)
+    return [
+        Node(
+            package='instance_seg_ros',
+            executable='sample_camera',
+            name='camera',
+            namespace=LaunchConfiguration('namespace'),
+            parameters=[{'use_sim_time': setting.convert(sim_time)}] if sim_time else [],
+            remappings=[
+                ('image', LaunchConfiguration('image_topic')),
+                ('image/compressed', [LaunchConfiguration('image_topic'), '/compressed']),
+            ],
+            arguments=['--rate', LaunchConfiguration('rate')],
+            output='screen',
+        )
+    ]

@@ -2,6 +2,7 @@
 """The launch files, by the real `ros2 launch` where it is installed."""
 
 import importlib.util
+import itertools
 import os
 import re
 import shutil
@@ -16,7 +17,10 @@ from typing import Any
 
 import pytest
 from ament_index_python.packages import get_package_share_directory
-from ros_harness import TIMEOUT, Camera, NodeProcess
+from builtin_interfaces.msg import Time
+from ros_harness import BEST_EFFORT, TIMEOUT, Camera, NodeProcess
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
 
 from instance_seg_ros.ros.settings import all_settings
 
@@ -368,6 +372,27 @@ def test_the_demo_shows_the_node_at_work(launch) -> None:
     )
     viewer.close()
     assert process.stop(signal.SIGINT) == 0
+
+
+def test_the_camera_of_the_demo_has_the_clock_of_the_node(launch) -> None:
+    process = launch(
+        'instance_seg_ros', DEMO_FILE.name, 'rviz:=false', 'namespace:=sim', 'use_sim_time:=1'
+    )
+    viewer = Camera('sim', process, wait_until_ready=False, topic='unused')
+    stamps: list[int] = []
+    viewer.node.create_subscription(
+        Image, 'image', lambda image: stamps.append(image.header.stamp.sec), BEST_EFFORT
+    )
+    clock = viewer.node.create_publisher(Clock, '/clock', BEST_EFFORT)
+    second = itertools.count(1)
+
+    def sent() -> bool:
+        clock.publish(Clock(clock=Time(sec=next(second))))
+        return bool(stamps)
+
+    viewer.spin_until(sent, 'the camera sends an image')
+    assert stamps[0] < next(second)
+    viewer.close()
 
 
 @pytest.mark.parametrize(
