@@ -182,17 +182,25 @@ def _loaded(model_path: str | Path) -> Segmenter:
     """Return a model that stays loaded, by its absolute path if it is a file, else by its name."""
     file = os.path.abspath(given_path(model_path))
     key = file if file in _models or is_file(Path(file)) else str(model_path)
+    if (known := _known(key)) is not None:
+        return known
     with _loading:  # or each of several threads would load it
-        if key in _models:
-            stamps, segmenter = _models[key]
-            # A file that is gone since is no reason to lose the model.
-            if all(_stamp(file) in (None, stamp) for file, stamp in stamps.items()):
-                return segmenter
+        if (known := _known(key)) is not None:
+            return known
         # Before it is loaded: what is written meanwhile has changed since.
         stamps = {file: _stamp(file) for file in _files(model_path)}
         segmenter = load_model(model_path)
         _models[key] = stamps, segmenter
         return segmenter
+
+
+def _known(key: str) -> Segmenter | None:
+    """Return a model that is loaded, unless a file of it has changed; one that is gone has not."""
+    if key not in _models:
+        return None
+    stamps, segmenter = _models[key]
+    unchanged = all(_stamp(file) in (None, stamp) for file, stamp in stamps.items())
+    return segmenter if unchanged else None
 
 
 def _files(model_path: str | Path) -> list[Path]:

@@ -35,7 +35,7 @@ def import_onnxruntime() -> Any:
 @contextlib.contextmanager
 def _interrupts_wait() -> Iterator[None]:
     """Let the signals that raise KeyboardInterrupt wait for the end of the block."""
-    if threading.current_thread() is not threading.main_thread():  # only there they are raised
+    if threading.current_thread() is not threading.main_thread():  # they are raised only there
         yield
         return
     waiting: list[int] = []

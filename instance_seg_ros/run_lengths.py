@@ -26,6 +26,8 @@ def run_lengths(mask: NDArray[Any]) -> NDArray[np.uint32]:
 
     """
     inside = (np.asarray(mask) != 0).view(np.uint8)
+    if inside.ndim == 3 and inside.shape[2] == 1:
+        inside = inside[..., 0]
     if inside.ndim != 2:
         raise ValueError(f'mask has the shape {inside.shape}: expected (height, width)')
     if inside.size:  # nothing empty for OpenCV, which transposes six times as fast as numpy

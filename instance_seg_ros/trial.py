@@ -70,7 +70,7 @@ def try_model(manifest: ModelManifest, settings: ModelSettings) -> ModelManifest
     try:
         _try_in(choose_engine(manifest, settings), manifest)
     except ModelError as error:
-        if not may_fall_back(manifest, settings):
+        if str(error).endswith(_TRUST) or not may_fall_back(manifest, settings):
             raise
         _try_in(OPENCV, manifest)
         LOG.warning('%s. It runs in OpenCV instead', error)

@@ -79,15 +79,13 @@ def part_of_data(
     Raises:
         DatasetError: there are none.
     """
-    from training.detector.dataset import DatasetError
+    from training.detector.dataset import DatasetError, hold_out
 
     photos = [photo for file, folder in options.data for photo in load(file, folder)]
     modulus, remainder = held_out_ids(options)
     if modulus == 0:
         return photos
-    # By the file: a photo may be in two files, under two ids.
-    out = {photo.path.resolve() for photo in photos if photo.image_id % modulus == remainder}
-    chosen = [photo for photo in photos if (photo.path.resolve() in out) == held]
+    chosen = hold_out(photos, modulus, remainder)[held]
     if not chosen:
         raise DatasetError(
             f'--hold-out {options.hold_out} leaves no image to {"evaluate" if held else "train"} on'

@@ -156,6 +156,8 @@ class ShardWorker:
                 problem = str(error)
             except OSError as error:  # the storage, over a network
                 problem = f'{item.name}: {error}'
+            if item.bag:  # no storage that may answer later
+                break
             if left:
                 time.sleep(_RETRY_AFTER * 2 ** (self._job.retries - left))
         return None, problem

@@ -81,8 +81,8 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='CATEGORY=CLASS',
-        help="which of the model's classes a category is; names that differ by upper and lower "
-        'case, spaces, - and _ only match anyway; may be given several times',
+        help="which of the model's classes a category is; names that differ only in case, spaces, "
+        '- and _ match anyway; may be given several times',
     )
     group.add_argument(
         '--classes',

@@ -42,7 +42,7 @@ _OTHER_BOXES = 'boxes that do not fit their masks, used as they are'
 _OTHER_FOLDER = 'images in a folder of another name than the file says: are they the right ones?'
 _LEAST_FIT = 0.5  # IoU
 _NEAR = 4.0  # pixels, by which masks of few pixels may differ
-_MANY = 5  # boxes that do not fit: fewer may be chance
+_MANY = 5  # boxes that fit as corners: fewer may be chance
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,8 @@ def read_coco(
         )
     if reader.has_other_boxes:
         raise DatasetError(
-            f'{path}: most boxes do not fit their masks ({"; ".join(notes.lines())}). Expected '
-            'bbox as x, y, width, height in pixels'
+            f'{path}: bbox is x1, y1, x2, y2, as the masks show ({"; ".join(notes.lines())}). '
+            'Expected x, y, width, height in pixels'
         )
     lost = reader.without_image
     if lost and lost == len(content['annotations']):
@@ -171,7 +171,7 @@ class _Reader:
         self._with_crowds = with_crowds
         self.categories = Categories(content['categories'], content['annotations'], notes)
         self.without_image = 0
-        self._with_mask = self._misfits = 0
+        self._with_mask = self._corners = 0
         self._by_image = self._sorted(content['annotations'])
 
     def _sorted(self, annotations: list[Any]) -> dict[Hashable, list[dict[str, Any]]]:
@@ -192,8 +192,8 @@ class _Reader:
 
     @property
     def has_other_boxes(self) -> bool:
-        """Whether the boxes are not COCO's, as far as the masks tell: after :meth:`photos`."""
-        return self._misfits >= _MANY and 2 * self._misfits > self._with_mask
+        """Whether bbox has two corners, as far as the masks tell: after :meth:`photos`."""
+        return self._corners >= _MANY and 2 * self._corners > self._with_mask
 
     def photos(self) -> list[CocoPhoto]:
         entries = self._usable_entries()
@@ -289,9 +289,10 @@ class _Reader:
         crowd = _is_true(annotation.get('iscrowd')) and not self._with_crowds
         if rle is not None and not crowd:
             self._with_mask += 1
-            if not _fits(inside, box_of_mask(rle)):
-                self._misfits += 1
+            mask_box = box_of_mask(rle)
+            if not _fits(inside, mask_box):
                 self._notes.used(_OTHER_BOXES, photo.name)
+                self._corners += box is not None and _fits(_as_corners(box), mask_box)
         photo.objects.append(CocoObject(name, inside, rle, crowd))
 
     def _mask(self, photo: CocoPhoto, annotation: dict[str, Any]) -> Rle | None:
@@ -302,6 +303,11 @@ class _Reader:
         if rle is None:
             self._notes.used('masks that are empty or malformed: their boxes are used', photo.name)
         return rle
+
+
+def _as_corners(box: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the box whose x2, y2 was taken for width and height."""
+    return np.array([*box[:2], *(box[2:] - box[:2])], np.float32)
 
 
 def _fits(box: NDArray[np.float32], mask_box: NDArray[np.float32]) -> bool:

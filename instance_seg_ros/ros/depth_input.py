@@ -19,7 +19,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.callback_groups import CallbackGroup
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, qos_profile_sensor_data
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
@@ -142,7 +142,7 @@ class DepthInput:
         with self._lock:
             self._images.clear()
             self._held.clear()
-            # The camera info stays: it may be sent once only.
+            # The camera info stays, as it may be sent once only; a newer one takes its place.
 
     def hold(self, header: Header) -> None:
         """Keep the depth of an image whose segmenting begins: it may take longer than KEPT images.
@@ -211,8 +211,9 @@ class DepthInput:
 
     def _sent_before(self) -> str:
         """Return what to do where the camera info may have been sent once, before we listened."""
-        publishers = self._node.get_publishers_info_by_topic(self.info_topic)
-        if all(p.qos_profile.durability != DurabilityPolicy.TRANSIENT_LOCAL for p in publishers):
+        own = [each.qos_profile for each in self._subscriptions]
+        others = self._node.get_publishers_info_by_topic(self.info_topic)
+        if any(map(_is_latched, own)) or not any(_is_latched(p.qos_profile) for p in others):
             return ''
         prefix = f'qos_overrides.{self.info_topic}.subscription'
         return (
@@ -283,6 +284,14 @@ def _nearest(images: Iterable[Image], stamp: float) -> Image | None:
     newest_first = reversed(list(images))
     return min(
         newest_first, key=lambda image: abs(_seconds(image.header.stamp) - stamp), default=None
+    )
+
+
+def _is_latched(qos: QoSProfile) -> bool:
+    """Whether a late subscription gets what was sent before."""
+    return (
+        qos.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        and qos.reliability == ReliabilityPolicy.RELIABLE
     )
 
 

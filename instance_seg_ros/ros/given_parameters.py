@@ -54,6 +54,11 @@ def check_given_parameters(node: Node, arguments: Sequence[str] | None) -> None:
             # Launch systems hand the same words to several nodes.
             if not other or f'/{other}' == node.get_fully_qualified_name():
                 _check_names(node, [name], 'command line')
+            elif other == node.get_name():
+                node.get_logger().warning(
+                    f'command line: {other}:{name} is for /{other}, this node is '
+                    f'{node.get_fully_qualified_name()}. Expected {name} alone'
+                )
 
 
 def _ros_arguments(arguments: Sequence[str]) -> list[str]:

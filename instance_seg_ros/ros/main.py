@@ -50,7 +50,8 @@ def main(args: list[str] | None = None) -> int:
     # What is imported stays: to look through it again takes the garbage collector 16 ms each time.
     gc.freeze()
     try:
-        if words := remove_ros_args(args)[1:]:
+        # Launch files hand on arguments that are empty.
+        if words := [word for word in remove_ros_args(args)[1:] if word]:
             return _answer(words)
         # rclpy's own handlers take the context away at any moment: while the node is being made or
         # is publishing, that raises anywhere, and now and then it deadlocks.

@@ -15,7 +15,7 @@ LOOK_PERIOD = 10.0  # seconds between two looks at the processes, which take ten
 
 
 class Machine:
-    """The DDS participants of this machine, looked at now and then."""
+    """The DDS participants of this machine, looked at now and then, from any thread."""
 
     def __init__(self) -> None:
         self._looked_at = -LOOK_PERIOD

@@ -45,6 +45,11 @@ class BoxFilters:
         """Let all objects go on."""
         self.boxes += frames * self.velocities
 
+    def rescale(self, factor: float) -> None:
+        """Count in frames that last longer by this factor from now on."""
+        self.velocities *= factor
+        self._variances *= np.array([1.0, factor, factor**2])
+
     def update(self, rows: NDArray[Any], boxes: NDArray[Any]) -> None:
         """Take where some of the objects were seen, (K, 4)."""
         position, both, velocity = self._variances[rows].T

@@ -27,6 +27,7 @@ EQUAL_TIME_INTERVAL = 1 / 30
 LARGEST_STEP_BACK = (
     1.0  # seconds of a clock that was corrected; a bag that starts again goes further
 )
+FIRST_GAPS = 2  # the longer one is the first interval: two images may come almost at one time
 GAPS_OF_A_NEW_RATE = 3  # long gaps in a row that are no missed frames: the camera is slower now
 MAX_MISSED_FRAMES = 50  # further predictions of an object that is not seen say nothing
 
@@ -124,7 +125,8 @@ class InstanceTracker:
         self._last_time: float | None = None
         self._frames_since = 0  # of that time
         self._interval = 0.0  # seconds between two frames, a running mean
-        self._long_gaps = 0  # in a row, until now
+        self._gaps = 0  # between two frames, until now
+        self._long_gaps: list[float] = []  # in a row, until now
 
     def _match(self, instances: Instances, time: float) -> NDArray[np.int64]:
         """Return the row of each instance's object, which is new where none fits."""
@@ -173,15 +175,26 @@ class InstanceTracker:
         if last is None or time == last:
             return 0
         elapsed = time - last
-        if self._interval == 0:
-            self._interval = elapsed
-        # Cut before it is rounded: the quotient may be infinite.
-        missed = round(min(elapsed / self._interval, MAX_MISSED_FRAMES + 1)) - 1
-        if missed < 2:  # a longer gap says nothing about the rate
+        self._gaps += 1
+        if self._gaps <= FIRST_GAPS:
+            self._interval = max(self._interval, elapsed)
+            return 0
+        missed = self._frames_in(elapsed) - 1
+        if missed < 2:  # a longer gap alone says nothing about the rate
             self._interval += 0.2 * (elapsed - self._interval)
-            self._long_gaps = 0
+            self._long_gaps.clear()
         else:
-            self._long_gaps += 1
-        if self._long_gaps == GAPS_OF_A_NEW_RATE:
-            self._interval, self._long_gaps, missed = elapsed, 0, 0
+            self._long_gaps.append(elapsed)
+        if len(self._long_gaps) == GAPS_OF_A_NEW_RATE:
+            self._slow_down(min(self._long_gaps))
+            missed = self._frames_in(elapsed) - 1
         return min(max(missed, 0), MAX_MISSED_FRAMES)
+
+    def _frames_in(self, seconds: float) -> int:
+        # Cut before it is rounded: the quotient may be infinite.
+        return round(min(seconds / self._interval, MAX_MISSED_FRAMES + 1))
+
+    def _slow_down(self, interval: float) -> None:
+        self._filters.rescale(interval / self._interval)
+        self._interval = interval
+        self._long_gaps.clear()

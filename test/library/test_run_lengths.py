@@ -19,18 +19,19 @@ RANDOM = np.random.default_rng(0)
         RANDOM.integers(0, 2, (7, 5)) * 255,
         RANDOM.random((1, 9)) - 0.5,
         np.zeros((0, 4), np.uint8),
+        RANDOM.integers(0, 2, (7, 5, 1)),
     ],
 )
 def test_a_mask_comes_back(mask: np.ndarray) -> None:
     counts = run_lengths(mask)
     assert counts.sum() == mask.size
     for given in (counts, counts.tolist()):
-        back = mask_from_rle_counts(given, *mask.shape)
+        back = mask_from_rle_counts(given, *mask.shape[:2])
         assert back.dtype == np.uint8
-        np.testing.assert_array_equal(back, mask != 0)
+        np.testing.assert_array_equal(back, mask.reshape(mask.shape[:2]) != 0)
 
 
-@pytest.mark.parametrize('shape', [(12,), (3, 4, 1)])
+@pytest.mark.parametrize('shape', [(12,), (3, 4, 3)])
 def test_what_is_no_mask_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r'mask has the shape .*: expected \(height, width\)'):
         run_lengths(np.ones(shape, np.uint8))

@@ -244,6 +244,13 @@ def test_who_comes_when_the_rate_has_fallen_step_by_step_keeps_the_id() -> None:
 
 
 @pytest.mark.parametrize('rate', [2.0, 5.0, 10.0])
+def test_who_walks_while_the_rate_falls_keeps_the_id(rate: float) -> None:
+    tracker = InstanceTracker()
+    for time in [*(k / 30 for k in range(40)), *(1.3 + k / rate for k in range(1, 20))]:
+        assert ids(tracker, time, walker(time, speed=200)) == [1], time
+
+
+@pytest.mark.parametrize('rate', [2.0, 5.0, 10.0])
 def test_who_comes_after_the_rate_fell_from_30_hz_at_once_keeps_the_id(rate: float) -> None:
     tracker = InstanceTracker()
     for index in range(30):

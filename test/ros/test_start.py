@@ -79,6 +79,16 @@ def test_parameters_of_the_command_line_for_other_nodes_are_theirs(
     camera.close()
 
 
+def test_a_parameter_with_the_name_of_a_node_in_a_namespace_is_no_secret(
+    start_node: Callable[..., NodeProcess],
+) -> None:
+    process = start_node('robot', ['-p', 'instance_seg:max_instances:=7'])
+    camera = Camera('robot', process)
+    expected = 'instance_seg:max_instances is for /instance_seg, this node is /robot/instance_seg'
+    assert expected in process.output
+    camera.close()
+
+
 @pytest.mark.parametrize('owner', ['', 'instance_seg:'])
 def test_a_misspelt_parameter_of_this_node_is_named_with_and_without_its_name(
     owner: str, start_node: Callable[..., NodeProcess]

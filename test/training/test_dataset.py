@@ -233,10 +233,17 @@ def test_boxes_that_do_not_fit_their_masks_are_no_secret(
         each['bbox'] = [each['bbox'][0] + 40, each['bbox'][1], 40, 50]
     load(toy_data)
     assert '3 boxes that do not fit their masks' in caplog.text
+    for each in annotations:  # of whole objects, half of which are hidden
+        each['bbox'] = [each['bbox'][0], 0, 40, 96]
+    assert len(load(toy_data)) == 8
+    for i, each in enumerate(annotations):
+        each['bbox'] = [20 + i, 25, 40, 50]
     for each in annotations:  # as x1, y1, x2, y2
         x, y, w, h = each['bbox']
         each['bbox'] = [x, y, x + w, y + h]
-    with pytest.raises(DatasetError, match='Expected bbox as x, y, width, height in pixels'):
+    with pytest.raises(
+        DatasetError, match='bbox is x1, y1, x2, y2, as .* Expected x, y, width, height'
+    ):
         load(toy_data)
 
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from instance_seg_ros.evaluation.coco_file import Categories, read_coco_file
 from instance_seg_ros.evaluation.notes import DatasetError
 from instance_seg_ros.evaluation.photo_files import read_photo
 from instance_seg_ros.evaluation.reader import CocoDataset, CocoObject, CocoPhoto, read_coco
+from instance_seg_ros.image_header import read_header
 
 __all__ = ['Annotation', 'DatasetError', 'Photo', 'category_names', 'hold_out', 'load_photos']
 
@@ -84,6 +86,8 @@ def load_photos(
     image_folder: Path | str,
     classes: Sequence[str],
     categories: Sequence[str] | None = None,
+    *,
+    decoded: bool = True,
 ) -> list[Photo]:
     """Read one COCO annotation file.
 
@@ -96,6 +100,7 @@ def load_photos(
         image_folder: folder of the image files.
         classes: names to train, in the order of the class ids.
         categories: names that the semantic maps use; the file's own, in its order, by default.
+        decoded: leave out photos that cannot be decoded; else those whose header is damaged.
 
     Raises:
         DatasetError: the file is no COCO file, a class is unknown in it, or no image is left.
@@ -104,7 +109,7 @@ def load_photos(
     dataset = read_coco(annotation_file, image_folder)
     _check_classes(classes, dataset.categories, dataset.path)
     names = list(categories or dataset.categories)
-    photos = [_photo(each, dataset, list(classes), names) for each in _usable(dataset)]
+    photos = [_photo(each, dataset, list(classes), names) for each in _usable(dataset, decoded)]
     if not photos:
         reasons = '; '.join(dataset.notes.lines())
         raise DatasetError(f'{dataset.path}: no photo in {image_folder} can be used: {reasons}')
@@ -117,26 +122,36 @@ def load_photos(
     return photos
 
 
-def _usable(dataset: CocoDataset) -> Iterator[CocoPhoto]:
+def _usable(dataset: CocoDataset, decoded: bool) -> Iterator[CocoPhoto]:
     """Yield the photos that can be read: a run would end at the others, hours later.
 
     Raises:
         DatasetError: a photo is of another size than its annotations, as all of them may be.
     """
+    LOG.info('%s: looking at %d photos', dataset.path, len(dataset.photos))
     with ThreadPoolExecutor() as pool:
-        for photo, problem in zip(dataset.photos, pool.map(_problem, dataset.photos), strict=True):
+        for photo, problem in zip(
+            dataset.photos,
+            pool.map(partial(_problem, decoded=decoded), dataset.photos),
+            strict=True,
+        ):
             if problem:
                 dataset.notes.left_out(f'photos that cannot be read ({problem})', photo.path.name)
             else:
                 yield photo
 
 
-def _problem(photo: CocoPhoto) -> str:
+def _problem(photo: CocoPhoto, decoded: bool) -> str:
     """Return why a photo cannot be read, '' if it can."""
     try:
-        read_photo(photo.path, photo.size)
+        header = read_header(photo.path.read_bytes())
+        # Of another size it may be turned by its EXIF data.
+        if decoded or photo.size != (header.height, header.width):
+            read_photo(photo.path, photo.size)
     except ImageError as error:
         return str(error).removeprefix(f'{photo.path}: ')
+    except OSError as error:
+        return error.strerror or str(error)
     return ''
 
 
@@ -149,13 +164,16 @@ def category_names(annotation_file: Path | str) -> list[str]:
 def hold_out(
     photos: Iterable[Photo], modulus: int, remainder: int
 ) -> tuple[list[Photo], list[Photo]]:
-    """Split by image id into those to train on and those held out (``id % modulus ==
-    remainder``).
+    """Split by image id into those to train on and those held out (``id % modulus == remainder``).
+
+    A file that stands in two data sets, under two ids, is held out where one of the ids is.
     """
+    photos = list(photos)
+    out = {photo.path.resolve() for photo in photos if photo.image_id % modulus == remainder}
     train: list[Photo] = []
     held: list[Photo] = []
     for photo in photos:
-        (held if photo.image_id % modulus == remainder else train).append(photo)
+        (held if photo.path.resolve() in out else train).append(photo)
     return train, held
 
 

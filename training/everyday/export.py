@@ -218,10 +218,10 @@ def _check_keys(value: Any, _classes: Sequence[str]) -> None:
         raise ValueError(f'is {shown(value)}, expected a mapping of keys of the manifest')
     check_settings(value)
     multiple = value.get('size_multiple', SIZE_MULTIPLE)
-    if multiple % SIZE_MULTIPLE:
+    if type(multiple) is not int or multiple % SIZE_MULTIPLE:
         raise ValueError(
-            f'size_multiple is {multiple}, expected a multiple of {SIZE_MULTIPLE}, as the network '
-            'halves its input five times'
+            f'size_multiple is {shown(multiple)}, expected a multiple of {SIZE_MULTIPLE}: the '
+            'network halves its input five times'
         )
 
 

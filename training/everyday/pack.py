@@ -103,7 +103,7 @@ class _File:
                 f'{self.path}: has none of the classes {", ".join(classes)}, but '
                 f'{", ".join(self.ids) or "no category"}. Leave this file out or name other classes'
             )
-        loaded = load_photos(self.path, self.folder, known, known)
+        loaded = load_photos(self.path, self.folder, known, known, decoded=False)
         return [_renumbered(photo, known, classes) for photo in loaded]
 
 

@@ -259,12 +259,12 @@ def _merged(parts: list[Labels], settings: ViewSettings) -> Labels:
 
 
 def _left_out(joined: dict[str, Tensor], count: int, classes: int) -> Tensor:
-    """Return (B, K), the classes of objects that a view has no room for."""
-    is_object = joined['kind'] == OBJECT
+    """Return (B, K), the classes of what a view has no room for."""
     used = joined['kind'] != 0
-    beyond = is_object & (used.cumsum(1) > count)
+    beyond = used & (used.cumsum(1) > count)
+    category = joined['category'][..., None]
     numbers = torch.arange(classes, device=beyond.device)
-    of_class: Tensor = joined['category'][..., None] == numbers
+    of_class: Tensor = (category == numbers) | (category == ANY_CATEGORY)
     return (of_class & beyond[..., None]).any(1)
 
 
