@@ -451,7 +451,9 @@ def test_wrong_input_is_named(
 
 
 @pytest.mark.parametrize('init', [False, True])
-def test_what_was_trained_runs(toy_data: ToyData, tmp_path: Path, init: bool) -> None:
+def test_what_was_trained_runs(
+    toy_data: ToyData, tmp_path: Path, init: bool, capsys: pytest.CaptureFixture
+) -> None:
     folder, run = packed(toy_data, tmp_path / 'packed'), tmp_path / 'run'
     common = ['--steps', '2', '--side', '64', '--checks', '1', '--device', 'cpu']
     if init:
@@ -469,3 +471,7 @@ def test_what_was_trained_runs(toy_data: ToyData, tmp_path: Path, init: bool) ->
     assert segmenter.class_names == {6: 'box', 8: 'ball'}
     found = segmenter(cv2.imread(str(toy_data.images / '0.png')))
     assert set(found.class_names) <= {'box', 'ball'}
+    other = tmp_path / 'other.json'
+    other.write_text('{"1": "box"}')
+    assert main([*export, '--names', str(other)]) == 2
+    assert 'other.json: has 1 names, and the network of' in capsys.readouterr().err

@@ -14,6 +14,7 @@ import pytest
 torch = pytest.importorskip('torch', reason='the trainer needs PyTorch')
 
 from training.run.checkpoint import TrainingError, read_checkpoint
+from training.run.curve import Curve
 from training.run.loop import Run
 from training.run.report import log_file
 from training.run.settings import RunOptions, RunSettings
@@ -144,6 +145,15 @@ def test_weights_of_a_run_that_diverged_are_not_saved(tmp_path: Path) -> None:
     assert stored['step'] == 30 and torch.isfinite(stored['weight']['weight']).all()
     with pytest.raises(TrainingError, match='is no checkpoint of a detector'):
         read_checkpoint(tmp_path, 'module', 'a detector')
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs a device that is always full')
+def test_a_curve_on_a_full_disk_is_named(tmp_path: Path) -> None:
+    curve = Curve(tmp_path / 'curve.csv')
+    curve.path.symlink_to('/dev/full')
+    curve.add(50, 1.0, 0.1, {'loss': torch.tensor(1.0)})
+    with pytest.raises(OSError, match='cannot write .*curve.csv: No space left'):
+        curve.flush()
 
 
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs a device that is always full')

@@ -194,6 +194,9 @@ def test_an_export_without_photos_keeps_the_scores_of_the_run(
     assert exported('plain') != adjusted
     result = run([*export, str(tmp_path / 'no'), '--most-false', '0.1'])
     assert result.returncode == 2 and '--most-false needs --data and --classes' in result.stderr
+    data = ['--data', str(toy_data.annotations), str(toy_data.images), '--hold-out', '0:0']
+    result = run([*export, str(tmp_path / 'no'), '--max-upscale', 'nan', *data, '--classes', 'box'])
+    assert result.returncode == 2 and 'error: max_upscale is nan, expected' in result.stderr
     assert not (tmp_path / 'no.pb').exists()
 
 

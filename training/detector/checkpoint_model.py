@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from instance_seg_ros import Segmenter
 from training.detector.calibrate import background_offset, with_offset
 from training.detector.dataset import Photo
-from training.detector.export import export_model
+from training.detector.export import check_settings, export_model
 from training.graph.config import NetworkConfig
 from training.graph.random_model import random_arrays
 from training.graph.tensorflow_files import write_atomically
@@ -66,13 +67,13 @@ class _Checkpoint:
         if offset is not None:
             LOG.info('added %.2f to the logit of "background"', offset)
         return export_model(
-            self.network,
-            with_offset(self.arrays, offset or 0.0),
-            self.classes,
-            stem,
-            self.input_max_side,
-            self.max_upscale,
+            self.network, with_offset(self.arrays, offset or 0.0), self.classes, stem, **self.sizes
         )
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What the manifest says of the sizes of images."""
+        return {'input_max_side': self.input_max_side, 'max_upscale': self.max_upscale}
 
     def measured_offset(self, photos: Sequence[Photo], most_false: float) -> float | None:
         """Return the offset that photos ask for; None, with a warning, where they do not tell."""
@@ -143,8 +144,12 @@ def export_checkpoint(
         most_false: see :func:`training.detector.calibrate.background_offset`.
         max_upscale: see :func:`training.detector.export.export_model`.
 
+    Raises:
+        ValueError: a size with which the model would not load; nothing is written.
+
     """
     checkpoint = _read(folder, input_max_side, proposals, max_upscale)
+    check_settings(checkpoint.sizes)  # before the photos are measured
     measured = checkpoint.measured_offset(photos, most_false) if photos else None
     return checkpoint.write(stem, measured if photos else checkpoint.kept_offset())
 

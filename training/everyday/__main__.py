@@ -391,9 +391,15 @@ def _export(options: argparse.Namespace) -> None:
     from training.everyday.export import blended, export, load_network, read_choices
     from training.everyday.packed_data import read_names
 
-    names = read_names(options.names or options.folder / pack.NAMES)
+    source = options.names or options.folder / pack.NAMES
+    names = read_names(source)
     chosen = read_choices(options.settings, names) if options.settings else {}
     network = load_network(options.folder / f'{options.name}.pt')
+    if len(names) != network.config.num_classes:
+        raise ValueError(
+            f'{source}: has {len(names)} names, and the network of {options.folder} has '
+            f'{network.config.num_classes} classes. Expected the {pack.NAMES} of its pack'
+        )
     if options.blend:
         share = _share('--blend-share', options.blend_share)
         network = blended(network, options.blend, sorted(names), share)

@@ -47,12 +47,23 @@ class Curve:
         ]
 
     def flush(self) -> None:
-        """Write the lines that are not in the file yet."""
+        """Write the lines that are not in the file yet.
+
+        Raises:
+            OSError: the file cannot be written; the message names it.
+        """
         if not self._rows:
             return
         new = not self.path.exists()
-        with self.path.open('a', newline='') as file:
-            self._write(file, self._rows, header=new)
+        try:
+            with self.path.open('a', newline='') as file:
+                self._write(file, self._rows, header=new)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f'cannot write {self.path}: {error.strerror}. Free some space; then the same '
+                'command goes on from the last checkpoint',
+            ) from error
         self._rows.clear()
 
     def resume(self, step: int, pending: list[dict[str, float]]) -> None:
