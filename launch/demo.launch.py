@@ -12,7 +12,7 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from instance_seg_ros.schema import Group, Setting
+from instance_seg_ros.ros.settings import USE_SIM_TIME
 from launch import LaunchContext, LaunchDescription
 
 SEG_LAUNCH_FILE = Path(__file__).parent / 'seg.launch.py'
@@ -38,15 +38,14 @@ def generate_launch_description() -> LaunchDescription:
 
 def _camera(context: LaunchContext) -> list[Node]:
     # As the node has it: stamps of two clocks have no age.
-    sim_time = LaunchConfiguration('use_sim_time').perform(context)
-    setting = Setting('use_sim_time', False, 'bool', '', Group.LIFECYCLE)
+    sim_time = LaunchConfiguration(USE_SIM_TIME.name).perform(context)
     return [
         Node(
             package='instance_seg_ros',
             executable='sample_camera',
             name='camera',
             namespace=LaunchConfiguration('namespace'),
-            parameters=[{'use_sim_time': setting.convert(sim_time)}] if sim_time else [],
+            parameters=[{USE_SIM_TIME.name: USE_SIM_TIME.convert(sim_time)}] if sim_time else [],
             remappings=[
                 ('image', LaunchConfiguration('image_topic')),
                 ('image/compressed', [LaunchConfiguration('image_topic'), '/compressed']),

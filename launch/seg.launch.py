@@ -19,7 +19,7 @@ from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from instance_seg_ros.ros.settings import all_settings
+from instance_seg_ros.ros.settings import USE_SIM_TIME, all_settings
 from instance_seg_ros.schema import Group, Setting
 from launch import Action, LaunchContext, LaunchDescription
 
@@ -38,16 +38,7 @@ START_PERIOD = 30.0  # seconds; a node that breaks down within them has not star
 # The arguments that set a parameter of the node. None has a default here, so that params_file is
 # the only place of defaults. The settings need neither rclpy nor OpenCV, which may be in a virtual
 # environment while `ros2 launch` runs outside it.
-PARAMETERS = [
-    *all_settings(),
-    Setting(
-        'use_sim_time',
-        False,
-        'bool',
-        'Take the time from /clock, as in a simulation or with a bag',
-        Group.LIFECYCLE,
-    ),
-]
+PARAMETERS = [*all_settings(), USE_SIM_TIME]
 
 
 def generate_launch_description() -> LaunchDescription:

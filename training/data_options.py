@@ -62,7 +62,8 @@ def chosen_photos(options: argparse.Namespace, held: bool) -> list[Photo]:
     photos = part_of_data(
         options, held, lambda file, folder: load_photos(file, folder, options.classes, categories)
     )
-    present = {each.class_index for photo in photos for each in photo.annotations}
+    objects = (each for photo in photos for each in photo.annotations if not each.ignore)
+    present = {each.class_index for each in objects}
     for index, name in enumerate(options.classes):
         if index not in present:
             LOG.warning(

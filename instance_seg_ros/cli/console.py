@@ -38,7 +38,7 @@ class Console:
 
     def warn(self, text: str) -> None:
         """Print a warning to stderr, in one line whatever the names of files are."""
-        tqdm.write(f'instance-seg: warning: {one_line(text)}', file=sys.stderr)
+        tqdm.write(f'instance-seg: warning: {escaped_line(text)}', file=sys.stderr)
 
     def bar(self, items: Any, unit: str, total: int | None = None) -> Any:
         """Return the items, with a bar of progress where stderr is a terminal."""
@@ -67,7 +67,7 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: found[0].encode('unicode_escape').decode(), text)
 
 
-def one_line(text: str) -> str:
+def escaped_line(text: str) -> str:
     """Return a printable text with an escape for the end of a line, too."""
     return printable(text).replace('\n', '\\n')
 

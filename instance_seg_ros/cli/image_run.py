@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from instance_seg_ros.cli.console import Console, one_line, plural
+from instance_seg_ros.cli.console import Console, escaped_line, plural
 from instance_seg_ros.cli.image_outputs import ImageOutputs, encoded
 from instance_seg_ros.cli.journal import Journal, run_identity
 from instance_seg_ros.cli.outputs import Outputs, place_of
@@ -93,7 +93,7 @@ class _ImageRun:
         self._extras = ImageOutputs(options, outputs, journal)
         self._wanted = results_wanted(options)
         self._results = ResultFiles(options)
-        names = (one_line(image.shown) for image in images)
+        names = (escaped_line(image.shown) for image in images)
         self._table = ImageTable(names, segmenter.class_names.values())
         self._done = self._skipped = self._found = 0
 
@@ -140,7 +140,7 @@ class _ImageRun:
             self._skipped += 1
             self._console.warn(f'skipped {error}')
             return True
-        self._console.say(self._table.lines(one_line(image.shown), instances))
+        self._console.say(self._table.lines(escaped_line(image.shown), instances))
         rows = self._rows(image, instances, image_id)
         self._extras.write(image, pixels, instances)
         with self._outputs.open(target) as beside:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from instance_seg_ros.evaluation.run import Found, Run
+from instance_seg_ros.evaluation.shapes import ious_of_boxes
 from instance_seg_ros.evaluation.truth import TruePhoto
 
 IOU = 0.5
@@ -40,7 +41,7 @@ def match_photo(photo: TruePhoto, found: Found) -> PhotoMatch:
 
     """
     objects = photo.objects
-    ious = _ious(found.boxes, [o.box for o in objects], [o.crowd for o in objects])
+    ious = ious_of_boxes(found.boxes, [o.box for o in objects], [o.crowd for o in objects])
     classes = np.array([o.class_id for o in objects], int)
     crowds = np.array([o.crowd for o in objects], bool)
     object_of = np.full(len(found.boxes), -1)
@@ -69,20 +70,3 @@ def precision_and_recall(
         given += int(sure.sum())
         objects += sum(not o.crowd and o.class_id in photo.by_box for o in photo.objects)
     return right / given if given else None, right / objects if objects else None
-
-
-def _ious(
-    found: NDArray[np.float32], boxes: list[NDArray[np.float32]], crowds: list[bool]
-) -> NDArray[np.float64]:
-    from pycocotools import mask as coco_mask
-
-    if not len(found) or not boxes:
-        return np.zeros((len(found), len(boxes)))
-    return np.asarray(
-        coco_mask.iou(_xywh(found), _xywh(np.stack(boxes)), [int(crowd) for crowd in crowds])
-    )
-
-
-def _xywh(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
-    wide = boxes.astype(np.float64)
-    return np.concatenate([wide[:, :2], wide[:, 2:] - wide[:, :2]], axis=1)

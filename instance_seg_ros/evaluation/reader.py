@@ -28,6 +28,7 @@ from instance_seg_ros.evaluation.shapes import (
     box_of,
     box_of_mask,
     clipped,
+    ious_of_boxes,
     is_empty,
     number_of,
     run_lengths_of,
@@ -147,7 +148,7 @@ def read_coco(
             f'{path}: none of its {len(content["images"])} images is in {folder}. Give the folder '
             f'that holds the image files ({"; ".join(notes.lines()) or "it lists none"})'
         )
-    if reader.has_other_boxes:
+    if reader.has_corner_boxes:
         raise DatasetError(
             f'{path}: bbox is x1, y1, x2, y2, as the masks show ({"; ".join(notes.lines())}). '
             'Expected x, y, width, height in pixels'
@@ -191,7 +192,7 @@ class _Reader:
         return by_image
 
     @property
-    def has_other_boxes(self) -> bool:
+    def has_corner_boxes(self) -> bool:
         """Whether bbox has two corners, as far as the masks tell: after :meth:`photos`."""
         return self._corners >= _MANY and 2 * self._corners > self._with_mask
 
@@ -314,10 +315,7 @@ def _fits(box: NDArray[np.float32], mask_box: NDArray[np.float32]) -> bool:
     """Whether a box may be that of a mask: it is near, or overlaps by an IoU of _LEAST_FIT."""
     if np.abs(box - mask_box).max() <= _NEAR:
         return True
-    low, high = np.maximum(box[:2], mask_box[:2]), np.minimum(box[2:], mask_box[2:])
-    shared = float(np.prod((high - low).clip(0)))
-    areas = float(np.prod(box[2:] - box[:2]) + np.prod(mask_box[2:] - mask_box[:2]))
-    return shared >= _LEAST_FIT * (areas - shared)
+    return bool(ious_of_boxes(box[None], [mask_box], [False])[0, 0] >= _LEAST_FIT)
 
 
 def _is_true(value: Any) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,33 @@ def run_lengths_of_box(box: NDArray[np.float32], size: Size) -> Rle:
 
     x1, y1, x2, y2 = (float(value) for value in box)
     return coco_mask.merge(coco_mask.frPyObjects([[x1, y1, x2, y1, x2, y2, x1, y2]], *size))
+
+
+def ious_of_boxes(
+    found: NDArray[np.float32], boxes: Sequence[NDArray[np.float32]], crowds: Sequence[bool]
+) -> NDArray[np.float64]:
+    """Return the IoU of each box with each other one, as pycocotools has it.
+
+    Args:
+        found: float32 (N, 4), x1, y1, x2, y2 in pixels.
+        boxes: M boxes float32 (4,), the same.
+        crowds: of the M boxes; with a crowd the share of the found box that is inside counts.
+
+    Returns:
+        float64 (N, M).
+    """
+    from pycocotools import mask as coco_mask
+
+    if not len(found) or not boxes:
+        return np.zeros((len(found), len(boxes)))
+    return np.asarray(
+        coco_mask.iou(_xywh(found), _xywh(np.stack(boxes)), [int(crowd) for crowd in crowds])
+    )
+
+
+def _xywh(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
+    wide = boxes.astype(np.float64)
+    return np.concatenate([wide[:, :2], wide[:, 2:] - wide[:, :2]], axis=1)
 
 
 def _polygons(segmentation: Any, size: Size) -> list[list[float]]:

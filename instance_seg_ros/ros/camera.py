@@ -187,7 +187,7 @@ class Camera:
         self._publishers: list[Any] = []
         try:
             self._make_publishers(topics.output_prefix, settings)
-        except Exception:
+        except Exception:  # whatever rclpy raises: what was made would stay
             self.close()
             raise
 

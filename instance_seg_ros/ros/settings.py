@@ -189,6 +189,16 @@ class NodeSettings:
         check_settings(self)
 
 
+# Of every node: declared by rclpy, and an argument of the launch files.
+USE_SIM_TIME = Setting(
+    'use_sim_time',
+    False,
+    'bool',
+    'Take the time from /clock, as in a simulation or with a bag',
+    Group.LIFECYCLE,
+)
+
+
 def all_settings() -> tuple[Setting, ...]:
     """Return the settings of the library and of the node, those of a group together."""
     return settings_of(ModelSettings, Settings, NodeSettings)

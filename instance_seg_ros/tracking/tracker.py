@@ -24,9 +24,8 @@ NEAREST_LIMIT, LIMIT_PER_SECOND, FARTHEST_LIMIT = 0.8, 0.8, 1.2
 # Seconds that a frame counts whose time is that of the frame before: as those of a usual camera. A
 # rate that was seen before says nothing: stamps may be of whole seconds.
 EQUAL_TIME_INTERVAL = 1 / 30
-LARGEST_STEP_BACK = (
-    1.0  # seconds of a clock that was corrected; a bag that starts again goes further
-)
+# Seconds of a clock that was corrected; a bag that starts again goes further.
+LARGEST_STEP_BACK = 1.0
 FIRST_GAPS = 2  # the longer one is the first interval: two images may come almost at one time
 GAPS_OF_A_NEW_RATE = 3  # long gaps in a row that are no missed frames: the camera is slower now
 MAX_MISSED_FRAMES = 50  # further predictions of an object that is not seen say nothing

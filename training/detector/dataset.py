@@ -144,10 +144,12 @@ def _usable(dataset: CocoDataset, decoded: bool) -> Iterator[CocoPhoto]:
 def _problem(photo: CocoPhoto, decoded: bool) -> str:
     """Return why a photo cannot be read, '' if it can."""
     try:
-        header = read_header(photo.path.read_bytes())
-        # Of another size it may be turned by its EXIF data.
-        if decoded or photo.size != (header.height, header.width):
-            read_photo(photo.path, photo.size)
+        if not decoded:
+            header = read_header(photo.path.read_bytes())
+            if photo.size == (header.height, header.width):
+                return ''
+        # Of another size than its header says, it may be turned by its EXIF data.
+        read_photo(photo.path, photo.size)
     except ImageError as error:
         return str(error).removeprefix(f'{photo.path}: ')
     except OSError as error:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import yaml
 
 from instance_seg_ros.errors import ModelError
+from instance_seg_ros.known_models import sha256_of
 from training.graph.config import NetworkConfig
 from training.graph.network import FEATURE_STRIDE, describe
 from training.graph.nodes import Node
@@ -90,7 +90,7 @@ def export_nodes(
     paths = {key: _beside(stem, ending) for key, ending in _FILES.items()}
     write_nodes(nodes, arrays, paths['weights'], paths['text_graph'], float16)
     write_atomically(paths['labels'], ('\n'.join(labels) + '\n').encode())
-    digests = {key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in paths.items()}
+    digests = {key: sha256_of(path) for key, path in paths.items()}
     path = _beside(stem, '.yaml')
     write_atomically(path, _manifest(stem.name, digests, settings))
     return path
